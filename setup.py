@@ -1,0 +1,45 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NODES = (
+    "rgb_node",
+    "depth_node",
+    "thermal_node",
+    "segmentation_node",
+    "policy_node",
+    "so101_driver",
+    "sim_node",
+)
+
+setup(
+    name="multismolvla",
+    version="0.1.0",
+    description="A robot policy stack for the SO-101 that keeps working when sensors fail",
+    license="Apache-2.0",
+    author="The MultiSmolVLA authors",
+    maintainer="The MultiSmolVLA authors",
+    maintainer_email="maintainers@multismolvla.org",
+    python_requires=">=3.10",
+    package_dir={"": "src"},
+    packages=find_packages("src", include=["multismolvla", "multismolvla.*"]),
+    package_data={"multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/multismolvla"]),
+        ("share/multismolvla", ["package.xml"]),
+        ("share/multismolvla/launch", glob("launch/*.launch.py")),
+        ("share/multismolvla/config", glob("config/*")),
+    ],
+    zip_safe=True,
+    entry_points={
+        "console_scripts": [
+            "multismolvla = multismolvla.cli:main",
+            "so101 = multismolvla.robot.__main__:main",
+            *(f"{node} = multismolvla.nodes.{node}:main" for node in NODES),
+        ],
+        # A policy is a class that implements multismolvla.interfaces.Policy; policy_node finds it by name.
+        "multismolvla.policies": [
+            "expert = multismolvla.sim.expert_policy:ExpertPolicy",
+        ],
+    },
+)

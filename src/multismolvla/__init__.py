@@ -1,0 +1,1 @@
+"""MultiSmolVLA: a robot policy stack that keeps working when sensors fail."""

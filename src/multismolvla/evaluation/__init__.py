@@ -1,0 +1,1 @@
+"""Measuring the stack: reports, pictures and tables from recorded runs."""

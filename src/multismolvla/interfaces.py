@@ -1,0 +1,78 @@
+"""The two values that cross from perception to control, and the policy between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from multismolvla.arm import JOINT_NAMES
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy may know at one instant.
+
+    Attributes:
+        stamp_ns: time of the reference frame on the node clock, nanoseconds.
+        frames: conditioned frame per stream, or None where the stream has none. RGB (H, W, 3) uint8;
+            depth (H, W) float32 metres, NaN = no return; thermal (H, W) float32 degrees Celsius;
+            segmentation (H, W) uint8 labels.
+        mask: True per stream that may be used. A masked stream's frame must not influence the action.
+        state: (6,) float64 joint positions, radians, in the order of `JOINT_NAMES`.
+        task: the language instruction; empty means that nothing is asked.
+        privileged: object name -> (7,) x, y, z, qw, qx, qy, qz in the robot's base frame, metres. Only a
+            simulator can fill it, and only the scripted expert reads it.
+    """
+
+    stamp_ns: int
+    frames: Mapping[str, np.ndarray | None]
+    mask: Mapping[str, bool]
+    state: np.ndarray
+    task: str
+    privileged: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """Joint targets over time.
+
+    Row k of `actions` is the target for `stamp_ns + k * period_s`: row 0 belongs to the instant of the
+    observation, so a chunk that arrives late is entered in the middle, never shifted.
+
+    Attributes:
+        stamp_ns: stamp of the observation that the chunk answers.
+        period_s: time between two rows, seconds.
+        actions: (T, 6) float64 joint targets, radians, in the order of `JOINT_NAMES`.
+    """
+
+    stamp_ns: int
+    period_s: float
+    actions: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2 or self.actions.shape[1] != len(JOINT_NAMES):
+            raise ValueError(
+                f"actions have shape {self.actions.shape}; expected (T, {len(JOINT_NAMES)})"
+            )
+        if not self.period_s > 0:
+            raise ValueError(f"period_s is {self.period_s}; expected a positive time in seconds")
+
+    @property
+    def end_ns(self) -> int:
+        """Time until which the chunk has a target: one period after its last row."""
+        return self.stamp_ns + round(len(self.actions) * self.period_s * 1e9)
+
+
+class Policy(Protocol):
+    """Anything that turns observations into chunks. `infer` may be slow; it runs in its own thread."""
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        """Return the chunk for this observation; raise ValueError on input it cannot use."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything that belongs to the previous task or episode."""
+        ...

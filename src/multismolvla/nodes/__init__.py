@@ -1,0 +1,1 @@
+"""The ROS shell: one thin node per file around the pure cores. Only this folder imports rclpy."""

@@ -1,0 +1,78 @@
+"""Declaring parameters with type, range, unit and description, so that a bad value stops a node at start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+
+
+class ParameterError(ValueError):
+    """A parameter has a value the node cannot run with; the message says what was expected."""
+
+
+def declare(
+    node: Node,
+    name: str,
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    read_only: bool = False,
+) -> Any:
+    """Declare a parameter and return its value.
+
+    Args:
+        minimum, maximum: inclusive range of a number; give both or neither.
+        choices: the allowed values of a string.
+        read_only: True where a change after start could not take effect.
+
+    Raises:
+        ParameterError: the given value has the wrong type or lies outside the range or the choices.
+    """
+    descriptor = ParameterDescriptor(description=description, read_only=read_only)
+    expected = type(default).__name__
+    if minimum is not None and maximum is not None:
+        expected += f" in [{minimum}, {maximum}]"
+        if isinstance(default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(minimum), to_value=float(maximum), step=0.0)
+            ]
+        else:
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(minimum), to_value=int(maximum), step=1)
+            ]
+    if choices is not None:
+        descriptor.additional_constraints = expected = "one of " + ", ".join(choices)
+    try:
+        value = node.declare_parameter(name, default, descriptor).value
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ParameterError(
+            f"{node.get_fully_qualified_name()}: parameter '{name}': expected {expected}: {error}"
+        ) from None
+    if choices is not None and value not in choices:
+        raise ParameterError(
+            f"{node.get_fully_qualified_name()}: parameter '{name}' is '{value}'; expected {expected}"
+        )
+    return value
+
+
+def reject_unknown(node: Node) -> None:
+    """Refuse parameters that were given but never declared: a misspelt key must not pass silently.
+
+    Call after every `declare`.
+
+    Raises:
+        ParameterError: names the unknown key and the known ones.
+    """
+    declared = set(node._parameters)
+    for name in node._parameter_overrides:
+        if name not in declared and not name.startswith("qos_overrides."):
+            known = ", ".join(sorted(n for n in declared if not n.startswith("qos_overrides.")))
+            raise ParameterError(
+                f"{node.get_fully_qualified_name()}: unknown parameter '{name}'; known: {known}"
+            )

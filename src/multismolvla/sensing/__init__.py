@@ -1,0 +1,1 @@
+"""Stream conditioning, health and synchronisation on an explicit clock. numpy and OpenCV only."""
