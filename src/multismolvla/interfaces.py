@@ -17,14 +17,15 @@ class Observation:
 
     Attributes:
         stamp_ns: time of the reference frame on the node clock, nanoseconds.
-        frames: conditioned frame per stream, or None where the stream has none. RGB (H, W, 3) uint8;
-            depth (H, W) float32 metres, NaN = no return; thermal (H, W) float32 degrees Celsius;
-            segmentation (H, W) uint8 labels.
-        mask: True per stream that may be used. A masked stream's frame must not influence the action.
+        frames: conditioned frame per stream, or None where the stream has none. RGB (H, W, 3)
+            uint8; depth (H, W) float32 metres, NaN = no return; thermal (H, W) float32 degrees
+            Celsius; segmentation (H, W) uint8 labels.
+        mask: True per stream that may be used. A masked stream's frame must not influence the
+            action.
         state: (6,) float64 joint positions, radians, in the order of `JOINT_NAMES`.
         task: the language instruction; empty means that nothing is asked.
-        privileged: object name -> (7,) x, y, z, qw, qx, qy, qz in the robot's base frame, metres. Only a
-            simulator can fill it, and only the scripted expert reads it.
+        privileged: object name -> (7,) x, y, z, qw, qx, qy, qz in the robot's base frame, metres.
+            Only a simulator can fill it, and only the scripted expert reads it.
     """
 
     stamp_ns: int
@@ -39,8 +40,8 @@ class Observation:
 class ActionChunk:
     """Joint targets over time.
 
-    Row k of `actions` is the target for `stamp_ns + k * period_s`: row 0 belongs to the instant of the
-    observation, so a chunk that arrives late is entered in the middle, never shifted.
+    Row k of `actions` is the target for `stamp_ns + k * period_s`: row 0 belongs to the instant of
+    the observation, so a chunk that arrives late is entered in the middle, never shifted.
 
     Attributes:
         stamp_ns: stamp of the observation that the chunk answers.
@@ -67,7 +68,7 @@ class ActionChunk:
 
 
 class Policy(Protocol):
-    """Anything that turns observations into chunks. `infer` may be slow; it runs in its own thread."""
+    """Anything that turns observations into chunks. `infer` may be slow: it has its own thread."""
 
     def infer(self, observation: Observation) -> ActionChunk:
         """Return the chunk for this observation; raise ValueError on input it cannot use."""

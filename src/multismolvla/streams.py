@@ -1,8 +1,8 @@
 """The stream table: every camera stream that the stack knows, declared once.
 
-A stream's name is its topic prefix: `rgb` is published on `rgb/image_raw` and, conditioned, on `rgb/image`;
-`wrist/rgb` is the same inside the namespace `wrist`. The order of the table is the order of the streams
-everywhere: in masks, in checkpoints, in reports.
+A stream's name is its topic prefix: `rgb` is published on `rgb/image_raw` and, conditioned, on
+`rgb/image`; `wrist/rgb` is the same inside the namespace `wrist`. The order of the table is the
+order of the streams everywhere: in masks, in checkpoints, in reports.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Stream:
         height, width: size of the conditioned image, pixels.
         rate_hz: nominal frame rate.
         frame_id: optical frame of the camera (ends in `_optical_frame`).
-        derived_from: streams this one is computed from; it can be healthy only while one of them is.
+        derived_from: streams this one is computed from; it is healthy only while one of them is.
     """
 
     name: str
@@ -101,7 +101,8 @@ def load_stream_table(path: str | Path) -> StreamTable:
     """Read and check a stream table from YAML.
 
     Raises:
-        StreamTableError: the file is missing, is not YAML, or holds an unknown, missing or wrong value.
+        StreamTableError: the file is missing, is not YAML, or holds an unknown, missing or wrong
+            value.
     """
     path = Path(path)
     try:
@@ -122,7 +123,7 @@ def load_stream_table(path: str | Path) -> StreamTable:
         for source in stream.derived_from:
             if source not in names:
                 raise StreamTableError(
-                    f"{path}: {stream.name}: derived_from names '{source}', which is not in the table"
+                    f"{path}: {stream.name}: derived_from names '{source}', not in the table"
                 )
     return StreamTable(streams)
 
@@ -148,7 +149,8 @@ def _parse(path: Path, index: int, entry: object) -> Stream:
         raise StreamTableError(f"{where}: kind is '{entry['kind']}'; expected {', '.join(KINDS)}")
     if not entry["name"].endswith(entry["kind"]):
         raise StreamTableError(
-            f"{where}: name is '{entry['name']}'; expected '{entry['kind']}' or '<view>/{entry['kind']}'"
+            f"{where}: name is '{entry['name']}'; "
+            f"expected '{entry['kind']}' or '<view>/{entry['kind']}'"
         )
     for key in ("height", "width", "rate_hz"):
         if entry[key] <= 0:

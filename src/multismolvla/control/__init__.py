@@ -1,1 +1,1 @@
-"""From chunks of actions to safe setpoints: queue, merging, observation filter, safety. numpy only."""
+"""From chunks of actions to safe setpoints: queue, merging, filters, safety. numpy only."""

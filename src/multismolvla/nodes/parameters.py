@@ -1,4 +1,4 @@
-"""Declaring parameters with type, range, unit and description, so that a bad value stops a node at start."""
+"""Declaring parameters with type, range and description: a bad value stops a node at start."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def declare(
         ) from None
     if choices is not None and value not in choices:
         raise ParameterError(
-            f"{node.get_fully_qualified_name()}: parameter '{name}' is '{value}'; expected {expected}"
+            f"{node.get_fully_qualified_name()}: parameter '{name}' is '{value}'; "
+            f"expected {expected}"
         )
     return value
 

@@ -13,9 +13,9 @@ from rclpy.node import Node
 def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Spin one node until it is shut down; return the exit status of the process.
 
-    A `ValueError` while the node is being made is bad configuration: it is printed as one line, without a
-    traceback, and the process ends with status 2. A node with a method `close` has it called before it is
-    destroyed.
+    A `ValueError` while the node is being made is bad configuration: it is printed as one line,
+    without a traceback, and the process ends with status 2. A node with a method `close` has it
+    called before it is destroyed.
     """
     rclpy.init(args=args)
     try:
