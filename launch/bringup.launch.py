@@ -1,0 +1,247 @@
+"""Bring up the whole stack: cameras, sensor nodes, segmentation, policy and the SO-101.
+
+ros2 launch multismolvla bringup.launch.py                          # simulated arm, scripted expert
+ros2 launch multismolvla bringup.launch.py sim:=false robot_port:=/dev/ttyACM0 policy:=NAME
+ros2 launch multismolvla bringup.launch.py rgb_topic:=nowhere       # a dead RGB camera
+ros2 launch multismolvla bringup.launch.py --show-args              # every argument, explained
+"""
+
+import os
+import tempfile
+
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    GroupAction,
+    SetEnvironmentVariable,
+)
+from launch.conditions import IfCondition
+from launch.substitutions import (
+    EnvironmentVariable,
+    LaunchConfiguration,
+    PathJoinSubstitution,
+    PythonExpression,
+)
+from launch_ros.actions import Node, PushRosNamespace, SetParameter
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = "multismolvla"
+
+# Where the simulated arm offers its serial port: one per user and ROS domain, so that two stacks on
+# one machine do not meet.
+SIMULATED_PORT = os.path.join(
+    tempfile.gettempdir(),
+    f"multismolvla_{os.getuid()}_{os.environ.get('ROS_DOMAIN_ID', '0')}",
+    "so101",
+)
+
+
+def config(name):
+    return PathJoinSubstitution([FindPackageShare(PACKAGE), "config", name])
+
+
+def when(*expression):
+    """Condition on a Python expression over launch arguments."""
+    return IfCondition(PythonExpression(list(expression)))
+
+
+def flag(name, default, description):
+    return DeclareLaunchArgument(
+        name, default_value=default, choices=["true", "false"], description=description
+    )
+
+
+def node(executable, *parameters, **options):
+    """A node of this package with its own YAML; it comes back when it crashes."""
+    return Node(
+        package=PACKAGE,
+        executable=executable,
+        name=executable,
+        output="screen",
+        parameters=[config(f"{executable}.yaml"), *parameters],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        respawn=True,
+        respawn_delay=1.0,
+        **options,
+    )
+
+
+def sensing(view):
+    """The sensor nodes of one view: the top camera has no namespace, the others live in theirs."""
+    prefix = f"{view}/" if view else ""
+    streams_file = {"streams_file": LaunchConfiguration("streams_file")}
+    nodes = [
+        node(
+            f"{kind}_node",
+            {"stream": f"{prefix}{kind}"},
+            streams_file,
+            remappings=[
+                (
+                    f"{kind}/image_raw",
+                    LaunchConfiguration(f"{view}_{kind}_topic" if view else f"{kind}_topic"),
+                )
+            ],
+        )
+        for kind in ("rgb", "depth", "thermal")
+    ]
+    nodes.append(
+        node(
+            "segmentation_node",
+            {
+                "stream": f"{prefix}segmentation",
+                "backend": LaunchConfiguration("segmentation"),
+            },
+            streams_file,
+        )
+    )
+    return nodes
+
+
+def arguments():
+    yield flag("sim", "true", "Simulate the arm and its cameras; false drives a real arm.")
+    yield DeclareLaunchArgument(
+        "robot_port",
+        default_value=PythonExpression(
+            [
+                f"'{SIMULATED_PORT}' if '",
+                LaunchConfiguration("sim"),
+                "' == 'true' else '/dev/ttyACM0'",
+            ]
+        ),
+        description="Serial port of the arm's servo bus; in simulation, where it is offered.",
+    )
+    yield DeclareLaunchArgument(
+        "calibration",
+        default_value=PythonExpression(
+            [
+                "'",
+                config("so101_sim_calibration.json"),
+                "' if '",
+                LaunchConfiguration("sim"),
+                "' == 'true' else '",
+                EnvironmentVariable("HOME", default_value="."),
+                "/.ros/so101_calibration.json'",
+            ]
+        ),
+        description="Calibration of the arm, a JSON file in LeRobot's format.",
+    )
+    yield DeclareLaunchArgument(
+        "policy",
+        default_value="expert",
+        description="Policy that drives the arm: the name of an installed policy (expert).",
+    )
+    yield DeclareLaunchArgument(
+        "task",
+        default_value="put the red cube in the bin",
+        description="Language instruction at start; empty waits for one on the topic `task`.",
+    )
+    yield DeclareLaunchArgument(
+        "seed", default_value="0", description="Seed of the simulated scene at start."
+    )
+    yield DeclareLaunchArgument(
+        "part",
+        default_value="all",
+        choices=["all", "robot", "policy"],
+        description="What runs on this host: all of it, the arm with its sensors, or the policy.",
+    )
+    yield DeclareLaunchArgument(
+        "namespace", default_value="", description="Namespace of every node and relative topic."
+    )
+    yield flag("use_sim_time", "false", "Take the time from /clock (the simulator publishes it).")
+    yield flag("rviz", "false", "Open RViz with the cameras, the plan and the health of streams.")
+    yield DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="Least severity that the nodes log.",
+    )
+    yield flag("wrist", "true", "Bring up the wrist camera's sensor nodes.")
+    for kind in ("rgb", "depth", "thermal"):
+        yield DeclareLaunchArgument(
+            f"{kind}_topic",
+            default_value=f"{kind}/image_raw",
+            description=f"Raw {kind} images of the top camera; a topic without a publisher is a "
+            "dead sensor.",
+        )
+    for kind in ("rgb", "depth", "thermal"):
+        yield DeclareLaunchArgument(
+            f"wrist_{kind}_topic",
+            default_value=f"{kind}/image_raw",
+            description=f"Raw {kind} images of the wrist camera, relative to the namespace wrist.",
+        )
+    yield DeclareLaunchArgument(
+        "segmentation",
+        default_value="network",
+        choices=["network", "ground_truth", "transformers"],
+        description="Where labels come from: the shipped network, the simulator, or a "
+        "transformers model (its name in segmentation_node.yaml).",
+    )
+    yield DeclareLaunchArgument(
+        "record", default_value="", description="Folder of a new MCAP bag; empty records nothing."
+    )
+    yield DeclareLaunchArgument(
+        "streams_file",
+        default_value=config("streams.yaml"),
+        description="Stream table: every camera stream with its size and rate.",
+    )
+
+
+def generate_launch_description():
+    on_robot = when("'", LaunchConfiguration("part"), "' != 'policy'")
+    on_policy_host = when("'", LaunchConfiguration("part"), "' != 'robot'")
+    streams_file = {"streams_file": LaunchConfiguration("streams_file")}
+    port = {"port": LaunchConfiguration("robot_port")}
+    # A string even where it reads like a number or a boolean in YAML.
+    task = {"task": ParameterValue(LaunchConfiguration("task"), value_type=str)}
+
+    simulator = node(
+        "sim_node",
+        task,
+        port,
+        streams_file,
+        {"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)},
+        condition=IfCondition(LaunchConfiguration("sim")),
+    )
+    driver = node("so101_driver", port, {"calibration": LaunchConfiguration("calibration")})
+    wrist = GroupAction(
+        [PushRosNamespace("wrist"), *sensing("wrist")],
+        condition=IfCondition(LaunchConfiguration("wrist")),
+    )
+    policy = node("policy_node", task, streams_file, {"policy": LaunchConfiguration("policy")})
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        arguments=["-d", config("bringup.rviz")],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    recorder = ExecuteProcess(
+        cmd=["ros2", "bag", "record", "-s", "mcap", "-a", "-o", LaunchConfiguration("record")],
+        output="screen",
+        condition=when("'", LaunchConfiguration("record"), "' != ''"),
+    )
+    return LaunchDescription(
+        [
+            *arguments(),
+            SetEnvironmentVariable(
+                "FASTRTPS_DEFAULT_PROFILES_FILE",
+                EnvironmentVariable(
+                    "FASTRTPS_DEFAULT_PROFILES_FILE", default_value=config("fastdds.xml")
+                ),
+            ),
+            GroupAction(
+                [
+                    SetParameter(
+                        "use_sim_time",
+                        ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+                    ),
+                    PushRosNamespace(LaunchConfiguration("namespace")),
+                    GroupAction([simulator, driver, *sensing(""), wrist], condition=on_robot),
+                    GroupAction([policy, rviz], condition=on_policy_host),
+                ]
+            ),
+            recorder,
+        ]
+    )
