@@ -1,0 +1,30 @@
+"""The command `multismolvla`: one subcommand per job, each with its own `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+# Subcommand -> module with a docstring, `add_arguments(parser)` and `main(args) -> int`. Imported
+# when asked for, so that `--help` does not wait for ROS and torch.
+COMMANDS = {
+    "demo": ("multismolvla.nodes.demo", "five episodes in simulation, one through an RGB loss"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="multismolvla", description="MultiSmolVLA on ROS 2.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name in arguments[:1]:
+            module = importlib.import_module(module_name)
+            command.description = module.__doc__
+            module.add_arguments(command)
+            command.set_defaults(main=module.main)
+    args = parser.parse_args(arguments)
+    return args.main(args)

@@ -1,0 +1,79 @@
+"""All streams at one instant: what each sensor saw, and which of them were masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from multismolvla.evaluation.colorize import colorize
+from multismolvla.streams import StreamTable
+
+TILE = 192
+CAPTION = 24
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+GREY, WHITE, RED = (70, 70, 70), (255, 255, 255), (60, 60, 255)
+
+
+def tile(kind: str, name: str, frame: np.ndarray | None, masked: bool, reason: str) -> np.ndarray:
+    """Return one stream as (CAPTION + TILE, TILE, 3) BGR; a masked one is crossed out."""
+    picture = np.full((CAPTION + TILE, TILE, 3), 20, np.uint8)
+    if frame is not None:
+        nearest = kind == "segmentation"
+        picture[CAPTION:] = cv2.resize(
+            colorize(kind, frame),
+            (TILE, TILE),
+            interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR,
+        )
+    colour = WHITE
+    caption = name
+    if masked:
+        picture[CAPTION:] = picture[CAPTION:] // 4
+        cv2.line(picture, (0, CAPTION), (TILE, CAPTION + TILE), RED, 2, cv2.LINE_AA)
+        cv2.line(picture, (TILE, CAPTION), (0, CAPTION + TILE), RED, 2, cv2.LINE_AA)
+        colour = RED
+        caption = f"{name}: {reason or 'masked'}"
+    cv2.putText(picture, caption, (5, 17), FONT, 0.42, colour, 1, cv2.LINE_AA)
+    cv2.rectangle(picture, (0, 0), (TILE - 1, CAPTION + TILE - 1), GREY, 1)
+    return picture
+
+
+def tiles(
+    table: StreamTable,
+    frames: Mapping[str, np.ndarray],
+    mask: Mapping[str, bool],
+    mask_reason: Mapping[str, str],
+) -> list[np.ndarray]:
+    """Return one tile per stream, in the order of the table."""
+    return [
+        tile(
+            stream.kind,
+            stream.name,
+            frames.get(stream.name),
+            not mask.get(stream.name, False),
+            mask_reason.get(stream.name, ""),
+        )
+        for stream in table
+    ]
+
+
+def panel(
+    table: StreamTable,
+    frames: Mapping[str, np.ndarray],
+    mask: Mapping[str, bool],
+    mask_reason: Mapping[str, str],
+    caption: str,
+) -> np.ndarray:
+    """Return all streams, one row a view, under a line of text. BGR, even height and width."""
+    views = dict.fromkeys(stream.view for stream in table)
+    pictures = dict(zip(table.names, tiles(table, frames, mask, mask_reason), strict=True))
+    rows = [
+        np.hstack([pictures[stream.name] for stream in table if stream.view == view])
+        for view in views
+    ]
+    width = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    head = np.full((32, width, 3), 20, np.uint8)
+    cv2.putText(head, caption, (6, 21), FONT, 0.5, WHITE, 1, cv2.LINE_AA)
+    return np.vstack([head, *rows])

@@ -1,0 +1,219 @@
+"""Runs episodes on a stack that is up: resets the scene, gives the task, cuts cameras, watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import rclpy
+from cv_bridge import CvBridge, CvBridgeError
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.evaluation.episode_log import EpisodeLog, Sample
+from multismolvla.streams import StreamTable
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+SAMPLE_PERIOD_S = 0.05
+
+
+class StackError(RuntimeError):
+    """The stack does not do what an episode needs; the message names the part and the wait."""
+
+
+class EpisodeRunner(Node):
+    """Sees the stack only through its topics, services and parameters, as any user would.
+
+    Args:
+        table: the streams to watch.
+        film_rate_hz: frames kept per second; 0 keeps none and subscribes to no image.
+        on_sample: called with the episode and its newest sample, for a live display.
+        check: called while waiting; raises when waiting is pointless.
+    """
+
+    def __init__(
+        self,
+        table: StreamTable,
+        film_rate_hz: float = 0.0,
+        on_sample: Callable[[EpisodeLog, Sample], None] = lambda episode, sample: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__("episode_runner")
+        self._table = table
+        self._film_period_s = 1.0 / film_rate_hz if film_rate_hz else None
+        self._on_sample = on_sample
+        self._check = check
+        self._origin_s = time.monotonic()
+        self._policy: dict[str, str] = {}
+        self._result: dict[str, str] = {}
+        self._joints: np.ndarray | None = None
+        self._target: np.ndarray | None = None
+        self._images: dict[str, Image] = {}
+        self._bridge = CvBridge()
+
+        self._task = self.create_publisher(String, "task", LATCHED)
+        self._reset = self.create_client(Trigger, "sim_node/reset")
+        self._parameters = self.create_client(SetParameters, "sim_node/set_parameters")
+        self.create_subscription(DiagnosticArray, "policy/status", self._on_policy, 1)
+        self.create_subscription(DiagnosticStatus, "sim_node/result", self._on_result, LATCHED)
+        self.create_subscription(JointState, "joint_states", self._on_joints, 1)
+        self.create_subscription(JointTrajectory, "joint_trajectory", self._on_target, 1)
+        if film_rate_hz:
+            for name in table.names:
+                self.create_subscription(
+                    Image,
+                    f"{name}/image",
+                    lambda message, name=name: self._images.update({name: message}),
+                    qos_profile_sensor_data,
+                )
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    def _on_policy(self, message: DiagnosticArray) -> None:
+        self._policy = {entry.key: entry.value for entry in message.status[0].values}
+
+    def _on_result(self, message: DiagnosticStatus) -> None:
+        self._result = {entry.key: entry.value for entry in message.values}
+
+    def _on_joints(self, message: JointState) -> None:
+        position = dict(zip(message.name, message.position, strict=True))
+        self._joints = np.array([position[name] for name in JOINT_NAMES])
+
+    def _on_target(self, message: JointTrajectory) -> None:
+        position = dict(zip(message.joint_names, message.points[0].positions, strict=True))
+        self._target = np.array([position[name] for name in JOINT_NAMES])
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._origin_s
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Serve the graph until `condition` holds; raise StackError after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            self._check()
+            if time.monotonic() > deadline:
+                raise StackError(f"waited {timeout_s:.0f} s for {what}, in vain")
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def _call(self, client, request, what: str):
+        self.wait_until(client.service_is_ready, what, 30.0)
+        future = client.call_async(request)
+        self.wait_until(future.done, what, 10.0)
+        return future.result()
+
+    def _set_simulator(self, **values) -> None:
+        parameters = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
+        ]
+        request = SetParameters.Request(parameters=parameters)
+        for result in self._call(self._parameters, request, "the simulator's parameters").results:
+            if not result.successful:
+                raise StackError(f"the simulator refused a parameter: {result.reason}")
+
+    def idle(self) -> None:
+        """Ask for nothing, so that the arm holds, and wait until the policy says so."""
+        self._task.publish(String(data=""))
+        self.wait_until(lambda: self._policy.get("mode") == "idle", "an idle policy", 30.0)
+
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Wait until joints are measured, every stream is in use and the simulator answers."""
+        self.wait_until(self._reset.service_is_ready, "the simulator", timeout_s)
+        self.wait_until(lambda: self._joints is not None, "joint_states", timeout_s)
+        self.wait_until(lambda: bool(self._policy), "policy/status", timeout_s)
+        self.wait_until(
+            lambda: all(self._policy.get(f"mask.{name}") == "1" for name in self._table.names),
+            "every stream to be healthy",
+            timeout_s,
+        )
+
+    def run_episode(
+        self,
+        task: str,
+        seed: int,
+        timeout_s: float,
+        cut: Sequence[str] = (),
+        cut_after_s: float = 0.0,
+        dead: Sequence[str] = (),
+    ) -> EpisodeLog:
+        """Perform one episode and return what was seen.
+
+        Args:
+            task: id or instruction.
+            timeout_s: time from the instruction after which the episode has failed.
+            cut: streams whose cameras die `cut_after_s` seconds after the instruction.
+            dead: streams whose cameras are dead from the start.
+        """
+        self.idle()
+        self._set_simulator(task=task, seed=seed, dead_cameras=list(dead) or [""])
+        if not dead:
+            self.wait_ready()
+        instruction = self._call(self._reset, Trigger.Request(), "a reset of the scene").message
+        self.wait_until(lambda: self._result.get("success") == "0", "a fresh scene", 10.0)
+
+        self._target = None
+        self._images.clear()
+        start_s = self.elapsed_s
+        episode = EpisodeLog(task=task, instruction=instruction, seed=seed, start_s=start_s)
+        self._task.publish(String(data=instruction))
+        next_sample_s = next_frame_s = start_s
+        while self.elapsed_s - start_s < timeout_s:
+            self._check()
+            self._executor.spin_once(timeout_sec=0.01)
+            now_s = self.elapsed_s
+            if cut and episode.fault is None and now_s - start_s >= cut_after_s:
+                self._set_simulator(dead_cameras=list(cut))
+                episode.fault = (self.elapsed_s, tuple(cut))
+            if now_s >= next_sample_s:
+                next_sample_s = now_s + SAMPLE_PERIOD_S
+                episode.samples.append(self._sample(now_s))
+                self._on_sample(episode, episode.samples[-1])
+            if self._film_period_s and now_s >= next_frame_s:
+                next_frame_s += self._film_period_s
+                episode.frames.append((now_s, self._decoded()))
+            if self._result.get("success") == "1":
+                episode.success_time_s = now_s - start_s
+                break
+        episode.end_s = self.elapsed_s
+        return episode
+
+    def _sample(self, now_s: float) -> Sample:
+        policy = self._policy
+        return Sample(
+            time_s=now_s,
+            joints_rad=self._joints,
+            target_rad=self._target,
+            mask={name: policy.get(f"mask.{name}") == "1" for name in self._table.names},
+            mask_reason={name: policy.get(f"mask_reason.{name}", "") for name in self._table.names},
+            queue_length=int(policy.get("queue_length", "0")),
+            mode=policy.get("mode", "unknown"),
+            control_rate_hz=float(policy.get("control_rate_hz", "nan")),
+            latency_ms=float(policy.get("latency_ms", "nan")),
+        )
+
+    def _decoded(self) -> dict[str, np.ndarray]:
+        frames = {}
+        for name, message in self._images.items():
+            try:
+                frames[name] = self._bridge.imgmsg_to_cv2(message, "passthrough")
+            except CvBridgeError as error:
+                self.get_logger().warning(f"{name}: {error}")
+        return frames
+
+    def close(self) -> None:
+        """Leave the arm holding and the graph without this node."""
+        if rclpy.ok():
+            self._task.publish(String(data=""))
+        self._executor.remove_node(self)
+        self.destroy_node()

@@ -1,0 +1,99 @@
+"""Pictures and tables of a run: they show what happened, and refuse a run that shows nothing."""
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from multismolvla.evaluation.colorize import LABEL_COLOURS, colorize
+from multismolvla.evaluation.contact_sheet import write_contact_sheet
+from multismolvla.evaluation.episode_log import EpisodeLog, Sample
+from multismolvla.evaluation.film import write_film
+from multismolvla.evaluation.sensor_panel import CAPTION, tile
+from multismolvla.evaluation.timeline import MASKED, write_timeline
+from multismolvla.streams import Stream, StreamTable
+
+TABLE = StreamTable(
+    tuple(
+        Stream(name, name.split("/")[-1], 24, 32, 15.0, "camera_optical_frame")
+        for name in ("rgb", "depth", "wrist/thermal", "wrist/segmentation")
+    )
+)
+
+
+def episode(masked: str = "", frames: int = 5) -> EpisodeLog:
+    log = EpisodeLog("t", "put the red cube in the bin", 3, start_s=1.0, end_s=2.0)
+    log.success_time_s = 1.0
+    pictures = {
+        "rgb": np.full((24, 32, 3), 200, np.uint8),
+        "depth": np.full((24, 32), 0.4, np.float32),
+        "wrist/thermal": np.full((24, 32), 30.0, np.float32),
+        "wrist/segmentation": np.full((24, 32), 3, np.uint8),
+    }
+    for step in range(frames):
+        time_s = 1.0 + 0.2 * step
+        mask = {name: name != masked for name in TABLE.names}
+        reason = {name: "stale" if name == masked else "" for name in TABLE.names}
+        joints = np.full(6, 0.1 * step)
+        log.samples.append(Sample(time_s, joints, joints, mask, reason, 10, "running"))
+        log.frames.append((time_s, pictures))
+    if masked:
+        log.fault = (1.4, (masked,))
+    return log
+
+
+def test_depth_without_return_is_black_and_near_differs_from_far():
+    picture = colorize("depth", np.array([[np.nan, 0.1, 0.9]], np.float32))
+    assert not picture[0, 0].any()
+    assert (picture[0, 1] != picture[0, 2]).any()
+
+
+def test_each_label_has_its_own_colour():
+    assert len({tuple(colour) for colour in LABEL_COLOURS}) == len(LABEL_COLOURS)
+    assert (colorize("segmentation", np.array([[2]], np.uint8))[0, 0] == LABEL_COLOURS[2]).all()
+
+
+def test_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="sonar"):
+        colorize("sonar", np.zeros((2, 2)))
+
+
+def test_a_masked_stream_looks_masked():
+    frame = np.full((24, 32, 3), 200, np.uint8)
+    used = tile("rgb", "rgb", frame, masked=False, reason="")
+    masked = tile("rgb", "rgb", frame, masked=True, reason="stale")
+    assert masked[CAPTION:].mean() < used[CAPTION:].mean() / 2
+
+
+def test_contact_sheet_shows_the_damaged_episode(tmp_path):
+    clean, damaged = episode(), episode(masked="rgb")
+    write_contact_sheet(tmp_path / "clean.png", TABLE, [clean])
+    write_contact_sheet(tmp_path / "damaged.png", TABLE, [clean, damaged])
+    bright, dimmed = (cv2.imread(str(tmp_path / f"{n}.png")) for n in ("clean", "damaged"))
+    assert bright.shape == dimmed.shape
+    assert dimmed.mean() < bright.mean()
+
+
+def test_film_has_every_frame(tmp_path):
+    write_film(tmp_path / "film.mp4", TABLE, [episode(), episode(masked="depth")], 10)
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == 10
+    assert float(container.streams.video[0].average_rate) == pytest.approx(10)
+
+
+def test_timeline_paints_masked_time(tmp_path):
+    write_timeline(tmp_path / "clean.png", TABLE, [episode()])
+    write_timeline(tmp_path / "damaged.png", TABLE, [episode(masked="rgb")])
+    red = tuple(int(MASKED[i : i + 2], 16) for i in (5, 3, 1))
+    clean, damaged = (cv2.imread(str(tmp_path / f"{n}.png")) for n in ("clean", "damaged"))
+    assert (damaged == red).all(-1).sum() > (clean == red).all(-1).sum() + 1000
+
+
+@pytest.mark.parametrize("write", [write_contact_sheet, write_timeline])
+def test_an_empty_run_is_refused_in_one_line(write, tmp_path):
+    empty = episode(frames=0)
+    with pytest.raises(ValueError, match="the run has no"):
+        write(tmp_path / "x.png", TABLE, [empty])
+    with pytest.raises(ValueError, match="no frames"):
+        write_film(tmp_path / "x.mp4", TABLE, [empty], 10)
