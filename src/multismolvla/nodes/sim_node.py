@@ -1,7 +1,7 @@
 """The simulated robot: an SO-101 behind a pseudo-terminal, its cameras, and the task to be done.
 
-Three threads share the simulation: physics keeps to the clock, the cameras render snapshots of it, and
-the executor answers services. The arm is reached only through its servo bus.
+Three threads share the simulation: physics keeps to the clock, the cameras render snapshots of it,
+and the executor answers services. The arm is reached only through its servo bus.
 """
 
 from __future__ import annotations
