@@ -98,6 +98,11 @@ class EpisodeRunner(Node):
         """Seconds since the run began."""
         return time.monotonic() - self._origin_s
 
+    @property
+    def real_time_factor(self) -> float:
+        """Simulated seconds per second, as the simulator last reported it."""
+        return float(self._result.get("real_time_factor", "nan"))
+
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Serve the graph until `condition` holds; raise StackError after `timeout_s`."""
         deadline = time.monotonic() + timeout_s

@@ -89,6 +89,7 @@ class SimNode(Node):
         self._clock_offset_s = 0.0
         self._episode = 0
         self._solved = False
+        self._episode_start_s = time.monotonic()
         self._bridge = CvBridge()
 
         self._images = {
@@ -151,10 +152,16 @@ class SimNode(Node):
             self._clock_offset_s += self._simulation.time_s
             self._simulation.reset(task, self.get_parameter("seed").value)
             self._episode += 1
+            self._episode_start_s = time.monotonic()
             self._solved = False
         self._publish_result()
         response.success, response.message = True, task.instruction
         return response
+
+    def _measured_factor(self) -> float:
+        """Simulated seconds per second since the episode began."""
+        elapsed_s = time.monotonic() - self._episode_start_s
+        return self._simulation.time_s / elapsed_s if elapsed_s > 0.1 else float("nan")
 
     def _publish_result(self) -> None:
         simulation = self._simulation
@@ -164,6 +171,7 @@ class SimNode(Node):
             "episode": self._episode,
             "success": int(self._solved),
             "time_s": f"{simulation.time_s:.3f}",
+            "real_time_factor": f"{self._measured_factor():.4f}",
         }
         self._result.publish(
             DiagnosticStatus(
