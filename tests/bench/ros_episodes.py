@@ -4,8 +4,8 @@
     ./run python tests/bench/ros_episodes.py --condition depth --condition thermal
     ./run python tests/bench/ros_episodes.py --tasks object_cube_bin --episodes-per-task 1
 
-A condition is `clean` or a kind of stream that is dead in both views from the start. Every episode is
-one line of JSON in --out; a run that was stopped goes on where it left off.
+A condition is `clean` or a kind of stream that is dead in both views from the start. Every episode
+is one line of JSON in --out; a run that was stopped goes on where it left off.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 
 import rclpy
 from ament_index_python.packages import get_package_share_directory
+from multismolvla.sim.tasks import TASKS
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.bringup_process import BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner
-from multismolvla.sim.tasks import TASKS
 from multismolvla.streams import KINDS, load_stream_table
 
 EPISODE_TIMEOUT_S = 60.0

@@ -38,6 +38,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SLICE_S = 0.005
 # Time the machine could not keep up with is given up rather than rushed through.
 MAX_LAG_S = 0.1
+RESULT_PERIOD_S = 1.0
 THERMAL_SCALE, THERMAL_OFFSET_C = 0.01, -273.15
 
 
@@ -117,6 +118,7 @@ class SimNode(Node):
         for thread in self._threads:
             thread.start()
         self._publish_result()
+        self.create_timer(RESULT_PERIOD_S, self._publish_result)
         self.get_logger().info(
             f"task '{self._simulation.task.instruction}', seed {seed}, arm on {self._bus.port}"
         )
