@@ -39,6 +39,10 @@ class EpisodeRunner(Node):
         film_rate_hz: frames kept per second; 0 keeps none and subscribes to no image.
         on_sample: called with the episode and its newest sample, for a live display.
         check: called while waiting; raises when waiting is pointless.
+
+    Attributes:
+        policy, driver: newest values of the node's status, by key; the driver's also has `level`.
+        joints_rad: (6,) newest joint positions, or None before the first.
     """
 
     def __init__(
@@ -54,9 +58,10 @@ class EpisodeRunner(Node):
         self._on_sample = on_sample
         self._check = check
         self._origin_s = time.monotonic()
-        self._policy: dict[str, str] = {}
+        self.policy: dict[str, str] = {}
+        self.driver: dict[str, str] = {}
         self._result: dict[str, str] = {}
-        self._joints: np.ndarray | None = None
+        self.joints_rad: np.ndarray | None = None
         self._target: np.ndarray | None = None
         self._images: dict[str, Image] = {}
         self._bridge = CvBridge()
@@ -65,6 +70,7 @@ class EpisodeRunner(Node):
         self._reset = self.create_client(Trigger, "sim_node/reset")
         self._parameters = self.create_client(SetParameters, "sim_node/set_parameters")
         self.create_subscription(DiagnosticArray, "policy/status", self._on_policy, 1)
+        self.create_subscription(DiagnosticArray, "so101_driver/status", self._on_driver, 1)
         self.create_subscription(DiagnosticStatus, "sim_node/result", self._on_result, LATCHED)
         self.create_subscription(JointState, "joint_states", self._on_joints, 1)
         self.create_subscription(JointTrajectory, "joint_trajectory", self._on_target, 1)
@@ -80,14 +86,19 @@ class EpisodeRunner(Node):
         self._executor.add_node(self)
 
     def _on_policy(self, message: DiagnosticArray) -> None:
-        self._policy = {entry.key: entry.value for entry in message.status[0].values}
+        self.policy = {entry.key: entry.value for entry in message.status[0].values}
+
+    def _on_driver(self, message: DiagnosticArray) -> None:
+        status = message.status[0]
+        self.driver = {entry.key: entry.value for entry in status.values}
+        self.driver["level"] = str(status.level[0])
 
     def _on_result(self, message: DiagnosticStatus) -> None:
         self._result = {entry.key: entry.value for entry in message.values}
 
     def _on_joints(self, message: JointState) -> None:
         position = dict(zip(message.name, message.position, strict=True))
-        self._joints = np.array([position[name] for name in JOINT_NAMES])
+        self.joints_rad = np.array([position[name] for name in JOINT_NAMES])
 
     def _on_target(self, message: JointTrajectory) -> None:
         position = dict(zip(message.joint_names, message.points[0].positions, strict=True))
@@ -130,18 +141,31 @@ class EpisodeRunner(Node):
     def idle(self) -> None:
         """Ask for nothing, so that the arm holds, and wait until the policy says so."""
         self._task.publish(String(data=""))
-        self.wait_until(lambda: self._policy.get("mode") == "idle", "an idle policy", 30.0)
+        self.wait_until(lambda: self.policy.get("mode") == "idle", "an idle policy", 30.0)
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until joints are measured, every stream is in use and the simulator answers."""
         self.wait_until(self._reset.service_is_ready, "the simulator", timeout_s)
-        self.wait_until(lambda: self._joints is not None, "joint_states", timeout_s)
-        self.wait_until(lambda: bool(self._policy), "policy/status", timeout_s)
+        self.wait_until(lambda: self.joints_rad is not None, "joint_states", timeout_s)
+        self.wait_until(lambda: bool(self.policy), "policy/status", timeout_s)
         self.wait_until(
-            lambda: all(self._policy.get(f"mask.{name}") == "1" for name in self._table.names),
+            lambda: all(self.policy.get(f"mask.{name}") == "1" for name in self._table.names),
             "every stream to be healthy",
             timeout_s,
         )
+
+    def begin_episode(self, task: str, seed: int, dead: Sequence[str] = ()) -> EpisodeLog:
+        """Reset the scene and give the task; return the log of an episode that has just begun."""
+        self.idle()
+        self._set_simulator(task=task, seed=seed, dead_cameras=list(dead) or [""])
+        if not dead:
+            self.wait_ready()
+        instruction = self._call(self._reset, Trigger.Request(), "a reset of the scene").message
+        self.wait_until(lambda: self._result.get("success") == "0", "a fresh scene", 10.0)
+        self._target = None
+        self._images.clear()
+        self._task.publish(String(data=instruction))
+        return EpisodeLog(task=task, instruction=instruction, seed=seed, start_s=self.elapsed_s)
 
     def run_episode(
         self,
@@ -160,18 +184,8 @@ class EpisodeRunner(Node):
             cut: streams whose cameras die `cut_after_s` seconds after the instruction.
             dead: streams whose cameras are dead from the start.
         """
-        self.idle()
-        self._set_simulator(task=task, seed=seed, dead_cameras=list(dead) or [""])
-        if not dead:
-            self.wait_ready()
-        instruction = self._call(self._reset, Trigger.Request(), "a reset of the scene").message
-        self.wait_until(lambda: self._result.get("success") == "0", "a fresh scene", 10.0)
-
-        self._target = None
-        self._images.clear()
-        start_s = self.elapsed_s
-        episode = EpisodeLog(task=task, instruction=instruction, seed=seed, start_s=start_s)
-        self._task.publish(String(data=instruction))
+        episode = self.begin_episode(task, seed, dead)
+        start_s = episode.start_s
         next_sample_s = next_frame_s = start_s
         while self.elapsed_s - start_s < timeout_s:
             self._check()
@@ -194,10 +208,10 @@ class EpisodeRunner(Node):
         return episode
 
     def _sample(self, now_s: float) -> Sample:
-        policy = self._policy
+        policy = self.policy
         return Sample(
             time_s=now_s,
-            joints_rad=self._joints,
+            joints_rad=self.joints_rad,
             target_rad=self._target,
             mask={name: policy.get(f"mask.{name}") == "1" for name in self._table.names},
             mask_reason={name: policy.get(f"mask_reason.{name}", "") for name in self._table.names},
