@@ -1,4 +1,4 @@
-"""Label and temperature of every geom, as the scene file declares them in the geom's user values."""
+"""Label and temperature of every geom, declared by the scene file in the geom's user values."""
 
 from __future__ import annotations
 
