@@ -28,9 +28,11 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/multismolvla"]),
         ("share/multismolvla", ["package.xml"]),
         ("share/multismolvla/launch", glob("launch/*.launch.py")),
-        ("share/multismolvla/config", glob("config/*")),
+        ("share/multismolvla/config", glob("config/*.*")),
+        ("share/multismolvla/hook", ["resource/fastdds.dsv"]),  # named in colcon.meta
     ],
-    zip_safe=True,
+    zip_safe=False,  # the MJCF and the weights are read as files
+    extras_require={"test": ["pytest"]},  # tells colcon test which runner to use
     entry_points={
         "console_scripts": [
             "multismolvla = multismolvla.cli:main",
