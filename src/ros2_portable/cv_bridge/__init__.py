@@ -1,10 +1,7 @@
-"""Conversion between sensor_msgs images and numpy images: the Python interface of cv_bridge.
-
-Stand-in for `ros-jazzy-cv-bridge`, for machines where ROS comes from PyPI wheels.
-"""
+"""Images as messages and as numpy arrays: the Python interface of ROS 2 Jazzy's cv_bridge."""
 
 from .conversion import cvtColorForDisplay
-from .core import CvBridge, CvBridgeError
-from .encodings import getCvType
+from .core import CvBridge
+from .encodings import CvBridgeError, getCvType
 
 __all__ = ["CvBridge", "CvBridgeError", "cvtColorForDisplay", "getCvType"]

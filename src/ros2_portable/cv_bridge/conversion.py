@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .encodings import DEPTHS, Encoding, EncodingError, parse_encoding
+from .encodings import DEPTHS, CvBridgeError, Encoding, parse_encoding
 
 # OpenCV names a Bayer pattern after its second row and column, ROS after the first.
 _BAYER = {"bayer_rggb": "BG", "bayer_bggr": "RG", "bayer_gbrg": "GR", "bayer_grbg": "GB"}
@@ -26,7 +26,8 @@ def _change_depth(image: np.ndarray, source: Encoding, target: Encoding) -> np.n
     if (source.depth, target.depth) == ("16U", "8U"):
         # The same result as below, at a tenth of the time.
         return cv2.convertScaleAbs(image, alpha=255.0 / 65535.0).reshape(image.shape)
-    scale = {(8, 16): 65535 / 255, (16, 8): 255 / 65535}.get((source.bits, target.bits), 1.0)
+    widths = (source.dtype.itemsize, target.dtype.itemsize)
+    scale = {(1, 2): 65535 / 255, (2, 1): 255 / 65535}.get(widths, 1.0)
     return _to_depth(image, target.dtype, scale)
 
 
@@ -41,12 +42,12 @@ def _conversion_code(source: Encoding, target: Encoding, names: str) -> int:
     if target.family not in ("mono", "rgb", "bgr", "rgba", "bgra") or (
         source.family in _BAYER and target.channels == 4
     ):
-        raise EncodingError(f"Unsupported conversion {names}")
+        raise CvBridgeError(f"Unsupported conversion {names}")
     return getattr(cv2, f"COLOR_{name}")
 
 
 def cvtColor2(m: np.ndarray, encoding_in: str, encoding_out: str) -> np.ndarray:
-    """Return image `m` as a new array in another encoding; EncodingError where that is impossible.
+    """Return image `m` as a new array in another encoding; CvBridgeError where that is impossible.
 
     m: (H, W) or (H, W, C) in `encoding_in`. Colors convert into each other and to gray, Bayer and
     YUV 4:2:2 to colors; plain numbers such as 32FC1 only change their number type.
@@ -56,20 +57,20 @@ def cvtColor2(m: np.ndarray, encoding_in: str, encoding_out: str) -> np.ndarray:
     source, target = parse_encoding(encoding_in), parse_encoding(encoding_out)
     names = f"from [{encoding_in}] to [{encoding_out}]"
     if source.family is None and target.family is not None:
-        raise EncodingError(
+        raise CvBridgeError(
             f"Unsupported conversion {names}: [{encoding_in}] does not say what its channels mean"
         )
     if target.family is None or source.family == target.family not in _BAYER:
         if source.channels != target.channels:
-            raise EncodingError(
+            raise CvBridgeError(
                 f"Unsupported conversion {names}: {source.channels} and {target.channels} channels"
             )
         return _change_depth(m, source, target)
     try:
         converted = cv2.cvtColor(m, _conversion_code(source, target, names))
     except cv2.error as error:
-        raise EncodingError(f"Conversion {names} failed for shape {m.shape}: {error}") from None
-    return converted if source.bits == target.bits else _change_depth(converted, source, target)
+        raise CvBridgeError(f"Conversion {names} failed for shape {m.shape}: {error}") from None
+    return converted if source.depth == target.depth else _change_depth(converted, source, target)
 
 
 def _label_colors(labels: np.ndarray) -> np.ndarray:
@@ -89,7 +90,7 @@ def cvtColorForDisplay(
     min_image_value: float = 0.0,
     max_image_value: float = 0.0,
 ) -> np.ndarray:
-    """Return an 8 bit image to look at; EncodingError where that is impossible.
+    """Return an 8 bit image to look at; CvBridgeError where that is impossible.
 
     32SC1 labels become colors. One channel is spread from [min_image_value, max_image_value] (with
     `do_dynamic_scaling` from the image's own range) to 0..255. An empty `encoding_out` is guessed.
@@ -99,8 +100,8 @@ def cvtColorForDisplay(
         gray = parsed.channels == 1 and encoding_in != "32SC1"
         encoding_out = "mono8" if gray else "bgr8"
     target = parse_encoding(encoding_out)
-    if target.bits != 8 or target.family not in ("mono", "rgb", "bgr", "rgba", "bgra"):
-        raise EncodingError(f"[{encoding_out}] cannot be displayed; expected mono8 or 8 bit color")
+    if target.depth != "8U" or target.family not in ("mono", "rgb", "bgr", "rgba", "bgra"):
+        raise CvBridgeError(f"[{encoding_out}] cannot be displayed; expected mono8 or 8 bit color")
     if (encoding_in, encoding_out) == ("32SC1", "bgr8"):
         return _label_colors(source)
     if do_dynamic_scaling:
@@ -110,7 +111,7 @@ def cvtColorForDisplay(
             return np.full(shape, 127, np.uint8)
     if min_image_value != max_image_value:
         if parsed.channels != 1:
-            raise EncodingError(f"[{encoding_in}] has more than one channel to scale")
+            raise CvBridgeError(f"[{encoding_in}] has more than one channel to scale")
         spread = 255.0 / (max_image_value - min_image_value)
         gray = _to_depth(source.astype(np.float64) - min_image_value, DEPTHS["8U"], spread)
         return cvtColor2(gray, "mono8", encoding_out)

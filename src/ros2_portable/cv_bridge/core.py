@@ -8,20 +8,9 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from . import encodings
 from .conversion import cvtColor2
-from .encodings import (
-    CV_DEPTHS,
-    DEPTH_NAMES,
-    CV_MAT_CNWrap,
-    CV_MAT_DEPTHWrap,
-    EncodingError,
-    getCvType,
-    parse_encoding,
-)
-
-
-class CvBridgeError(TypeError):
-    """An image cannot be converted; the text says why."""
+from .encodings import CvBridgeError, getCvType, parse_encoding
 
 
 def _byte_array(data: np.ndarray) -> array.array:
@@ -41,18 +30,18 @@ class CvBridge:
 
     def dtype_with_channels_to_cvtype2(self, dtype: np.dtype, n_channels: int) -> str:
         """Return the generic encoding, such as 8UC3, of arrays of a number type."""
-        if dtype.name not in DEPTH_NAMES:
-            raise CvBridgeError(f"no image encoding for {dtype.name}; use {', '.join(DEPTH_NAMES)}")
-        return f"{DEPTH_NAMES[dtype.name]}C{n_channels}"
+        if dtype.name not in encodings.DEPTH_NAMES:
+            raise CvBridgeError(
+                f"no image encoding for {dtype.name}; use {', '.join(encodings.DEPTH_NAMES)}"
+            )
+        return f"{encodings.DEPTH_NAMES[dtype.name]}C{n_channels}"
 
     def cvtype2_to_dtype_with_channels(self, cvtype: int) -> tuple[str, int]:
-        return CV_DEPTHS[CV_MAT_DEPTHWrap(cvtype)], CV_MAT_CNWrap(cvtype)
+        depth = encodings.CV_MAT_DEPTHWrap(cvtype)
+        return encodings.CV_DEPTHS[depth], encodings.CV_MAT_CNWrap(cvtype)
 
     def encoding_to_cvtype2(self, encoding: str) -> int:
-        try:
-            return getCvType(encoding)
-        except EncodingError as error:
-            raise CvBridgeError(error) from None
+        return getCvType(encoding)
 
     def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:
         return self.cvtype2_to_dtype_with_channels(self.encoding_to_cvtype2(encoding))
@@ -63,13 +52,10 @@ class CvBridge:
         `passthrough` keeps the message's encoding and shares its memory where it can; any other
         encoding gives an array of its own. CvBridgeError for bad messages and conversions.
         """
-        try:
-            image = self._view(img_msg)
-            if desired_encoding == "passthrough":
-                return image
-            return cvtColor2(image, img_msg.encoding, desired_encoding)
-        except EncodingError as error:
-            raise CvBridgeError(error) from None
+        image = self._view(img_msg)
+        if desired_encoding == "passthrough":
+            return image
+        return cvtColor2(image, img_msg.encoding, desired_encoding)
 
     def _view(self, msg: Image) -> np.ndarray:
         """Return the message's pixels, shared unless rows are padded or bytes swapped."""
@@ -77,19 +63,15 @@ class CvBridge:
         pixel = encoding.dtype.itemsize * encoding.channels
         size = f"{msg.width}x{msg.height} {msg.encoding}"
         if msg.width == 0 or msg.height == 0:
-            raise EncodingError(f"empty image: {size}")
-        if msg.step < msg.width * pixel:
-            raise EncodingError(
-                f"malformed image: {size} with step {msg.step}, expected at least {msg.width * pixel}"
-            )
+            raise CvBridgeError(f"empty image: {size}")
         # Messages made by hand may carry a list.
         data = bytes(msg.data) if isinstance(msg.data, list) else msg.data
-        if len(data) != msg.height * msg.step:
-            raise EncodingError(
-                f"malformed image: {size} with {len(data)} bytes of data, expected "
-                f"height x step = {msg.height * msg.step}"
+        if msg.step < msg.width * pixel or len(data) != msg.height * msg.step:
+            raise CvBridgeError(
+                f"malformed image: {size} with step {msg.step} and {len(data)} bytes of data; "
+                f"expected step >= {msg.width * pixel} and height x step bytes"
             )
-        swapped = encoding.bits > 8 and bool(msg.is_bigendian) != (sys.byteorder == "big")
+        swapped = encoding.dtype.itemsize > 1 and bool(msg.is_bigendian) != (sys.byteorder == "big")
         image = np.ndarray(
             shape=(msg.height, msg.width, encoding.channels),
             dtype=encoding.dtype.newbyteorder() if swapped else encoding.dtype,
@@ -145,10 +127,7 @@ class CvBridge:
         if desired_encoding == "passthrough":
             return image
         encoding = ("mono" if image.ndim == 2 else "bgr") + str(image.dtype.itemsize * 8)
-        try:
-            return cvtColor2(image, encoding, desired_encoding)
-        except EncodingError as error:
-            raise CvBridgeError(error) from None
+        return cvtColor2(image, encoding, desired_encoding)
 
     def cv2_to_compressed_imgmsg(
         self, cvim: np.ndarray, dst_format: str = "jpg"

@@ -25,8 +25,11 @@ _COLOR_CHANNELS = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 _YUV = {"yuv422": "UYVY", "uyvy": "UYVY", "yuv422_yuy2": "YUY2", "yuyv": "YUY2"}
 
 
-class EncodingError(RuntimeError):
-    """An encoding is unknown, or an image cannot be converted to it."""
+class CvBridgeError(TypeError, RuntimeError):
+    """An image cannot be converted; the text says why.
+
+    TypeError is what the original raises from Python, RuntimeError what it raises from C++.
+    """
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,10 @@ class Encoding:
     def dtype(self) -> np.dtype:
         return DEPTHS[self.depth]
 
-    @property
-    def bits(self) -> int:
-        return self.dtype.itemsize * 8
-
 
 @lru_cache(maxsize=256)
 def parse_encoding(name: str) -> Encoding:
-    """Return the meaning of an encoding name; EncodingError if it has none."""
+    """Return the meaning of an encoding name; CvBridgeError if it has none."""
     if name in _YUV:
         return Encoding("8U", 2, _YUV[name])
     if match := re.fullmatch(r"(mono|rgb|bgr|rgba|bgra|bayer_(?:rggb|bggr|gbrg|grbg))(8|16)", name):
@@ -56,7 +55,7 @@ def parse_encoding(name: str) -> Encoding:
     match = re.fullmatch(r"(8U|8S|16U|16S|32S|32F|64F)(?:C([0-9]+))?", name)
     if match and 1 <= int(match[2] or 1) <= 512:  # CV_CN_MAX
         return Encoding(match[1], int(match[2] or 1), None)
-    raise EncodingError(
+    raise CvBridgeError(
         f"Unrecognized image encoding [{name}]; expected one of sensor_msgs/image_encodings "
         "such as rgb8, mono16, bayer_rggb8, yuv422 or 32FC1"
     )

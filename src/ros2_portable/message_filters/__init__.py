@@ -1,24 +1,12 @@
-"""Filters over message streams: the Python interface of ROS 2 Jazzy's message_filters.
-
-Stand-in for `ros-jazzy-message-filters`, for machines where ROS comes from PyPI wheels.
-"""
+"""Filters over message streams: the core of ROS 2 Jazzy's message_filters for Python."""
 
 from .cache import Cache
-from .chain import Chain
-from .delta_filter import DeltaFilter, PathDeltaFilter
-from .input_aligner import InputAligner
-from .simple_filter import SimpleFilter
-from .subscriber import Subscriber
+from .simple_filter import SimpleFilter, Subscriber
 from .synchronizers import ApproximateTimeSynchronizer, TimeSynchronizer
 
-__all__ = [
-    "ApproximateTimeSynchronizer",
-    "Cache",
-    "Chain",
-    "DeltaFilter",
-    "InputAligner",
-    "PathDeltaFilter",
-    "SimpleFilter",
-    "Subscriber",
-    "TimeSynchronizer",
-]
+__all__ = ["ApproximateTimeSynchronizer", "Cache", "SimpleFilter", "Subscriber", "TimeSynchronizer"]
+
+
+def __getattr__(name: str) -> None:
+    text = f"{name} is not in this stand-in for message_filters; install ros-jazzy-message-filters"
+    raise AttributeError(text) if name.startswith("_") else ImportError(text)

@@ -5,8 +5,7 @@ from typing import Any
 
 from rclpy.time import Time
 
-from .simple_filter import SimpleFilter
-from .stamps import message_time
+from .simple_filter import SimpleFilter, message_time
 
 
 class Cache(SimpleFilter):

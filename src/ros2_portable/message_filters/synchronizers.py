@@ -7,15 +7,14 @@ from typing import Any
 from rclpy.clock import ROSClock
 from rclpy.duration import Duration
 
-from .simple_filter import SimpleFilter
-from .stamps import header_time, message_time
+from .simple_filter import SimpleFilter, message_time
 
 
 class TimeSynchronizer(SimpleFilter):
     """Calls back with one message of every input as soon as all carry the same stamp.
 
-    Keeps up to `queue_size` messages of each input, oldest stamp out first. What is older than the
-    last set is dropped, because its set cannot come any more in order.
+    Keeps up to `queue_size` messages of each input, oldest stamp out first, and drops what is
+    older than the last set.
     """
 
     def __init__(self, fs: Sequence[SimpleFilter], queue_size: int) -> None:
@@ -33,9 +32,9 @@ class TimeSynchronizer(SimpleFilter):
         ]
 
     def add(self, msg: Any, my_queue: dict[int, Any], my_queue_index: int | None = None) -> None:
-        stamp = header_time(msg)
+        stamp = message_time(msg, False, "message_filters_exact")
         if stamp is None:
-            raise ValueError(f"{type(msg).__name__} has no header.stamp to synchronize by")
+            return
         with self.lock:
             self._store(msg, my_queue, stamp.nanoseconds)
             common = set.intersection(*(set(queue) for queue in self.queues))
@@ -55,11 +54,11 @@ class TimeSynchronizer(SimpleFilter):
 
 
 class ApproximateTimeSynchronizer(TimeSynchronizer):
-    """Calls back with one message of every input once their stamps lie within `slop` seconds.
+    """Calls back with one message of every input whose stamps span less than `slop` seconds.
 
-    Each new message is put together with the messages of the other inputs that are nearest to it;
-    each message is used once. `allow_headerless` stamps messages without header with the ROS time
-    of their arrival; `sync_arrival_time` does so with all messages.
+    Each new message is put together with those nearest to it; each message is used once.
+    `allow_headerless` stamps messages without header with the ROS time of their arrival;
+    `sync_arrival_time` does so with all messages.
     """
 
     def __init__(
@@ -86,16 +85,13 @@ class ApproximateTimeSynchronizer(TimeSynchronizer):
         with self.lock:
             self._store(msg, my_queue, new_ns)
             if new_ns not in my_queue:
-                return  # Older than a full queue.
-            candidates = []
+                return  # Older than all of a full queue.
+            nearest_first = []
             for queue in self.queues:
-                near = (
-                    [new_ns]
-                    if queue is my_queue
-                    else [key for key in queue if abs(key - new_ns) <= slop_ns]
-                )
-                candidates.append(sorted(near, key=lambda key: abs(key - new_ns)))
-            chosen = _first_within(candidates, new_ns, new_ns, slop_ns)
+                keys = [new_ns] if queue is my_queue else queue
+                near = (key for key in keys if abs(key - new_ns) <= slop_ns)
+                nearest_first.append(sorted(near, key=lambda key: abs(key - new_ns)))
+            chosen = _first_within(nearest_first, new_ns, new_ns, slop_ns)
             if chosen is not None:
                 pairs = zip(self.queues, chosen, strict=True)
                 self.signalMessage(*[queue.pop(key) for queue, key in pairs])
@@ -104,10 +100,9 @@ class ApproximateTimeSynchronizer(TimeSynchronizer):
 def _first_within(
     candidates: list[list[int]], low: int, high: int, slop_ns: int
 ) -> list[int] | None:
-    """Return the first combination, in the order of the candidates, that spans less than the slop.
+    """Return the first combination, in the order of itertools.product, spanning less than the slop.
 
-    The order is that of itertools.product; cutting hopeless branches keeps it affordable for many
-    inputs with long queues.
+    Cutting hopeless branches keeps the search short for many inputs with long queues.
     """
     if high - low >= slop_ns:
         return None
