@@ -33,19 +33,18 @@ class DepthSensor:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def expose(self, depth_m: np.ndarray) -> np.ndarray:
+    def expose(self, depth_m: np.ndarray, time_s: float) -> np.ndarray:
         """Return depth (H, W) float32 metres, NaN = no return, for perfect depth (H, W) float32.
 
         Depth is the distance along the optical axis (REP 118).
         """
         noise = self._rng.standard_normal(depth_m.shape, dtype=np.float32)
         luck = self._rng.random(depth_m.shape, dtype=np.float32)
-        step = cv2.dilate(depth_m, _NEIGHBOURHOOD) - cv2.erode(depth_m, _NEIGHBOURHOOD)
-        # Of the two sides of an edge the far one is hidden. A slanted surface has steps as well,
-        # but none of its pixels lies far behind its nearest neighbour.
-        behind = depth_m - cv2.erode(depth_m, _NEIGHBOURHOOD)
-        edge = (step > EDGE_STEP * depth_m) & (behind > 0.5 * step)
-        lost = edge & (luck < EDGE_LOSS)
+        nearest = cv2.erode(depth_m, _NEIGHBOURHOOD)
+        step = cv2.dilate(depth_m, _NEIGHBOURHOOD) - nearest
+        # Only the far side of a step is hidden.
+        hidden = (step > EDGE_STEP * depth_m) & (depth_m - nearest > 0.5 * step)
+        lost = hidden & (luck < EDGE_LOSS)
         lost |= luck > 1.0 - SPECKLE_LOSS
         lost |= (depth_m < MIN_RANGE_M) | (depth_m > MAX_RANGE_M)
         measured = depth_m + noise * depth_noise_m(depth_m)

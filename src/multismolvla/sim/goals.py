@@ -15,7 +15,7 @@ from multismolvla.sim.layout import (
     PLATE_CENTRE,
     PLATE_RADIUS,
     PLATE_TOP,
-    SHAPES,
+    half_height,
 )
 
 # A resting object's vibration in the simulator stays below a tenth of this.
@@ -59,16 +59,16 @@ class Goal:
     def reached(self, poses: Mapping[str, np.ndarray]) -> bool:
         """Whether the object is in its place, held or not, moving or not."""
         x, y, z = (float(value) for value in poses[self.name][:3])
-        shape = SHAPES[self.name]
+        low = half_height(self.name, poses[self.name]) + 0.006
         if self.place == "bin":
             inside = max(abs(x - BIN_CENTRE[0]), abs(y - BIN_CENTRE[1])) < BIN_INNER_HALF
             return inside and z < BIN_RIM + 0.02
         if self.place == "plate":
             inside = math.hypot(x - PLATE_CENTRE[0], y - PLATE_CENTRE[1]) < PLATE_RADIUS
-            return inside and z < PLATE_TOP + max(shape.half_height, shape.half_length) + 0.006
+            return inside and z < PLATE_TOP + low
         other_x, other_y, other_z = (float(value) for value in poses[self.reference][:3])
         apart = math.hypot(x - other_x, y - other_y)
         if self.place == "on":
-            resting = other_z + SHAPES[self.reference].half_height + shape.half_height
-            return apart < 0.020 and abs(z - resting) < 0.006
-        return apart < BESIDE_SUCCESS_M and z < shape.half_height + 0.006
+            top = other_z + half_height(self.reference, poses[self.reference])
+            return apart < 0.020 and top < z < top + low
+        return apart < BESIDE_SUCCESS_M and z < low

@@ -8,31 +8,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Shape:
-    """What grasping and placing an object needs to know about it, metres and radians.
+    """Half extents along the object's own axes, metres; `round` is a cylinder about its z axis."""
 
-    Attributes:
-        half_height: half its height as it stands at reset.
-        half_length: half its longest horizontal side.
-        width: distance between the two faces that the fingers take.
-        turn: rotation about the vertical after which it can be grasped the same way; 0 means any.
-        grip_height: height of the fingers above its centre when it is grasped.
-    """
-
-    half_height: float
-    half_length: float
-    width: float
-    turn: float
-    grip_height: float
+    half: tuple[float, float, float]
+    round: bool = False
 
 
-# The fingers take the brick across its short side, which is its local y axis.
 SHAPES: dict[str, Shape] = {
-    "red_cube": Shape(0.015, 0.015, 0.030, math.pi / 2, 0.002),
-    "blue_cylinder": Shape(0.030, 0.014, 0.028, 0.0, 0.008),
-    "green_brick": Shape(0.009, 0.035, 0.024, math.pi, 0.004),
+    "red_cube": Shape((0.015, 0.015, 0.015)),
+    "blue_cylinder": Shape((0.014, 0.014, 0.030), round=True),
+    "green_brick": Shape((0.035, 0.012, 0.009)),
 }
 
 BIN_CENTRE = (0.135, 0.16)
@@ -42,3 +32,23 @@ BIN_RIM = 0.040
 PLATE_CENTRE = (0.145, -0.16)
 PLATE_RADIUS = 0.060
 PLATE_TOP = 0.006
+
+
+def rotation_of(pose: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation of a (7,) pose x, y, z, qw, qx, qy, qz; columns are the object's axes."""
+    w, x, y, z = (float(value) for value in pose[3:])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def half_height(name: str, pose: np.ndarray) -> float:
+    """Half the vertical extent of an object as it lies, metres."""
+    half, up = SHAPES[name].half, rotation_of(pose)[2]
+    if SHAPES[name].round:
+        return abs(up[2]) * half[2] + math.sqrt(max(0.0, 1.0 - up[2] ** 2)) * half[0]
+    return float(np.abs(up) @ half)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import importlib
 import os
+import threading
 import weakref
 
 # Debian's smallest working set; libegl1 alone finds no driver.
 _PACKAGES = "libegl1 libopengl0 libgl1-mesa-dri"
 _BACKENDS = ("egl", "osmesa", "glfw")
+
+# A pass takes milliseconds; a process that ends does not wait long for one that hangs.
+_EXIT_TIMEOUT_S = 1.0
 
 _open_contexts: weakref.WeakSet = weakref.WeakSet()
 
@@ -19,40 +24,50 @@ class RenderingError(RuntimeError):
 
 
 def choose_backend() -> str:
-    """Return the OpenGL backend: `MUJOCO_GL` where it is set, else by whether there is a display.
+    """Return the OpenGL backend: `MUJOCO_GL` where it is set, else egl, which needs no display.
 
     Raises:
         RenderingError: MUJOCO_GL names no backend.
     """
-    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
-    if not chosen:
-        has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        return "glfw" if has_display else "egl"
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower() or "egl"
     if chosen not in _BACKENDS:
         raise RenderingError(
-            f"MUJOCO_GL is '{chosen}'; expected {', '.join(_BACKENDS)}, or unset for a default"
+            f"MUJOCO_GL is '{chosen}'; expected {', '.join(_BACKENDS)}, or unset for egl"
         )
     return chosen
 
 
-def create_context(width: int, height: int):
-    """Create an OpenGL context and make it current in the calling thread.
+class OffscreenContext:
+    """An OpenGL context, current in the thread that created it.
 
-    The backend is loaded here and not through the variable that `import mujoco` reads, so that
-    physics runs on machines without any OpenGL library.
-
-    Raises:
-        RenderingError: the backend's libraries are missing or find no driver.
+    Its owner holds `lock` around every OpenGL call: the exit handler takes it and keeps it, so that
+    a daemon thread that is still rendering when the process ends stops there instead of crashing.
     """
-    backend = choose_backend()
-    try:
-        context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-        context.make_current()
-    # PyOpenGL reports a missing library as an AttributeError of None.
-    except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        raise missing_library(error) from error
-    _open_contexts.add(context)
-    return context
+
+    def __init__(self, width: int, height: int, lock: threading.Lock) -> None:
+        """Create the context and make it current in the calling thread.
+
+        The backend is loaded here and not through the variable that `import mujoco` reads, so that
+        physics runs on machines without any OpenGL library.
+
+        Raises:
+            RenderingError: the backend's libraries are missing or find no driver.
+        """
+        self.lock = lock
+        backend = choose_backend()
+        try:
+            self._gl = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+            self._gl.make_current()
+        # PyOpenGL reports a missing library as an AttributeError of None.
+        except (ImportError, AttributeError, OSError, RuntimeError) as error:
+            raise missing_library(error) from error
+        _open_contexts.add(self)
+        _free_contexts_at_exit()
+
+    def free(self) -> None:
+        """Destroy the context; harmless when repeated."""
+        self._gl.free()
+        _open_contexts.discard(self)
 
 
 def missing_library(error: Exception) -> RenderingError:
@@ -63,8 +78,15 @@ def missing_library(error: Exception) -> RenderingError:
     )
 
 
-@atexit.register
-def _free_open_contexts() -> None:
-    # A context that outlives its library's own exit handler prints a traceback from __del__.
-    for context in list(_open_contexts):
-        context.free()
+@functools.cache
+def _free_contexts_at_exit() -> None:
+    """Spare the user tracebacks from contexts that outlive their library's own exit handler.
+
+    Exit handlers run last in, first out, and the library's is registered by the first context.
+    """
+
+    @atexit.register
+    def free() -> None:
+        for context in list(_open_contexts):
+            context.lock.acquire(timeout=_EXIT_TIMEOUT_S)
+            context.free()

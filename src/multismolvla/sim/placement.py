@@ -39,9 +39,7 @@ def place_objects(
 def _draw(rng: np.random.Generator, name: str) -> np.ndarray:
     x, y = rng.uniform(*X_RANGE), rng.uniform(*Y_RANGE)
     yaw = rng.uniform(-math.pi, math.pi)
-    return np.array(
-        [x, y, SHAPES[name].half_height, math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)]
-    )
+    return np.array([x, y, SHAPES[name].half[2], math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])
 
 
 def _apart(poses: Poses) -> bool:

@@ -21,8 +21,8 @@ class RgbSensor:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def expose(self, picture: np.ndarray) -> np.ndarray:
-        """Return the frame (H, W, 3) uint8 that the sensor delivers of a picture (H, W, 3) uint8."""
+    def expose(self, picture: np.ndarray, time_s: float) -> np.ndarray:
+        """Return the frame (H, W, 3) uint8 of a perfect picture (H, W, 3) uint8."""
         gain = 1.0 + GAIN_VARIATION * self._rng.standard_normal()
         signal = picture.astype(np.float32) * np.float32(gain)
         noise = self._rng.standard_normal(picture.shape, dtype=np.float32)

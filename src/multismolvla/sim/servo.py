@@ -113,9 +113,7 @@ class Servos:
             ValueError: the fraction lies outside 0 to 1.
         """
         if not 0.0 <= fraction <= 1.0:
-            raise ValueError(
-                f"torque limit of {JOINT_NAMES[index]} is {fraction}; expected 0 to 1"
-            )
+            raise ValueError(f"torque limit of {JOINT_NAMES[index]} is {fraction}; expected 0 to 1")
         with self._lock:
             self._limits[index] = fraction
             self._apply()

@@ -1,0 +1,217 @@
+"""The scripted expert: a feedback law from the state of arm and objects to the next joint target.
+
+It keeps no memory. Which phase a task is in follows from where the object is and how the fingers
+stand to it, so the law can be asked in any state, also in one that another policy reached. Phases
+meet in funnels (the closer to the place, the lower the hand may be) rather than at switches, and
+every test that could flip back and forth has two thresholds told apart by the gripper's own angle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.sim import kinematics
+from multismolvla.sim.destination import Destination, destination
+from multismolvla.sim.goals import Goal
+from multismolvla.sim.grasp import Hand, closing_yaws, contact_angle, grip_height
+from multismolvla.sim.layout import half_height
+from multismolvla.sim.posture import reach
+
+ARM_SPEED_RAD_S = 1.6
+GRIPPER_SPEED_RAD_S = 2.0
+# Share of the remaining way taken per second: the hand slows down over the last centimetres.
+APPROACH_RATE_HZ = 10.0
+
+OPEN_RAD = 0.85
+CLOSED_RAD = float(JOINT_LOWER_RAD[5])
+# How far the fingers open beyond contact to let go: further, they would reach for the neighbours.
+RELEASE_RAD = 0.28
+
+# The empty hand travels with its fingertips above the tallest object.
+HOVER_M = 0.085
+# Sides of the funnel: within the throat the hand may be all the way down.
+THROAT_M, SLOPE = 0.006, 5.0
+# A radian of wrong roll, and an unopened gripper, count as this much distance.
+ROLL_WEIGHT_M, SHUT_WEIGHT_M = 0.06, 0.10
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where the law wants the hand: grip point, roll angle and gripper angle."""
+
+    position: np.ndarray
+    roll: float
+    gripper: float
+
+
+def next_target(
+    joints: np.ndarray,
+    poses: Mapping[str, np.ndarray],
+    goals: Sequence[Goal],
+    period_s: float,
+) -> np.ndarray:
+    """Joint target (6,) for `period_s` from now, radians, within the joint limits.
+
+    Args:
+        joints: (6,) joint positions now, radians.
+        poses: object -> (7,) x, y, z, qw, qx, qy, qz in base_link.
+        goals: the task's goals, bound to objects, in order.
+        period_s: time until the target is due, seconds.
+    """
+    hand = Hand.at(joints)
+    move = _move(joints, hand, poses, goals)
+    if move is None:
+        wanted = _homewards(joints, hand)
+    else:
+        wanted = np.append(reach(_carrot(hand.position, move.position), move.roll), move.gripper)
+    return _step(joints, wanted, period_s)
+
+
+def _move(
+    joints: np.ndarray, hand: Hand, poses: Mapping[str, np.ndarray], goals: Sequence[Goal]
+) -> Move | None:
+    for goal in goals:
+        pose = poses[goal.name]
+        surrounded = hand.surrounds(goal.name, pose)
+        target = destination(goal, poses)
+        if target.holds_already(goal, poses):
+            if surrounded:
+                return _let_go(joints, hand, goal.name, pose)
+            continue
+        if surrounded and hand.holds(goal.name, pose):
+            return _carry(joints, hand, goal.name, pose, target)
+        return _take(joints, hand, goal.name, pose)
+    return None
+
+
+def _let_go(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> Move:
+    released = contact_angle(min(hand.width_across(name, pose), 0.050)) + RELEASE_RAD
+    position = hand.position.copy()
+    # The jaw moves and the fixed finger does not: shift the hand so that both leave the object.
+    across = hand.rotation[:, 2]
+    position += ((pose[:3] - hand.middle) @ across) * across
+    if hand.gripper > released - 0.08:
+        position[2] = HOVER_M + 0.02
+    return Move(position, float(joints[4]), released)
+
+
+def _carry(
+    joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray, target: Destination
+) -> Move:
+    roll = float(joints[4])
+    if target.closing_yaw is not None:
+        pan = -math.atan2(target.position[1], target.position[0] - kinematics.PAN_X)
+        roll = _nearest_roll(target.closing_yaw, pan, roll)
+    way = target.position[:2] - pose[:2]
+    distance = float(np.linalg.norm(way)) + ROLL_WEIGHT_M * max(0.0, abs(roll - joints[4]) - 0.1)
+    bottom = float(pose[2]) - half_height(name, pose)
+    needed = _funnel(distance, target.position[2], target.carry_height)
+    freedom = _freedom(needed - bottom)
+    position = hand.position + np.append(freedom * way, needed - bottom)
+    return Move(position, roll if freedom > 0 else float(joints[4]), CLOSED_RAD)
+
+
+def _take(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> Move:
+    roll, position = _grasp(joints, hand, name, pose)
+    aside = float(np.linalg.norm(hand.middle[:2] - pose[:2]))
+    above = abs(float(hand.position[2] - position[2]))
+    turned = abs(roll - joints[4])
+    # Once closing has begun, small disturbances do not undo it.
+    slack = 1.0 if hand.gripper > OPEN_RAD - 0.12 else 2.5
+    if aside < 0.008 * slack and above < 0.008 * slack and turned < 0.12 * slack:
+        return Move(position, roll, CLOSED_RAD)
+    shut = max(0.0, OPEN_RAD - 0.10 - hand.gripper)
+    distance = aside + ROLL_WEIGHT_M * max(0.0, turned - 0.1) + SHUT_WEIGHT_M * shut
+    needed = _funnel(distance, float(position[2]), HOVER_M)
+    freedom = _freedom(needed - float(hand.position[2]))
+    position[:2] = hand.position[:2] + freedom * (position[:2] - hand.position[:2])
+    position[2] = needed
+    return Move(position, roll if freedom > 0 else float(joints[4]), OPEN_RAD)
+
+
+def _grasp(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> tuple[float, np.ndarray]:
+    """Roll and grip point with which the fingers stand around the object, by the least turning."""
+    pan = -math.atan2(pose[1], pose[0] - kinematics.PAN_X)
+    yaws = closing_yaws(name, pose)
+    if yaws is None:
+        roll = min(max(float(joints[4]), -0.8), 0.8)
+    else:
+        roll = min(
+            (_nearest_roll(yaw, pan, float(joints[4])) for yaw in yaws or (0.0,)),
+            key=lambda candidate: abs(candidate - joints[4]),
+        )
+    yaw = roll - pan - kinematics.ROLL_TWIST
+    across = np.array([math.cos(yaw), math.sin(yaw), 0.0])
+    position = pose[:3] - hand.middle_offset * across
+    position[2] += grip_height(name, pose)
+    # The shift across changed the pan angle a little: keep the fingers' direction on the table.
+    shifted = -math.atan2(position[1], position[0] - kinematics.PAN_X)
+    return roll + shifted - pan, position
+
+
+def _nearest_roll(yaw: float, pan: float, roll: float) -> float:
+    """Roll angle within limits, nearest to `roll`, that closes along `yaw` or against it."""
+    first = kinematics.roll_for_closing_yaw(yaw, pan)
+    turns = (first, first - math.pi, first + math.pi)
+    lower, upper = JOINT_LOWER_RAD[4] + 0.1, JOINT_UPPER_RAD[4] - 0.1
+    return min(
+        (turn for turn in turns if lower <= turn <= upper), key=lambda turn: abs(turn - roll)
+    )
+
+
+def _funnel(distance: float, low: float, high: float) -> float:
+    return min(max(high, low), low + SLOPE * max(0.0, distance - THROAT_M))
+
+
+def _freedom(lacking: float) -> float:
+    """Share of the sideways way that may be taken while `lacking` metres of height are missing."""
+    return min(1.0, max(0.0, 1.5 - lacking / 0.02))
+
+
+def _homewards(joints: np.ndarray, hand: Hand) -> np.ndarray:
+    home, _ = kinematics.forward(HOME_RAD)
+    aside = float(np.linalg.norm(hand.position[:2] - home[:2]))
+    if hand.position[2] < HOVER_M - 0.01 and aside > 0.02:
+        up = np.array([*hand.position[:2], HOVER_M])
+        return np.append(reach(up, float(joints[4])), joints[5])
+    return HOME_RAD
+
+
+def _carrot(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """A point at most a few centimetres ahead on the way from `start` to `end`.
+
+    The way turns about the pan axis instead of crossing the base; following a near point keeps the
+    hand on it, where one big step in joint space would sag.
+    """
+    first, last = start[:2] - (kinematics.PAN_X, 0.0), end[:2] - (kinematics.PAN_X, 0.0)
+    radii = float(np.linalg.norm(first)), float(np.linalg.norm(last))
+    angles = math.atan2(first[1], first[0]), math.atan2(last[1], last[0])
+    turn = math.remainder(angles[1] - angles[0], 2 * math.pi)
+    rise = float(end[2] - start[2])
+    longest = max(abs(turn) / 0.35, abs(radii[1] - radii[0]) / 0.05, abs(rise) / 0.05, 1.0)
+    radius = radii[0] + (radii[1] - radii[0]) / longest
+    angle = angles[0] + turn / longest
+    return np.array(
+        [
+            kinematics.PAN_X + radius * math.cos(angle),
+            radius * math.sin(angle),
+            start[2] + rise / longest,
+        ]
+    )
+
+
+def _step(joints: np.ndarray, wanted: np.ndarray, period_s: float) -> np.ndarray:
+    way = wanted - joints
+    longest = float(np.abs(way[:5]).max())
+    share = min(1.0, APPROACH_RATE_HZ * period_s)
+    if longest * share > ARM_SPEED_RAD_S * period_s:
+        share = ARM_SPEED_RAD_S * period_s / longest
+    target = joints + share * way
+    reachable = GRIPPER_SPEED_RAD_S * period_s
+    target[5] = joints[5] + min(max(way[5], -reachable), reachable)
+    return np.clip(target, JOINT_LOWER_RAD, JOINT_UPPER_RAD)

@@ -1,0 +1,103 @@
+"""Where the fingers are, what they hold, and how an object can be taken from above."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from multismolvla.sim import kinematics
+from multismolvla.sim.layout import SHAPES, half_height, rotation_of
+
+# From assets/so101.xml: the fixed pad's face below the roll axis, the opening at which the pads are
+# parallel and the joint angle there, and the grip point's distance from the jaw's hinge.
+FIXED_PAD = -0.0079
+PARALLEL_OPENING, PARALLEL_ANGLE = 0.028, 0.284
+JAW_RADIUS = 0.0647
+
+WIDEST_GRASP_M = 0.036
+# The fingertips reach 10 mm below the grip point; this keeps them 4 mm off the table.
+LOWEST_GRIP_M = 0.014
+
+
+def opening(angle: float) -> float:
+    """Distance between the pads at the grip point for a gripper angle, metres."""
+    return PARALLEL_OPENING + JAW_RADIUS * math.sin(angle - PARALLEL_ANGLE)
+
+
+def contact_angle(width: float) -> float:
+    """Gripper angle at which the pads touch both sides of something `width` metres wide."""
+    return PARALLEL_ANGLE + math.asin((width - PARALLEL_OPENING) / JAW_RADIUS)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Pose of the hand: grip frame, gripper angle and the middle between the pads."""
+
+    position: np.ndarray
+    rotation: np.ndarray
+    gripper: float
+
+    @classmethod
+    def at(cls, joints: np.ndarray) -> Hand:
+        position, rotation = kinematics.forward(joints)
+        return cls(position, rotation, float(joints[5]))
+
+    @property
+    def middle_offset(self) -> float:
+        """Distance of the middle between the pads from the roll axis, towards the moving jaw."""
+        return FIXED_PAD + max(opening(self.gripper), 0.0) / 2
+
+    @property
+    def middle(self) -> np.ndarray:
+        return self.position + self.middle_offset * self.rotation[:, 2]
+
+    def surrounds(self, name: str, pose: np.ndarray) -> bool:
+        """Whether the object is between the fingers, whether they touch it or not."""
+        out, along, across = self.rotation.T @ (pose[:3] - self.middle)
+        gap = max(opening(self.gripper), 0.0) / 2
+        half = SHAPES[name].half
+        return abs(across) < max(gap, 0.018) and abs(along) < 0.020 and abs(out) < max(half) + 0.005
+
+    def holds(self, name: str, pose: np.ndarray) -> bool:
+        """Whether the fingers are closed on the object."""
+        if not self.surrounds(name, pose):
+            return False
+        width = self.width_across(name, pose)
+        return self.gripper < contact_angle(min(width, 0.060)) + 0.06
+
+    def width_across(self, name: str, pose: np.ndarray) -> float:
+        """Extent of the object along the closing direction, metres."""
+        half = SHAPES[name].half
+        axis = rotation_of(pose).T @ self.rotation[:, 2]
+        if SHAPES[name].round:
+            side = math.hypot(axis[0], axis[1])
+            return 2 * (half[0] * side + half[2] * max(0.0, abs(axis[2]) - 0.2))
+        # A tilt of a few degrees is taken up by the pads: only the axis that is meant counts.
+        return 2 * half[int(np.argmax(np.abs(axis)))]
+
+
+def closing_yaws(name: str, pose: np.ndarray) -> tuple[float, ...] | None:
+    """Directions along which fingers that point down can close on the object as it lies.
+
+    Returns:
+        yaw angles in base_link, radians, each good turned by half a turn as well; None when every
+        direction is good.
+    """
+    rotation, shape = rotation_of(pose), SHAPES[name]
+    if shape.round:
+        axis = rotation[:, 2]
+        if abs(axis[2]) > 0.8:
+            return None
+        return (math.atan2(axis[0], -axis[1]),)
+    return tuple(
+        math.atan2(rotation[1, k], rotation[0, k])
+        for k in range(3)
+        if abs(rotation[2, k]) < 0.6 and 2 * shape.half[k] < WIDEST_GRASP_M
+    )
+
+
+def grip_height(name: str, pose: np.ndarray) -> float:
+    """Height of the grip point above the object's centre when it is taken, metres."""
+    return max(0.0, LOWEST_GRIP_M - half_height(name, pose))

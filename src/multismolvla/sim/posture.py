@@ -1,0 +1,66 @@
+"""Joint angles for a hand that points down as far as the wrist allows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.sim import kinematics
+
+MARGIN_RAD = 0.03
+FLATTEST_PITCH_RAD = 0.5
+_LOWER, _UPPER = JOINT_LOWER_RAD[:5] + MARGIN_RAD, JOINT_UPPER_RAD[:5] - MARGIN_RAD
+# Middle of the table in reach, to which a position out of reach is drawn.
+_EASY_RADIUS_M, _EASY_HEIGHT_M = 0.17, 0.07
+
+
+def reach(position: np.ndarray, roll: float) -> np.ndarray:
+    """Joint angles (5,) that bring the grip point to `position`, or as near as the arm gets.
+
+    The wrist cannot point straight down high above the table or close to the base: there the hand
+    leans outwards, by as little as the joint limits ask.
+    """
+    roll = min(max(roll, _LOWER[4]), _UPPER[4])
+    offset = np.array([position[0] - kinematics.PAN_X, position[1]])
+    radius = float(np.linalg.norm(offset))
+    heading = offset / radius if radius > 1e-6 else np.array([1.0, 0.0])
+    for share in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0):
+        near = radius + share * (_EASY_RADIUS_M - radius)
+        height = position[2] + share * (_EASY_HEIGHT_M - position[2])
+        x, y = kinematics.PAN_X + near * heading[0], near * heading[1]
+        joints = _most_upright(np.array([x, y, height]), roll)
+        if joints is not None:
+            return joints
+    raise AssertionError("the middle of the table is always in reach")
+
+
+def _most_upright(position: np.ndarray, roll: float) -> np.ndarray | None:
+    joints = _within_limits(position, kinematics.DOWN, roll)
+    if joints is not None:
+        return joints
+    # A coarse search finds a pitch that works; bisection then takes the steepest one.
+    steep, flat = kinematics.DOWN, None
+    for pitch in np.linspace(kinematics.DOWN, FLATTEST_PITCH_RAD, 9)[1:]:
+        joints = _within_limits(position, float(pitch), roll)
+        if joints is not None:
+            flat = float(pitch)
+            break
+        steep = float(pitch)
+    if flat is None:
+        return None
+    for _ in range(6):
+        middle = (steep + flat) / 2
+        found = _within_limits(position, middle, roll)
+        if found is None:
+            steep = middle
+        else:
+            flat, joints = middle, found
+    return joints
+
+
+def _within_limits(position: np.ndarray, pitch: float, roll: float) -> np.ndarray | None:
+    try:
+        joints = kinematics.inverse(position, pitch, roll)
+    except kinematics.UnreachableError:
+        return None
+    return joints if (joints >= _LOWER).all() and (joints <= _UPPER).all() else None
