@@ -1,4 +1,4 @@
-"""Whether enough streams are left to act on: with too few the arm holds still instead of guessing."""
+"""Whether enough streams are left to act on; with too few the arm holds still."""
 
 from __future__ import annotations
 

@@ -1,0 +1,192 @@
+"""Calibration of one arm in LeRobot's JSON format, and ticks <-> radians.
+
+The file maps motor name -> {id, drive_mode, homing_offset, range_min, range_max}. homing_offset is
+what the servo's register Homing_Offset holds: the servo itself reports actual position minus
+homing_offset, so range_min, range_max and all ticks outside the servo already include it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES
+from multismolvla.robot.protocol import MAX_ID
+from multismolvla.robot.registers import TICKS_PER_TURN
+
+# The servo sits on the joint's axis, without a gear between. (LeRobot takes 4095 ticks for a turn,
+# which is 0.02 % off.)
+RAD_PER_TICK = 2 * math.pi / TICKS_PER_TURN
+
+# Homing_Offset has 11 bits and a sign.
+MAX_HOMING_OFFSET = 2047
+
+GRIPPER = "gripper"
+
+
+class CalibrationError(ValueError):
+    """A calibration cannot be used; the message names file, key, value and what was expected."""
+
+
+@dataclass(frozen=True)
+class MotorCalibration:
+    """Calibration of one servo.
+
+    Attributes:
+        id: id on the bus.
+        drive_mode: 1 where the servo turns against the joint, else 0.
+        homing_offset: value of the servo's register Homing_Offset, ticks.
+        range_min, range_max: the joint's travel, ticks as the servo reports them.
+    """
+
+    id: int
+    drive_mode: int
+    homing_offset: int
+    range_min: int
+    range_max: int
+
+
+class Calibration:
+    """Calibration of the six servos, in the order of `JOINT_NAMES`.
+
+    A joint's zero is the middle of its travel. The gripper's lower limit is the end of its travel
+    where it is closed, so that an error of the sweep does not move where the fingers meet.
+    """
+
+    def __init__(self, motors: Mapping[str, MotorCalibration]) -> None:
+        self.motors = {name: motors[name] for name in JOINT_NAMES}
+        rows = list(self.motors.values())
+        self.ids: tuple[int, ...] = tuple(row.id for row in rows)
+        self._min = np.array([row.range_min for row in rows])
+        self._max = np.array([row.range_max for row in rows])
+        sign = np.array([-1 if row.drive_mode else 1 for row in rows])
+        self._rad_per_tick = sign * RAD_PER_TICK
+        zero = (self._min + self._max) / 2
+        gripper = JOINT_NAMES.index(GRIPPER)
+        closed = self._max[gripper] if sign[gripper] < 0 else self._min[gripper]
+        zero[gripper] = closed - JOINT_LOWER_RAD[gripper] / self._rad_per_tick[gripper]
+        self._zero = zero
+
+    def to_radians(self, ticks: np.ndarray) -> np.ndarray:
+        """(6,) ticks -> (6,) radians."""
+        return (np.asarray(ticks) - self._zero) * self._rad_per_tick
+
+    def to_ticks(self, radians: np.ndarray) -> np.ndarray:
+        """(6,) radians -> (6,) int ticks within each joint's calibrated travel.
+
+        Raises:
+            ValueError: a value is not finite.
+        """
+        return np.clip(self.unclipped_ticks(radians), self._min, self._max)
+
+    def unclipped_ticks(self, radians: np.ndarray) -> np.ndarray:
+        """As `to_ticks`, also beyond the calibrated travel."""
+        if not np.all(np.isfinite(radians)):
+            raise ValueError(f"joint positions are {radians}; expected finite radians")
+        return np.rint(self._zero + np.asarray(radians) / self._rad_per_tick).astype(int)
+
+    def to_radians_per_s(self, ticks_per_s: np.ndarray) -> np.ndarray:
+        """(6,) ticks per second -> (6,) radians per second."""
+        return np.asarray(ticks_per_s) * self._rad_per_tick
+
+    def signs(self) -> np.ndarray:
+        """(6,) +1 or -1: direction of the servo relative to the joint."""
+        return np.sign(self._rad_per_tick)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, replacing it only when complete.
+
+        Raises:
+            CalibrationError: the file cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(path.name + ".new")
+            draft.write_text(
+                json.dumps({name: asdict(row) for name, row in self.motors.items()}, indent=4)
+                + "\n"
+            )
+            draft.replace(path)
+        except OSError as error:
+            raise CalibrationError(
+                f"{path}: cannot write the calibration: {error.strerror}"
+            ) from None
+
+
+# Inclusive range of every value.
+_RANGES = {
+    "id": (0, MAX_ID),
+    "drive_mode": (0, 1),
+    "homing_offset": (-MAX_HOMING_OFFSET, MAX_HOMING_OFFSET),
+    "range_min": (0, TICKS_PER_TURN - 1),
+    "range_max": (0, TICKS_PER_TURN - 1),
+}
+
+
+def load_calibration(path: str | Path) -> Calibration:
+    """Read and check a calibration.
+
+    Raises:
+        CalibrationError: the file is missing, is not JSON, or a key or value is missing, unknown or
+            wrong.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CalibrationError(
+            f"{path}: no calibration of the arm there; make one with "
+            f"`so101 calibrate --calibration {path}` or copy LeRobot's"
+        ) from None
+    except OSError as error:
+        raise CalibrationError(f"{path}: cannot read the calibration: {error.strerror}") from None
+    except ValueError as error:
+        raise CalibrationError(
+            f"{path}: not valid JSON ({error}); calibrate again with `so101 calibrate`"
+        ) from None
+    if not isinstance(content, dict):
+        raise CalibrationError(f"{path}: expected an object with a key for every motor")
+    _check_keys(f"{path}", content, JOINT_NAMES)
+    motors = {name: _parse(f"{path}: {name}", content[name]) for name in JOINT_NAMES}
+    owners: dict[int, str] = {}
+    for name, motor in motors.items():
+        if motor.id in owners:
+            raise CalibrationError(
+                f"{path}: {name}: id is {motor.id}, which {owners[motor.id]} has already; "
+                "every servo needs its own (`so101 set-id`)"
+            )
+        owners[motor.id] = name
+    return Calibration(motors)
+
+
+def _check_keys(where: str, content: Mapping[str, object], expected: tuple[str, ...]) -> None:
+    for key in content:
+        if key not in expected:
+            raise CalibrationError(f"{where}: unknown key '{key}'; expected {', '.join(expected)}")
+    for key in expected:
+        if key not in content:
+            raise CalibrationError(f"{where}: missing key '{key}'")
+
+
+def _parse(where: str, entry: object) -> MotorCalibration:
+    if not isinstance(entry, dict):
+        raise CalibrationError(f"{where}: is {entry!r}; expected {', '.join(_RANGES)}")
+    _check_keys(where, entry, tuple(_RANGES))
+    for key, (least, most) in _RANGES.items():
+        value = entry[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise CalibrationError(
+                f"{where}: {key} is {value!r}; expected a whole number from {least} to {most}"
+            )
+    if entry["range_min"] >= entry["range_max"]:
+        raise CalibrationError(
+            f"{where}: range_min is {entry['range_min']}; expected less than range_max "
+            f"({entry['range_max']}); calibrate again with `so101 calibrate`"
+        )
+    return MotorCalibration(**entry)

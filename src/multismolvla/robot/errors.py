@@ -1,0 +1,71 @@
+"""What can go wrong on the servo bus; every message is one line for the person at the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multismolvla.robot.protocol import describe_status
+
+
+class BusError(Exception):
+    """The servo bus or a servo on it does not do what was asked."""
+
+
+class PortUnavailable(BusError):
+    """The serial port cannot be opened: it does not exist, or may not be used."""
+
+
+class PortBusy(BusError):
+    """Another process uses the serial port."""
+
+
+class BusLost(BusError):
+    """The serial port vanished while in use: the adapter was unplugged."""
+
+
+class ServoTimeout(BusError):
+    """One or more servos did not answer.
+
+    Attributes:
+        servos: their ids.
+    """
+
+    def __init__(self, servos: Sequence[int], port: str) -> None:
+        self.servos = tuple(servos)
+        super().__init__(
+            f"{_name(servos)} on {port} not answering; check power and the cable to "
+            f"{'it' if len(servos) == 1 else 'the first of them'}"
+        )
+
+
+class CorruptPacket(BusError):
+    """Answers arrived damaged or incomplete, also when asked again.
+
+    Attributes:
+        servos: ids of the servos without a good answer.
+    """
+
+    def __init__(self, servos: Sequence[int], port: str, discarded: int) -> None:
+        self.servos = tuple(servos)
+        super().__init__(
+            f"damaged answers from {_name(servos)} on {port} ({discarded} bytes thrown away); "
+            "check the cable, and that no two servos share an id"
+        )
+
+
+class ServoStatusError(BusError):
+    """A servo did what was asked and reports a fault of its own.
+
+    Attributes:
+        servo: its id.
+        bits: the status byte.
+        data: what it answered.
+    """
+
+    def __init__(self, servo: int, bits: int, data: bytes = b"") -> None:
+        self.servo, self.bits, self.data = servo, bits, data
+        super().__init__(f"servo {servo} reports: {describe_status(bits)}")
+
+
+def _name(servos: Sequence[int]) -> str:
+    return f"servo{'s' if len(servos) > 1 else ''} {', '.join(map(str, servos))}"

@@ -1,0 +1,259 @@
+"""Six emulated STS3215 servos: request packets in, answer packets out. No thread, no port.
+
+The servos' registers are emulated, their mechanics are not: those are a plant, in radians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+
+from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.robot import registers
+from multismolvla.robot.calibration import (
+    GRIPPER,
+    RAD_PER_TICK,
+    Calibration,
+    MotorCalibration,
+)
+from multismolvla.robot.protocol import BROADCAST_ID, Instruction, Packet
+from multismolvla.robot.registers import SRAM_START, TICKS_PER_TURN, Register
+
+MEMORY_BYTES = 128
+
+
+class Plant(Protocol):
+    """What the servos turn: six joints in the order of `JOINT_NAMES`, radians.
+
+    Called from the thread that serves the bus. Arrays are (6,) float.
+    """
+
+    def positions_rad(self) -> np.ndarray: ...
+    def velocities_rad_s(self) -> np.ndarray: ...
+    def loads(self) -> np.ndarray:
+        """Fraction of the largest motor voltage, -1 to 1."""
+        ...
+
+    def temperatures_c(self) -> np.ndarray: ...
+    def voltages_v(self) -> np.ndarray: ...
+    def currents_a(self) -> np.ndarray: ...
+    def goals_rad(self) -> np.ndarray: ...
+    def set_goal_rad(self, joint: int, goal: float) -> None: ...
+    def set_torque(self, joint: int, enabled: bool) -> None: ...
+    def set_torque_limit(self, joint: int, fraction: float) -> None: ...
+
+
+def simulated_calibration() -> Calibration:
+    """How the simulated arm's servos are mounted; `config/so101_sim_calibration.json` holds it.
+
+    Homing offsets differ from zero, as on any real arm, so that a mistake in their sign shows.
+    """
+    offsets = (-118, 1043, -987, 402, -31, 1290)
+    motors = {}
+    for index, (name, offset) in enumerate(zip(JOINT_NAMES, offsets, strict=True)):
+        low, high = 0, TICKS_PER_TURN - 1
+        if name == GRIPPER:
+            low = 2020
+            high = low + int((JOINT_UPPER_RAD[index] - JOINT_LOWER_RAD[index]) / RAD_PER_TICK) + 1
+        elif name != "wrist_roll":
+            # The limits are symmetric; the travel goes a tick beyond them on either side.
+            reach = int(JOINT_UPPER_RAD[index] / RAD_PER_TICK) + 2
+            low, high = 2048 - reach, 2047 + reach
+        motors[name] = MotorCalibration(index + 1, 0, offset, low, high)
+    return Calibration(motors)
+
+
+class EmulatedServos:
+    """The servos of one arm.
+
+    Args:
+        plant: the mechanics.
+        mounting: how ticks and radians belong together, and what the servos' EEPROM holds.
+        ids: ids on the bus; those of `mounting` when None.
+    """
+
+    def __init__(
+        self, plant: Plant, mounting: Calibration | None = None, ids: Iterable[int] | None = None
+    ) -> None:
+        self._plant = plant
+        self._mounting = mounting or simulated_calibration()
+        self._offsets = [motor.homing_offset for motor in self._mounting.motors.values()]
+        self._eeprom = [
+            _factory_memory(motor, servo)
+            for motor, servo in zip(
+                self._mounting.motors.values(), ids or self._mounting.ids, strict=True
+            )
+        ]
+        self._memory = [bytearray(eeprom) for eeprom in self._eeprom]
+        # Status bits that a test sets, per joint.
+        self.injected_status = [0] * len(JOINT_NAMES)
+        # Joints whose servo gives no sign of life.
+        self.silent: set[int] = set()
+        for joint in range(len(JOINT_NAMES)):
+            self.power_cycle(joint)
+
+    def power_cycle(self, joint: int) -> None:
+        """Switch a servo off and on: torque off, and every register as the EEPROM has it."""
+        memory = self._memory[joint]
+        memory[:] = self._eeprom[joint]
+        self._store(joint, registers.LOCK, 1)
+        self._store(joint, registers.TORQUE_LIMIT, self._load(joint, registers.MAX_TORQUE))
+        self._plant.set_torque(joint, False)
+        self._plant.set_torque_limit(joint, self._load(joint, registers.MAX_TORQUE) / 1000)
+
+    def hold(self) -> None:
+        """Switch the torque of every servo on."""
+        for joint in range(len(JOINT_NAMES)):
+            self._store(joint, registers.TORQUE_ENABLE, 1)
+            self._plant.set_torque(joint, True)
+
+    def register(self, joint: int, register: Register) -> int:
+        """Value that the servo of a joint would answer."""
+        self._refresh()
+        return self._load(joint, register)
+
+    def answer(self, request: Packet) -> list[Packet]:
+        """Execute a request; return the answers in the order in which the servos send them."""
+        parameters = request.parameters
+        if request.code == Instruction.SYNC_READ and len(parameters) > 2:
+            self._refresh()
+            return [
+                Packet(servo, self._status(joint), self._bytes(joint, *parameters[:2]))
+                for servo in parameters[2:]
+                for joint in self._addressed(servo)
+            ]
+        if request.code == Instruction.SYNC_WRITE and len(parameters) > 2:
+            address, size = parameters[:2]
+            for start in range(2, len(parameters) - size, 1 + size):
+                for joint in self._addressed(parameters[start]):
+                    self._write(joint, address, parameters[start + 1 : start + 1 + size])
+            return []
+        if request.code not in (Instruction.PING, Instruction.READ, Instruction.WRITE):
+            return []
+        self._refresh()
+        answers = []
+        for joint in self._addressed(request.id):
+            servo = self._load(joint, registers.ID)
+            data = b""
+            if request.code == Instruction.READ and len(parameters) == 2:
+                data = self._bytes(joint, *parameters)
+            elif request.code == Instruction.WRITE and len(parameters) > 1:
+                self._write(joint, parameters[0], parameters[1:])
+            if request.id != BROADCAST_ID or request.code == Instruction.PING:
+                answers.append(Packet(servo, self._status(joint), data))
+        return answers
+
+    def _addressed(self, servo: int) -> list[int]:
+        return [
+            joint
+            for joint in range(len(JOINT_NAMES))
+            if joint not in self.silent and servo in (BROADCAST_ID, self._memory[joint][5])
+        ]
+
+    def _load(self, joint: int, register: Register) -> int:
+        return register.decode(self._bytes(joint, register.address, register.size))
+
+    def _store(self, joint: int, register: Register, value: int) -> None:
+        _store(self._memory[joint], register, value)
+
+    def _bytes(self, joint: int, address: int, size: int) -> bytes:
+        data = bytes(self._memory[joint][address : address + size])
+        return data + bytes(size - len(data))
+
+    def _status(self, joint: int) -> int:
+        bits = self.injected_status[joint]
+        voltage = self._load(joint, registers.PRESENT_VOLTAGE)
+        low = self._load(joint, registers.MIN_VOLTAGE)
+        high = self._load(joint, registers.MAX_VOLTAGE)
+        bits |= 1 if not low <= voltage <= high else 0
+        hot = self._load(joint, registers.PRESENT_TEMPERATURE) > self._load(
+            joint, registers.MAX_TEMPERATURE
+        )
+        return bits | (4 if hot else 0)
+
+    def _refresh(self) -> None:
+        """Bring the registers of present values up to date with the plant."""
+        plant = self._plant
+        signs = self._mounting.signs()
+        positions = self._mounting.unclipped_ticks(plant.positions_rad())
+        goals = self._mounting.unclipped_ticks(plant.goals_rad())
+        velocities = np.rint(plant.velocities_rad_s() * signs / RAD_PER_TICK).astype(int)
+        loads = np.rint(plant.loads() * signs / registers.LOAD_PER_UNIT).astype(int)
+        currents = np.rint(np.abs(plant.currents_a()) / registers.AMPERE_PER_UNIT).astype(int)
+        voltages = np.rint(plant.voltages_v() / registers.VOLT_PER_UNIT).astype(int)
+        temperatures = np.rint(plant.temperatures_c()).astype(int)
+        for joint in range(len(JOINT_NAMES)):
+            # The offset register moves what the servo reports away from how it was mounted.
+            shift = self._offsets[joint] - self._load(joint, registers.HOMING_OFFSET)
+            for register, value in (
+                (registers.PRESENT_POSITION, (positions[joint] + shift) % TICKS_PER_TURN),
+                (registers.GOAL_POSITION, (goals[joint] + shift) % TICKS_PER_TURN),
+                (registers.PRESENT_VELOCITY, velocities[joint]),
+                (registers.PRESENT_LOAD, np.clip(loads[joint], -1000, 1000)),
+                (registers.PRESENT_VOLTAGE, np.clip(voltages[joint], 0, 255)),
+                (registers.PRESENT_TEMPERATURE, np.clip(temperatures[joint], 0, 255)),
+                (registers.PRESENT_CURRENT, np.clip(currents[joint], 0, 500)),
+                (registers.MOVING, int(abs(velocities[joint]) > 2)),
+                (registers.STATUS, self.injected_status[joint]),
+            ):
+                self._store(joint, register, int(value))
+
+    def _write(self, joint: int, address: int, data: bytes) -> None:
+        memory = self._memory[joint]
+        was_locked = self._load(joint, registers.LOCK)
+        memory[address : address + len(data)] = data
+        del memory[MEMORY_BYTES:]
+        if address < SRAM_START and not was_locked:
+            saved = data[: SRAM_START - address]
+            self._eeprom[joint][address : address + len(saved)] = saved
+
+        def touched(register: Register) -> bool:
+            return address <= register.address < address + len(data)
+
+        if touched(registers.GOAL_POSITION) and self._load(joint, registers.OPERATING_MODE) == 0:
+            self._set_goal(joint)
+        if touched(registers.TORQUE_ENABLE):
+            self._plant.set_torque(joint, self._load(joint, registers.TORQUE_ENABLE) == 1)
+        if touched(registers.TORQUE_LIMIT):
+            self._plant.set_torque_limit(joint, self._load(joint, registers.TORQUE_LIMIT) / 1000)
+
+    def _set_goal(self, joint: int) -> None:
+        low = self._load(joint, registers.MIN_POSITION)
+        high = self._load(joint, registers.MAX_POSITION)
+        goal = self._load(joint, registers.GOAL_POSITION)
+        if low < high:
+            goal = min(max(goal, low), high)
+        ticks = np.zeros(len(JOINT_NAMES))
+        ticks[joint] = goal + self._load(joint, registers.HOMING_OFFSET) - self._offsets[joint]
+        self._plant.set_goal_rad(joint, float(self._mounting.to_radians(ticks)[joint]))
+
+
+def _store(memory: bytearray, register: Register, value: int) -> None:
+    memory[register.address : register.address + register.size] = register.encode(value)
+
+
+def _factory_memory(motor: MotorCalibration, servo: int) -> bytearray:
+    """EEPROM of a calibrated servo, otherwise as Feetech delivers it (STS3215 memory table)."""
+    memory = bytearray(MEMORY_BYTES)
+    for register, value in (
+        (registers.MODEL, registers.MODEL_NUMBER),
+        (registers.ID, servo),
+        (registers.RETURN_DELAY, 250),
+        (registers.MIN_POSITION, motor.range_min),
+        (registers.MAX_POSITION, motor.range_max),
+        (registers.MAX_TEMPERATURE, 70),
+        (registers.MAX_VOLTAGE, 140),
+        (registers.MIN_VOLTAGE, 40),
+        (registers.MAX_TORQUE, 1000),
+        (registers.PHASE, 12),
+        (registers.P_COEFFICIENT, 32),
+        (registers.D_COEFFICIENT, 32),
+        (registers.PROTECTION_CURRENT, 500),
+        (registers.HOMING_OFFSET, motor.homing_offset),
+        (registers.OVERLOAD_TORQUE, 80),
+        (registers.MAXIMUM_ACCELERATION, 254),
+    ):
+        _store(memory, register, value)
+    return memory
