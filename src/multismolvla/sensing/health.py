@@ -1,0 +1,193 @@
+"""Is a stream alive and telling the truth? A state machine on an explicit clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from multismolvla.sensing.appearance import Appearance
+from multismolvla.sensing.stamps import StampCheck
+from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
+
+# A first look past the deadline waits this long for a second one, so that a frame which already
+# lies in the receiver's queue still counts.
+MIN_GRACE_NS = 1_000_000
+
+
+class State(IntEnum):
+    """Values equal those of diagnostic_msgs/DiagnosticStatus: OK, WARN, ERROR."""
+
+    OK = 0
+    DEGRADED = 1
+    LOST = 2
+
+
+LOSING = ("stale", "frozen", "blank", "bad_stamp", "invalid")
+DEGRADING = ("slow", "noisy", "blurred", "occluded", "bad_stamp")
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """A stream's health at one instant.
+
+    Attributes:
+        reasons: subset of `LOSING` while lost, of `DEGRADING` while degraded, empty while OK.
+        detail: what exactly is wrong, for a person; empty while OK.
+        rate_hz: measured frame rate, 0 while nothing comes.
+        age_s: time since the last frame; infinite before the first.
+        frames: frames received in all, usable or not.
+    """
+
+    state: State
+    reasons: tuple[str, ...]
+    detail: str
+    rate_hz: float
+    age_s: float
+    frames: int
+
+
+class StreamHealth:
+    """Judges one stream from its frames and from the silence between them.
+
+    Feed every frame to `on_frame`, every message that is no frame to `on_bad_message`, and call
+    `tick` when `deadline_ns` is reached (more often does no harm). A stream starts lost, loses
+    itself at once and recovers after several good frames.
+    """
+
+    def __init__(self, kind: str, rate_hz: float, thresholds: Thresholds | None = None) -> None:
+        self.thresholds = thresholds or DEFAULTS[kind]
+        self._period_ns = round(1e9 / rate_hz)
+        self._stale_ns = round(self.thresholds.stale_periods * self._period_ns)
+        self._nominal_hz = rate_hz
+        self._appearance = Appearance(self.thresholds)
+        self._stamps = StampCheck(self.thresholds)
+        self._arrivals: deque[int] = deque(maxlen=max(9, round(rate_hz) + 1))
+        self._state = State.LOST
+        self._reasons: dict[str, str] = {"stale": "no frame yet"}
+        # Degrading reason -> good frames still needed before it is dropped.
+        self._warnings: dict[str, int] = {}
+        self._good_frames = 0
+        self._frames = 0
+        self._last_ns: int | None = None
+        self._deadline_ns: int | None = None
+        self._overdue = False
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(self._reasons)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` is due, unless a frame comes before; None while there is nothing to miss."""
+        return self._deadline_ns
+
+    def report(self, now_ns: int) -> HealthReport:
+        age_s = float("inf") if self._last_ns is None else max(0, now_ns - self._last_ns) / 1e9
+        detail = "; ".join(text for text in self._reasons.values() if text)
+        return HealthReport(
+            self._state, self.reasons, detail, self._rate_hz(now_ns), age_s, self._frames
+        )
+
+    def on_frame(self, frame: np.ndarray, stamp_ns: int, receive_ns: int) -> bool:
+        """Judge a frame; return whether it may be used.
+
+        Args:
+            frame: rgb (H, W, 3) uint8; depth (H, W) metres; thermal (H, W) degrees Celsius;
+                segmentation (H, W) labels. Any size: best as it came from the camera.
+            stamp_ns, receive_ns: the frame's stamp and the time now, on the same clock.
+        """
+        self._arrive(receive_ns)
+        bad_stamp = self._stamps.check(stamp_ns, receive_ns)
+        losing, degrading = self._appearance.judge(frame)
+        if bad_stamp:
+            severe = self._stamps.bad_in_a_row >= self.thresholds.bad_stamp_frames
+            (losing if severe else degrading)["bad_stamp"] = bad_stamp
+        slow = self._slow(receive_ns)
+        if slow:
+            degrading["slow"] = slow
+        self._judge(losing, degrading, good=not losing and not bad_stamp)
+        return self._state is not State.LOST and not bad_stamp
+
+    def on_bad_message(self, detail: str, receive_ns: int) -> None:
+        """A message came that holds no frame: wrong encoding, truncated, wrong size."""
+        self._arrive(receive_ns)
+        self._judge({"invalid": detail}, {}, good=False)
+
+    def tick(self, now_ns: int) -> None:
+        """Notice silence. The stream is lost on the second look past its deadline.
+
+        The second look is due after as long as the first one came late: time in which this process
+        did not run is no fault of the camera. The deadline moves by half a period at most.
+        """
+        if self._deadline_ns is None or now_ns < self._deadline_ns:
+            if self._last_ns is not None and now_ns < self._last_ns:
+                self._clock_jumped_back(now_ns)
+            return
+        if not self._overdue:
+            self._overdue = True
+            late_ns = now_ns - self._deadline_ns
+            self._deadline_ns = now_ns + min(max(late_ns, MIN_GRACE_NS), self._period_ns // 2)
+            return
+        silence_s = (now_ns - self._last_ns) / 1e9
+        self._deadline_ns = None
+        self._arrivals.clear()
+        self._judge({"stale": f"no frame for {silence_s:.2f} s"}, {}, good=False)
+
+    def _arrive(self, receive_ns: int) -> None:
+        if self._last_ns is not None and receive_ns < self._last_ns:
+            self._clock_jumped_back(receive_ns)
+        self._frames += 1
+        self._last_ns = receive_ns
+        self._deadline_ns = receive_ns + self._stale_ns
+        self._overdue = False
+        self._arrivals.append(receive_ns)
+
+    def _clock_jumped_back(self, now_ns: int) -> None:
+        """Time starts again here: nothing measured before can be compared with what follows."""
+        self._arrivals.clear()
+        self._stamps.forget()
+        self._last_ns = now_ns
+        if self._deadline_ns is not None:
+            self._deadline_ns = now_ns + self._stale_ns
+            self._overdue = False
+
+    def _judge(self, losing: dict[str, str], degrading: dict[str, str], good: bool) -> None:
+        if losing:
+            self._state, self._reasons = State.LOST, losing
+            self._good_frames = 0
+            self._warnings.clear()
+            return
+        needed = self.thresholds.recovery_frames
+        self._warnings = {name: left - 1 for name, left in self._warnings.items() if left > 1}
+        self._warnings.update(dict.fromkeys(degrading, needed))
+        if self._state is State.LOST:
+            self._good_frames = self._good_frames + 1 if good else 0
+            if self._good_frames < needed:
+                return
+        self._state = State.DEGRADED if self._warnings else State.OK
+        self._reasons = {
+            name: degrading.get(name, self._reasons.get(name, ""))
+            for name in sorted(self._warnings)
+        }
+
+    def _rate_hz(self, now_ns: int) -> float:
+        if len(self._arrivals) < 2:
+            return 0.0
+        # A frame is not overdue within its own period: until then the rate stays what it was.
+        span_ns = max(self._arrivals[-1], now_ns - self._period_ns) - self._arrivals[0]
+        return (len(self._arrivals) - 1) / (span_ns / 1e9) if span_ns > 0 else 0.0
+
+    def _slow(self, now_ns: int) -> str:
+        if len(self._arrivals) < self._arrivals.maxlen:
+            return ""
+        rate_hz = self._rate_hz(now_ns)
+        if rate_hz >= self.thresholds.slow_fraction * self._nominal_hz:
+            return ""
+        return f"{rate_hz:.1f} frames/s instead of {self._nominal_hz:g}"

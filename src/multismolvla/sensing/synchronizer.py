@@ -1,0 +1,209 @@
+"""Sets of frames that belong together, and keep coming when streams die."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Why a set has no message of a stream.
+LOST, LATE, SKIPPED = "lost", "late", "skipped"
+
+
+@dataclass(frozen=True)
+class SynchronizedSet:
+    """One message per stream, or None.
+
+    Attributes:
+        stamp_ns: stamp of the reference stream's message.
+        reference: the stream whose message the others were matched with.
+        messages: every stream, in the order of the table.
+        masked: stream without a message -> `lost` (its health says so), `late` (not here by the
+            deadline) or `skipped` (its frames before and after are here, but none in the slop).
+    """
+
+    stamp_ns: int
+    reference: str
+    messages: Mapping[str, Any | None]
+    masked: Mapping[str, str]
+
+
+@dataclass
+class _Entry:
+    stamp_ns: int
+    message: Any
+    receive_ns: int
+
+
+class Synchronizer:
+    """Emits one set per period of the reference stream, the first stream that is alive.
+
+    For every other stream the set holds the message nearest to the reference stamp within the
+    slop. It waits for a message only while the stream is alive and, counted from the reference
+    message's arrival, only for `max_wait_ns`. While the reference is silent the next live stream
+    stands in for it after the same wait. Stamps of sets only rise, until the reference stream's
+    stamps jump back by more than `JUMP_NS`, which starts a new time.
+
+    All times are integers on one clock, nanoseconds. Every method returns the sets it completed.
+    """
+
+    JUMP_NS = 1_000_000_000
+
+    def __init__(
+        self, streams: Sequence[str], slop_ns: int, max_wait_ns: int, queue_size: int = 10
+    ) -> None:
+        """Make a synchroniser for streams that all count as alive until told otherwise.
+
+        Args:
+            streams: names in order of preference as the reference.
+            slop_ns: greatest distance from the reference stamp; keep it below half the shortest
+                frame period, or a frame of the neighbouring period may be taken.
+            queue_size: messages kept per stream.
+
+        Raises:
+            ValueError: no streams, a name twice, or a number that is not positive.
+        """
+        if not streams or len(set(streams)) != len(streams):
+            raise ValueError(f"streams are {list(streams)}; expected one or more different names")
+        for name, value in (("slop_ns", slop_ns), ("queue_size", queue_size)):
+            if value <= 0:
+                raise ValueError(f"{name} is {value}; expected a positive number")
+        if max_wait_ns < 0:
+            raise ValueError(f"max_wait_ns is {max_wait_ns}; expected zero or more")
+        self._slop_ns, self._max_wait_ns, self._queue_size = slop_ns, max_wait_ns, queue_size
+        self._alive = dict.fromkeys(streams, True)
+        self._queues: dict[str, list[_Entry]] = {name: [] for name in streams}
+        # Stamp of the newest arrival, used or not: nothing older will come from that stream.
+        self._newest: dict[str, int] = {}
+        self._last_stamp_ns: int | None = None
+        self._now_ns = 0
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` is due; None while nothing waits."""
+        arrivals = [entry.receive_ns for _, entry in self._candidates()]
+        return min(arrivals) + self._max_wait_ns if arrivals else None
+
+    def add(
+        self, stream: str, stamp_ns: int, message: Any, receive_ns: int
+    ) -> list[SynchronizedSet]:
+        """Take a message in. A stamp that is there already is replaced; one from before is dropped.
+
+        Raises:
+            ValueError: the stream is unknown.
+        """
+        self._check(stream)
+        self._advance(receive_ns)
+        if not self._alive[stream]:
+            return []
+        if self._last_stamp_ns is not None and stamp_ns <= self._last_stamp_ns + self._slop_ns:
+            jumped = stamp_ns < self._last_stamp_ns - self.JUMP_NS
+            if not (jumped and stream == self._reference()):
+                return []
+            self._start_again()
+        self._newest[stream] = stamp_ns
+        queue = [entry for entry in self._queues[stream] if entry.stamp_ns != stamp_ns]
+        queue.append(_Entry(stamp_ns, message, receive_ns))
+        queue.sort(key=lambda entry: entry.stamp_ns)
+        self._queues[stream] = queue[-self._queue_size :]
+        return self._emit()
+
+    def set_alive(self, stream: str, alive: bool, now_ns: int) -> list[SynchronizedSet]:
+        """Tell whether a stream can be waited for; a dead stream's messages are dropped."""
+        self._check(stream)
+        self._advance(now_ns)
+        self._alive[stream] = alive
+        if not alive:
+            self._queues[stream] = []
+            self._newest.pop(stream, None)
+        return self._emit()
+
+    def tick(self, now_ns: int) -> list[SynchronizedSet]:
+        """Give up waiting where the deadline has passed."""
+        self._advance(now_ns)
+        return self._emit()
+
+    def _check(self, stream: str) -> None:
+        if stream not in self._alive:
+            raise ValueError(f"unknown stream '{stream}'; expected {', '.join(self._alive)}")
+
+    def _advance(self, now_ns: int) -> None:
+        if now_ns < self._now_ns:
+            # The clock was set back: a message waits as if it had arrived now.
+            for queue in self._queues.values():
+                for entry in queue:
+                    entry.receive_ns = min(entry.receive_ns, now_ns)
+        self._now_ns = now_ns
+
+    def _start_again(self) -> None:
+        self._queues = {name: [] for name in self._queues}
+        self._newest.clear()
+        self._last_stamp_ns = None
+
+    def _reference(self) -> str | None:
+        return next((name for name, alive in self._alive.items() if alive), None)
+
+    def _emit(self) -> list[SynchronizedSet]:
+        sets = []
+        while (anchor := self._anchor()) is not None and (made := self._try(*anchor)) is not None:
+            sets.append(made)
+        return sets
+
+    def _anchor(self) -> tuple[str, _Entry] | None:
+        """Choose the message that the next set is built around, if there is one.
+
+        The reference stream's oldest; but another stream's, if it has waited in vain for one.
+        """
+        *stand_ins, (reference, first) = self._candidates() or [("", None)]
+        for name, entry in stand_ins:
+            if self._expired(entry):
+                return name, entry
+        if first is None or (reference != self._reference() and not self._expired(first)):
+            return None
+        return reference, first
+
+    def _candidates(self) -> list[tuple[str, _Entry]]:
+        """Return the messages that may become the anchor.
+
+        These are the oldest of each stream that match nothing of the reference stream, and, last,
+        the oldest of the reference stream.
+        """
+        reference = self._reference()
+        waiting = {name: queue[0] for name, queue in self._queues.items() if queue}
+        first = waiting.pop(reference, None)
+        if first is None:
+            return list(waiting.items())
+        before = [
+            (name, entry)
+            for name, entry in waiting.items()
+            if entry.stamp_ns < first.stamp_ns - self._slop_ns
+        ]
+        return [*before, (reference, first)]
+
+    def _expired(self, entry: _Entry) -> bool:
+        return self._now_ns >= entry.receive_ns + self._max_wait_ns
+
+    def _try(self, reference: str, anchor: _Entry) -> SynchronizedSet | None:
+        """Build the set around an anchor; None while a stream may still deliver."""
+        stamp_ns = anchor.stamp_ns
+        expired = self._expired(anchor)
+        messages: dict[str, Any | None] = {}
+        masked: dict[str, str] = {}
+        for name, queue in self._queues.items():
+            near = [entry for entry in queue if abs(entry.stamp_ns - stamp_ns) <= self._slop_ns]
+            if near:
+                messages[name] = min(near, key=lambda entry: abs(entry.stamp_ns - stamp_ns)).message
+                continue
+            messages[name] = None
+            if not self._alive[name]:
+                masked[name] = LOST
+            elif self._newest.get(name, stamp_ns) > stamp_ns + self._slop_ns:
+                masked[name] = SKIPPED
+            elif expired:
+                masked[name] = LATE
+            else:
+                return None
+        self._last_stamp_ns = stamp_ns
+        for name, queue in self._queues.items():
+            self._queues[name] = [e for e in queue if e.stamp_ns > stamp_ns + self._slop_ns]
+        return SynchronizedSet(stamp_ns, reference, messages, masked)

@@ -1,0 +1,319 @@
+"""Stream health: loss at once, recovery after several good frames, no loss without a cause."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multismolvla.sensing.health import State, StreamHealth
+from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
+
+RATE_HZ = 15.0
+PERIOD = round(1e9 / RATE_HZ)
+START = 1_000 * 10**9
+
+
+def live_frame(kind: str, rng: np.random.Generator, size=(48, 64)) -> np.ndarray:
+    """A still scene as a live sensor sees it: structure and fresh noise."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    block = (x // 8 + y // 8) % 2
+    if kind == "rgb":
+        clean = np.stack([60 + 120 * block, 90 + 60 * block, 120 - 40 * block], axis=-1)
+        return np.clip(clean + rng.normal(0, 2, clean.shape), 0, 255).astype(np.uint8)
+    if kind == "depth":
+        depth = 0.6 + 0.05 * block + rng.normal(0, 0.002, size)
+        depth[rng.random(size) < 0.05] = np.nan
+        return depth.astype(np.float32)
+    if kind == "thermal":
+        return (22.0 + 0.5 * block + rng.normal(0, 0.05, size)).astype(np.float32)
+    return block.astype(np.uint8)
+
+
+class Bench:
+    """A stream health with its own clock, fed at the nominal rate."""
+
+    def __init__(self, kind: str = "rgb", thresholds: Thresholds | None = None) -> None:
+        self.kind = kind
+        self.health = StreamHealth(kind, RATE_HZ, thresholds)
+        self.rng = np.random.default_rng(0)
+        self.now = START
+        self.stamp_offset = 0
+
+    def live(self) -> np.ndarray:
+        return live_frame(self.kind, self.rng)
+
+    def feed(self, count: int = 1, frame=None, stamp=None) -> bool:
+        for _ in range(count):
+            self.now += PERIOD
+            self.health.tick(self.now)
+            picture = self.live() if frame is None else frame
+            usable = self.health.on_frame(
+                picture, self.now + self.stamp_offset if stamp is None else stamp, self.now
+            )
+        return usable
+
+    def wait_for_loss(self) -> int:
+        """Tick whenever due; return the silence until the loss, nanoseconds."""
+        last = self.now
+        while (due := self.health.deadline_ns) is not None:
+            self.now = due
+            self.health.tick(due)
+        return self.now - last
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    bench.feed(30)
+    assert bench.health.state is State.OK
+    return bench
+
+
+@pytest.mark.parametrize("kind", list(DEFAULTS))
+def test_a_live_still_scene_is_healthy_for_every_kind(kind):
+    bench = Bench(kind)
+    bench.feed(5)
+    for _ in range(150):
+        assert bench.feed()
+        assert bench.health.state is State.OK, bench.health.report(bench.now)
+
+
+def test_a_stream_is_lost_until_several_good_frames_came():
+    bench = Bench()
+    assert bench.health.state is State.LOST
+    assert bench.health.report(bench.now).age_s == float("inf")
+    assert not bench.feed(4)
+    assert bench.feed(1)
+    assert bench.health.state is State.OK
+
+
+@pytest.mark.parametrize("rate_hz", [15.0, 30.0])
+def test_silence_loses_the_stream_within_two_periods(rate_hz):
+    health = StreamHealth("rgb", rate_hz)
+    period = round(1e9 / rate_hz)
+    rng = np.random.default_rng(0)
+    for k in range(1, 11):
+        now = k * period
+        health.on_frame(live_frame("rgb", rng), now, now)
+    last = now
+    while (due := health.deadline_ns) is not None:
+        now = due
+        health.tick(now)
+    assert health.reasons == ("stale",)
+    assert 1.5 * period < now - last < 2 * period
+    report = health.report(now + 10**9)
+    assert (report.state, report.rate_hz) == (State.LOST, 0.0)
+    assert report.age_s == pytest.approx((now + 10**9 - last) / 1e9)
+
+
+def test_a_receiver_that_slept_looks_twice_before_it_blames_the_camera(bench):
+    due = bench.health.deadline_ns
+    bench.health.tick(due + 30_000_000)
+    assert bench.health.state is State.OK
+    bench.now = due + 31_000_000 - PERIOD
+    assert bench.feed()
+    assert bench.health.state is State.OK
+
+
+def test_frames_after_a_silence_recover_the_stream(bench):
+    bench.wait_for_loss()
+    assert not bench.feed(4)
+    assert bench.health.reasons == ("stale",)
+    assert bench.feed()
+    assert bench.health.state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("rgb", 0), ("rgb", 255), ("rgb", 128), ("thermal", 21.5), ("depth", 0.5)]
+)
+def test_a_blank_frame_loses_the_stream_at_once(kind, value):
+    bench = Bench(kind)
+    bench.feed(10)
+    blank = np.full_like(bench.live(), value)
+    assert not bench.feed(1, blank)
+    assert bench.health.state is State.LOST
+    assert bench.health.reasons == ("blank",)
+
+
+def test_a_covered_lens_is_blank_despite_its_noise(bench):
+    dark = np.clip(bench.rng.normal(0, 3, (48, 64, 3)), 0, 255).astype(np.uint8)
+    bench.feed(1, dark)
+    assert bench.health.reasons == ("blank",)
+
+
+def test_a_dark_scene_is_not_blank(bench):
+    for _ in range(20):
+        assert bench.feed(1, (bench.live() // 6).astype(np.uint8))
+    assert "blank" not in bench.health.reasons
+
+
+def test_a_frozen_stream_is_lost_within_five_frames(bench):
+    frozen = bench.live()
+    usable = [bench.feed(1, frozen) for _ in range(5)]
+    assert usable == [True, True, True, False, False]
+    assert bench.health.reasons == ("frozen",)
+    bench.feed(5)
+    assert bench.health.state is State.OK
+
+
+def test_a_frozen_depth_stream_is_noticed_despite_missing_returns():
+    bench = Bench("depth")
+    bench.feed(10)
+    bench.feed(4, bench.live())
+    assert bench.health.reasons == ("frozen",)
+
+
+def test_repeated_labels_are_normal():
+    bench = Bench("segmentation")
+    bench.feed(50, np.zeros((48, 64), np.uint8))
+    assert bench.health.state is State.OK
+
+
+@pytest.mark.parametrize("kind", ["depth", "thermal"])
+def test_a_frame_without_values_is_invalid(kind):
+    bench = Bench(kind)
+    bench.feed(10)
+    bench.feed(1, np.full((48, 64), np.nan, np.float32))
+    assert bench.health.reasons == ("invalid",)
+
+
+def test_thermal_counts_of_zero_are_outside_the_range_of_any_sensor():
+    bench = Bench("thermal")
+    bench.feed(10)
+    bench.feed(1, np.full((48, 64), -273.15, np.float32))
+    assert bench.health.state is State.LOST
+
+
+def test_a_message_that_is_no_frame_loses_the_stream_and_says_why(bench):
+    bench.now += PERIOD
+    bench.health.on_bad_message("encoding is 'yuv422'; expected rgb8", bench.now)
+    report = bench.health.report(bench.now)
+    assert (report.state, report.reasons) == (State.LOST, ("invalid",))
+    assert "yuv422" in report.detail
+
+
+def damaged(bench: Bench, damage: str) -> np.ndarray:
+    frame = bench.live()
+    if damage == "noisy":
+        return np.clip(frame + bench.rng.normal(0, 30, frame.shape), 0, 255).astype(np.uint8)
+    if damage == "blurred":
+        frame = frame.astype(float)
+        for _ in range(12):
+            frame[1:-1] = (frame[:-2] + frame[1:-1] + frame[2:]) / 3
+            frame[:, 1:-1] = (frame[:, :-2] + frame[:, 1:-1] + frame[:, 2:]) / 3
+        # Lens blur: the sensor's noise comes after it.
+        return np.clip(frame + bench.rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
+    frame[:, 24:] = 0
+    return frame
+
+
+@pytest.mark.parametrize("damage", ["noisy", "blurred", "occluded"])
+def test_soft_damage_degrades_the_stream_and_passes(damage):
+    bench = Bench()
+    bench.feed(10)
+    for k in range(8):
+        picture = damaged(bench, damage)
+        assert bench.feed(1, picture), "a degraded stream stays usable"
+        assert bench.health.state is (State.OK if k < 4 else State.DEGRADED)
+    assert bench.health.reasons == (damage,)
+    assert bench.health.report(bench.now).detail
+    bench.feed(4)
+    assert bench.health.state is State.DEGRADED
+    bench.feed(1)
+    assert bench.health.state is State.OK
+
+
+def test_a_slow_stream_is_degraded_and_says_how_slow():
+    bench = Bench()
+    bench.feed(20)
+    for _ in range(30):
+        bench.now += round(0.5 * PERIOD)
+        bench.feed()
+    assert bench.health.reasons == ("slow",)
+    assert "10.0 frames/s instead of 15" in bench.health.report(bench.now).detail
+    bench.feed(40)
+    assert bench.health.state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "why"), [(5.0, "future"), (-5.0, "old"), (-1e6, "zero")], ids=lambda v: str(v)
+)
+def test_bad_stamps_degrade_first_and_lose_the_stream_when_they_persist(bench, offset_s, why):
+    for k in range(3):
+        stamp = max(0, bench.now + PERIOD + round(offset_s * 1e9) + k)
+        assert not bench.feed(1, stamp=stamp), "a frame without a time cannot be used"
+        assert bench.health.state is (State.LOST if k == 2 else State.DEGRADED)
+    report = bench.health.report(bench.now)
+    assert report.reasons == ("bad_stamp",)
+    assert why in report.detail
+
+
+def test_a_stamp_that_repeats_is_bad(bench):
+    bench.feed(1, stamp=bench.now - 1)
+    bench.feed(3, stamp=bench.now)
+    assert bench.health.reasons == ("bad_stamp",)
+
+
+def test_a_clock_that_is_set_back_costs_no_frame(bench):
+    bench.now -= 300 * 10**9
+    assert bench.feed()
+    assert bench.health.state is State.OK
+    bench.now -= 300 * 10**9
+    bench.health.tick(bench.now)
+    assert bench.health.deadline_ns > bench.now
+    assert bench.feed()
+    assert bench.wait_for_loss() < 2 * PERIOD
+
+
+def test_simulated_time_that_has_not_started_is_no_bad_stamp():
+    health = StreamHealth("rgb", RATE_HZ)
+    rng = np.random.default_rng(0)
+    for k in range(6):
+        health.on_frame(live_frame("rgb", rng), START + k * PERIOD, 0)
+    assert health.state is State.OK
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(-PERIOD // 4, PERIOD // 4), min_size=30, max_size=60))
+def test_jitter_of_a_quarter_period_never_loses_the_stream(jitters):
+    health = StreamHealth("thermal", RATE_HZ)
+    rng = np.random.default_rng(0)
+    for k, jitter in enumerate(jitters):
+        now = START + k * PERIOD + jitter
+        if health.deadline_ns is not None and health.deadline_ns <= now:
+            health.tick(health.deadline_ns)
+        health.on_frame(live_frame("thermal", rng), now - 1, now)
+        if k >= 5:
+            assert health.state is State.OK
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["rgb", "depth", "thermal"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["live", "zero", "bad", "tick", "tiny"]),
+            st.integers(-(10**9), 3 * 10**8),
+            st.integers(-(10**10), 10**10),
+        ),
+        max_size=40,
+    ),
+)
+def test_nothing_that_comes_in_breaks_it(kind, events):
+    health = StreamHealth(kind, RATE_HZ)
+    rng = np.random.default_rng(0)
+    now = START
+    for event, step, offset in events:
+        now += step
+        if event == "tick":
+            health.tick(now)
+        elif event == "bad":
+            health.on_bad_message("broken", now)
+        else:
+            frame = live_frame(kind, rng, (1, 2) if event == "tiny" else (48, 64))
+            usable = health.on_frame(frame * (event != "zero"), now + offset, now)
+            assert not (usable and health.state is State.LOST)
+        report = health.report(now)
+        assert (report.state is State.OK) == (report.reasons == ())
+        assert report.age_s >= 0.0
+        assert report.rate_hz >= 0.0
