@@ -170,7 +170,7 @@ def _funnel(distance: float, low: float, high: float) -> float:
 
 def _freedom(lacking: float) -> float:
     """Share of the sideways way that may be taken while `lacking` metres of height are missing."""
-    return min(1.0, max(0.0, 1.5 - lacking / 0.02))
+    return min(1.0, max(0.0, 1.6 - lacking / 0.01))
 
 
 def _homewards(joints: np.ndarray, hand: Hand) -> np.ndarray:

@@ -25,11 +25,11 @@ SHAPES: dict[str, Shape] = {
     "green_brick": Shape((0.035, 0.012, 0.009)),
 }
 
-BIN_CENTRE = (0.135, 0.16)
+BIN_CENTRE = (0.135, 0.168)
 BIN_INNER_HALF = 0.057
 BIN_FLOOR = 0.004
 BIN_RIM = 0.040
-PLATE_CENTRE = (0.145, -0.16)
+PLATE_CENTRE = (0.145, -0.168)
 PLATE_RADIUS = 0.060
 PLATE_TOP = 0.006
 

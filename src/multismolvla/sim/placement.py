@@ -12,7 +12,7 @@ from multismolvla.sim.layout import SHAPES
 # Within reach of a hand that points down and lifts its load over the bin's rim, and clear of bin
 # and plate by an open finger.
 X_RANGE = (0.150, 0.262)
-Y_RANGE = (-0.070, 0.066)
+Y_RANGE = (-0.064, 0.060)
 # Centre to centre: room for an open finger between any two objects.
 CLEARANCE_M = 0.072
 BRICK_CLEARANCE_M = 0.080
