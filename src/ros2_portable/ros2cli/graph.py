@@ -1,0 +1,99 @@
+"""A node for the time of one command, and what it sees of the ROS graph."""
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import rclpy
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.task import Future
+from ros2cli.cli import CommandError
+
+# Discovery takes 3 ms to 1.7 s on one machine.
+DISCOVERY_S = 3.0
+_T = TypeVar("_T")
+
+
+@contextmanager
+def cli_node(**kwargs: Any) -> Iterator[Node]:
+    """Yield a hidden node; SIGINT and SIGTERM become KeyboardInterrupt."""
+    rclpy.init(args=[])
+    name = f"_ros2cli_{os.getpid()}"
+    try:
+        yield rclpy.create_node(name, start_parameter_services=False, enable_rosout=False, **kwargs)
+    except (ExternalShutdownException, RCLError):
+        if rclpy.ok():
+            raise
+        raise KeyboardInterrupt from None  # rclpy's signal handler took the context away.
+    finally:
+        rclpy.try_shutdown()
+
+
+def wait_for(find: Callable[[], _T], timeout_s: float = DISCOVERY_S) -> _T:
+    """Return the first true result of `find`, or the last one when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := find()) and rclpy.ok() and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(0.02, left))
+    return found
+
+
+def settled(observe: Callable[[], _T], quiet_s: float = 0.6) -> _T:
+    """Return what `observe` sees once it has not changed for a while."""
+    seen, since = observe(), time.monotonic()
+    while rclpy.ok() and time.monotonic() - since < quiet_s:
+        time.sleep(0.02)
+        if (now := observe()) != seen:
+            seen, since = now, time.monotonic()
+    return seen
+
+
+def spin_until(node: Node, future: Future, timeout_s: float | None = None) -> Any:
+    """Return the result of a future; CommandError if it does not come in time."""
+    rclpy.spin_until_future_complete(node, future, timeout_sec=timeout_s)
+    if not rclpy.ok():
+        raise KeyboardInterrupt
+    if not future.done():
+        raise CommandError(f"no answer within {timeout_s} s")
+    return future.result()
+
+
+def import_interface(name: str, kind: str) -> type:
+    """Return the class of `package/kind/Name` or `package/Name`; kind is msg or srv."""
+    package, *middle, interface = name.split("/")
+    try:
+        if middle not in ([], [kind]):
+            raise AttributeError
+        return getattr(importlib.import_module(f"{package}.{kind}"), interface)
+    except (ImportError, AttributeError, ValueError):
+        raise CommandError(
+            f"unknown type '{name}': expected package/{kind}/Name of an installed package"
+        ) from None
+
+
+def full_name(name: str) -> str:
+    return "/" + name.lstrip("/")
+
+
+def is_hidden(name: str) -> bool:
+    return any(part.startswith("_") for part in name.split("/"))
+
+
+def print_names(found: Iterable[tuple[str, list[str]]], show_types: bool) -> None:
+    """Print the names that are not hidden, with their types where wanted."""
+    for name, types in found:
+        if not is_hidden(name):
+            print(f"{name} [{', '.join(types)}]" if show_types else name)
+
+
+def topic_class(node: Node, topic: str, type_name: str | None = None) -> type:
+    """Return a topic's class, given or discovered, when its publishers are known too."""
+    types = wait_for(lambda: dict(node.get_topic_names_and_types()).get(topic))
+    if not (types or type_name):
+        raise CommandError(f"topic '{topic}' does not appear to be published yet: type unknown")
+    wait_for(lambda: node.count_publishers(topic), 0.5)
+    return import_interface(type_name or types[0], "msg")

@@ -1,0 +1,109 @@
+"""Messages as YAML and back."""
+
+import re
+from typing import Any
+
+import numpy as np
+import yaml
+from ros2cli.cli import CommandError
+from ros2cli.graph import import_interface
+from rosidl_parser.definition import AbstractNestedType, NamespacedType
+
+_FIELD_ERRORS = (AssertionError, AttributeError, OverflowError, TypeError, ValueError)
+
+
+def to_plain(value: Any, length: int | None = None, no_arr: bool = False, kind: str = "") -> Any:
+    """Return a message or field as dicts, lists and scalars; `length` cuts arrays and strings."""
+    if hasattr(value, "get_fields_and_field_types"):
+        types = value.get_fields_and_field_types()
+        return {n: to_plain(getattr(value, n), length, no_arr, types[n]) for n in types}
+    if not hasattr(value, "__len__"):
+        return value.item() if isinstance(value, np.generic) else value
+    cut = length is not None and len(value) > length
+    if isinstance(value, str | bytes):
+        return value[:length] + ("..." if isinstance(value, str) else b"...") if cut else value
+    if no_arr:
+        if element := re.match(r"sequence<(.*?)(, \d+)?>$", kind):
+            return f"<sequence type: {element[1]}, length: {len(value)}>"
+        return f"<array type: {kind}>"
+    plain = [to_plain(item, length, no_arr) for item in (value[:length] if cut else value)]
+    return [*plain, "..."] if cut else plain
+
+
+def to_yaml(plain: Any) -> str:
+    """Return plain values as YAML that ends in a newline."""
+    if not isinstance(plain, dict | list):
+        return f"{plain}\n"
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(plain, Dumper=dumper, sort_keys=False, width=2**31 - 1, allow_unicode=True)
+
+
+def to_csv(plain: Any) -> str:
+    """Return all scalars, in order, separated by commas."""
+    items = plain.values() if isinstance(plain, dict) else plain
+    return (
+        str(plain)
+        if items is plain and not isinstance(plain, list)
+        else ",".join(map(to_csv, items))
+    )
+
+
+def select_field(msg: Any, path: str) -> Any:
+    """Return `header.stamp` or `position[2]` of a message; CommandError if there is none."""
+    value = msg
+    try:
+        for name in re.findall(r"\w+", path):
+            value = value[int(name)] if name.isdigit() else getattr(value, name)
+    except (AttributeError, IndexError, TypeError):
+        raise CommandError(f"{type(msg).__name__} has no field '{path}'") from None
+    return value
+
+
+def from_yaml(text: str, interface: type, now: Any = None) -> Any:
+    """Return a message filled from a YAML mapping; CommandError for what does not fit.
+
+    `now` is the stamp for headers given as `auto` and times given as `now`.
+    """
+    try:
+        return _filled(interface(), yaml.safe_load(text) or {}, now)
+    except (*_FIELD_ERRORS, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CommandError(f"no {interface.__name__} can be made of {text!r}: {reason}") from None
+
+
+def _filled(msg: Any, values: Any, now: Any) -> Any:
+    kind = type(msg).__name__
+    if (kind, values) == ("Time", "now"):
+        return now
+    if (kind, values) == ("Header", "auto"):
+        values = {"stamp": "now"}
+    if not isinstance(values, dict):
+        raise ValueError(f"expected {{field: value}} for {kind}, got {values!r}")
+    types = dict(zip(msg.get_fields_and_field_types(), msg.SLOT_TYPES, strict=True))
+    for name, value in values.items():
+        if name not in types:
+            raise AttributeError(f"{kind} has no field '{name}'; it has {', '.join(types)}")
+        setattr(msg, name, _converted(getattr(msg, name), types[name], value, now))
+    return msg
+
+
+def _converted(current: Any, slot: Any, value: Any, now: Any) -> Any:
+    """Return `value` as what a field of type `slot` takes."""
+    if isinstance(slot, NamespacedType):
+        return _filled(current, value, now)
+    if isinstance(slot, AbstractNestedType):
+        if isinstance(current, np.ndarray):
+            return np.array(value, current.dtype)
+        element = slot.value_type
+        if isinstance(element, NamespacedType):
+            cls = import_interface("/".join(element.namespaced_name()), "msg")
+            return [_filled(cls(), item, now) for item in value]
+        return [_converted(0.0 if _is_float(element) else None, element, v, now) for v in value]
+    if isinstance(current, bytes) and isinstance(value, int):
+        return bytes([value])
+    # An int in a float field would arrive as garbage.
+    return float(value) if isinstance(current, float) else value
+
+
+def _is_float(element: Any) -> bool:
+    return getattr(element, "typename", "") in ("float", "double")
