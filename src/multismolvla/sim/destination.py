@@ -21,7 +21,7 @@ from multismolvla.sim.layout import (
 BIN_SLOTS = {
     "red_cube": (0.025, 0.020),
     "blue_cylinder": (-0.025, 0.020),
-    "green_brick": (0.0, -0.034),
+    "green_brick": (0.0, -0.031),
 }
 # In the bin the fingers close along y, between the objects; the brick then lies along x.
 BIN_CLOSING_YAW = math.pi / 2

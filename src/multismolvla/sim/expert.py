@@ -90,14 +90,15 @@ def _move(
 
 
 def _let_go(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> Move:
-    released = contact_angle(min(hand.width_across(name, pose), 0.050)) + RELEASE_RAD
+    contact = contact_angle(min(hand.width_across(name, pose), 0.050))
     position = hand.position.copy()
     # The jaw moves and the fixed finger does not: shift the hand so that both leave the object.
     across = hand.rotation[:, 2]
     position += ((pose[:3] - hand.middle) @ across) * across
-    if hand.gripper > released - 0.08:
+    # A wall may keep the jaw from opening all the way: a small gap is enough to leave.
+    if hand.gripper > contact + 0.10:
         position[2] = HOVER_M + 0.02
-    return Move(position, float(joints[4]), released)
+    return Move(position, float(joints[4]), contact + RELEASE_RAD)
 
 
 def _carry(
