@@ -1,0 +1,185 @@
+"""What installs the package is true: package.xml, setup.py, requirements, containers."""
+
+import ast
+import importlib
+import re
+import runpy
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import setuptools
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+# Import name -> rosdep key where the two differ. None: rosdep has no usable key on Ubuntu 24.04, so
+# requirements/ros.txt installs it.
+ROSDEP_KEYS = {
+    "cv2": "python3-opencv",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "rich": "python3-rich",
+    "serial": "python3-serial",
+    "yaml": "python3-yaml",
+    **dict.fromkeys(("av", "gymnasium", "mcap", "mujoco", "rosbags", "safetensors", "torch")),
+    "transformers": None,
+}
+
+
+@pytest.fixture(scope="module")
+def package_xml():
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+@pytest.fixture(scope="module")
+def setup_arguments(tmp_path_factory):
+    """The arguments that setup.py gives to setup()."""
+    arguments = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", lambda **given: arguments.update(given))
+        patch.chdir(ROOT)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return arguments
+
+
+def imported_packages(folder: Path) -> set[str]:
+    """Top-level names imported in the folder, without the standard library and this package."""
+    names = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"multismolvla"}
+
+
+def pinned(name: str) -> set[str]:
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    return {re.split(r"[\[=<>;]", line)[0].lower() for line in lines if line and line[0] != "#"}
+
+
+def test_package_xml_is_format_3_with_unique_dependencies(package_xml):
+    assert package_xml.get("format") == "3"
+    assert package_xml.findtext("export/build_type") == "ament_python"
+    keys = [tag.text for tag in package_xml if tag.tag.endswith("depend")]
+    assert len(keys) == len(set(keys))
+
+
+def test_package_xml_agrees_with_setup_py(package_xml, setup_arguments):
+    for tag, argument in (
+        ("name", "name"),
+        ("version", "version"),
+        ("license", "license"),
+        ("maintainer", "maintainer"),
+    ):
+        assert package_xml.findtext(tag) == setup_arguments[argument]
+    assert package_xml.find("maintainer").get("email") == setup_arguments["maintainer_email"]
+
+
+def test_every_import_is_declared(package_xml):
+    declared = {tag.text for tag in package_xml if tag.tag in ("depend", "exec_depend")}
+    for folder in (ROOT / "src" / "multismolvla", ROOT / "launch"):
+        for name in imported_packages(folder):
+            key = ROSDEP_KEYS.get(name, name)
+            if key is None:
+                assert name in pinned("ros.txt") | pinned("transformers.txt"), f"{name}: ros.txt"
+            else:
+                assert key in declared, f"{folder} imports {name}: package.xml lacks {key}"
+
+
+def test_launch_files_name_only_declared_packages(package_xml):
+    declared = {tag.text for tag in package_xml} | {package_xml.findtext("name")}
+    for path in (ROOT / "launch").glob("*.launch.py"):
+        for name in re.findall(r"""package=["'](\w+)["']""", path.read_text()):
+            assert name in declared, f"{path} starts a node of {name}"
+
+
+def test_entry_points_resolve(setup_arguments):
+    for group, entries in setup_arguments["entry_points"].items():
+        for entry in entries:
+            name, _, target = entry.partition(" = ")
+            module, _, attribute = target.partition(":")
+            assert hasattr(importlib.import_module(module), attribute), f"{group}: {name}"
+
+
+def test_data_files_exist_and_hold_every_launch_and_config_file(setup_arguments):
+    installed = {file for _, files in setup_arguments["data_files"] for file in files}
+    for file in installed:
+        assert (ROOT / file).is_file(), f"setup.py lists {file}"
+    for folder in ("launch", "config"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                assert str(path.relative_to(ROOT)) in installed, f"setup.py leaves out {path}"
+
+
+def test_package_data_holds_every_file_that_is_not_python(setup_arguments):
+    package = ROOT / "src" / "multismolvla"
+    covered = {
+        path
+        for pattern in setup_arguments["package_data"]["multismolvla"]
+        for path in package.glob(pattern)
+    }
+    for path in package.rglob("*"):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            assert path in covered, f"setup.py leaves out {path}"
+
+
+def test_colcon_meta_names_an_installed_hook(setup_arguments):
+    hooks = yaml.safe_load((ROOT / "colcon.meta").read_text())["names"]["multismolvla"]["hooks"]
+    installed = {
+        f"{folder}/{Path(file).name}"
+        for folder, files in setup_arguments["data_files"]
+        for file in files
+    }
+    assert set(hooks) <= installed
+    for name in ("fastdds.dsv",):
+        _, variable, path = (ROOT / "resource" / name).read_text().strip().split(";")
+        assert variable == "FASTRTPS_DEFAULT_PROFILES_FILE"
+        assert path in installed
+
+
+def test_every_requirement_of_the_portable_path_is_pinned_to_one_version():
+    for name in ("portable.txt", "test.txt"):
+        for line in (ROOT / "requirements" / name).read_text().splitlines():
+            assert not line or line[0] == "#" or "==" in line, f"{name}: {line}"
+    assert pinned("ros.txt") <= pinned("portable.txt")
+
+
+def declared_launch_arguments() -> dict[str, str]:
+    """Name -> description of every argument that the bring-up declares."""
+    from launch.actions import DeclareLaunchArgument
+
+    namespace = runpy.run_path(str(ROOT / "launch" / "bringup.launch.py"))
+    entities = namespace["generate_launch_description"]().entities
+    return {e.name: e.description for e in entities if isinstance(e, DeclareLaunchArgument)}
+
+
+def test_every_launch_argument_is_described():
+    arguments = declared_launch_arguments()
+    assert arguments
+    for name, description in arguments.items():
+        assert description and description != "no description given", name
+        assert description[0].isupper() and description.endswith("."), f"{name}: {description}"
+
+
+def test_the_containers_give_arguments_that_the_bring_up_knows():
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    for service, options in services.items():
+        command = options["command"]
+        words = command.split() if isinstance(command, str) else command
+        given = {word.partition(":=")[0]: word.partition(":=")[2] for word in words if ":=" in word}
+        assert given.keys() <= declared_launch_arguments().keys(), service
+        # ros2 launch refuses `name:=` without a value.
+        assert all(given.values()), service
+
+
+def test_the_dockerfile_copies_what_setup_py_installs():
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "docker" / "Dockerfile").read_text(), re.M)
+    sources = {source for line in copied for source in line.split()}
+    for source in sources:
+        assert (ROOT / source).exists(), source
+    needed = {"setup.py", "setup.cfg", "package.xml", "resource", "launch", "config"}
+    assert needed | {"src/multismolvla"} <= sources
