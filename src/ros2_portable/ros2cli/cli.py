@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"unknown command; this stand-in has {', '.join(COMMANDS)}, "
                 "all others come with ros-jazzy-ros2cli-common-extensions"
             )
+        if name in ("service", "topic"):
+            # Read when message classes are imported; without it a wrong value is sent as garbage.
+            os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
         command = importlib.import_module(f"ros2cli.command.{name}")
         parser = _Parser(prog=f"ros2 {name}", description=command.__doc__)
         command.add_arguments(parser)

@@ -20,10 +20,10 @@ _T = TypeVar("_T")
 
 
 @contextmanager
-def cli_node(**kwargs: Any) -> Iterator[Node]:
-    """Yield a hidden node; SIGINT and SIGTERM become KeyboardInterrupt."""
+def cli_node(name: str = "", **kwargs: Any) -> Iterator[Node]:
+    """Yield a node, hidden unless named; SIGINT and SIGTERM become KeyboardInterrupt."""
     rclpy.init(args=[])
-    name = f"_ros2cli_{os.getpid()}"
+    name = name or f"_ros2cli_{os.getpid()}"
     try:
         yield rclpy.create_node(name, start_parameter_services=False, enable_rosout=False, **kwargs)
     except (ExternalShutdownException, RCLError):

@@ -40,12 +40,8 @@ def to_yaml(plain: Any) -> str:
 
 def to_csv(plain: Any) -> str:
     """Return all scalars, in order, separated by commas."""
-    items = plain.values() if isinstance(plain, dict) else plain
-    return (
-        str(plain)
-        if items is plain and not isinstance(plain, list)
-        else ",".join(map(to_csv, items))
-    )
+    items = list(plain.values()) if isinstance(plain, dict) else plain
+    return ",".join(map(to_csv, items)) if isinstance(items, list) else str(items)
 
 
 def select_field(msg: Any, path: str) -> Any:
@@ -98,12 +94,9 @@ def _converted(current: Any, slot: Any, value: Any, now: Any) -> Any:
         if isinstance(element, NamespacedType):
             cls = import_interface("/".join(element.namespaced_name()), "msg")
             return [_filled(cls(), item, now) for item in value]
-        return [_converted(0.0 if _is_float(element) else None, element, v, now) for v in value]
+        floats = getattr(element, "typename", "") in ("float", "double")
+        return [float(item) for item in value] if floats else value
     if isinstance(current, bytes) and isinstance(value, int):
         return bytes([value])
     # An int in a float field would arrive as garbage.
     return float(value) if isinstance(current, float) else value
-
-
-def _is_float(element: Any) -> bool:
-    return getattr(element, "typename", "") in ("float", "double")

@@ -19,13 +19,14 @@ from rosgraph_msgs.msg import Clock
 
 def open_bag(path: Path) -> Reader:
     """Return a reader, not opened yet, of a bag's folder or of a file in it."""
+    folder = path.parent if path.is_file() else path
     try:
-        return Reader(path.parent if path.is_file() else path)
+        return Reader(folder)
     except (ReaderError, OSError) as error:
-        raise CommandError(
-            f"cannot read the bag {path}: {' '.join(str(error).split())} (a killed recording has "
-            "no metadata: `ros2 bag reindex` of ros-jazzy-ros2bag restores it)"
-        ) from None
+        reason = " ".join(str(error).split())
+        if folder.is_dir() and not (folder / "metadata.yaml").exists():
+            reason = "no metadata.yaml; `ros2 bag reindex` of ros-jazzy-ros2bag can restore it"
+        raise CommandError(f"cannot read the bag {path}: {reason}") from None
 
 
 class Player:

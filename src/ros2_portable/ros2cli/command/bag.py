@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from ros2cli import graph
 from ros2cli.cli import CommandError, Verbs, argument
 from ros2cli.playback import Player, open_bag
-from ros2cli.recording import Recorder, topic_filter
+from ros2cli.recording import Recorder
 
 _verbs = Verbs()
 add_arguments, main = _verbs.add_arguments, _verbs.main
@@ -35,12 +35,18 @@ def record(args: argparse.Namespace) -> None:
         raise CommandError("nothing to record: name topics, or use --all or --regex")
     if path.exists():
         raise CommandError(f"the output {path} exists already; choose another with -o")
+    names = {graph.full_name(topic) for topic in args.topics}
     try:
-        wanted = topic_filter(args.topics, args.all, args.regex)
+        pattern = re.compile(args.regex or r"$^")
     except re.error as error:
         raise CommandError(f"--regex {args.regex!r} is no regular expression: {error}") from None
+
+    def wanted(topic: str) -> bool:
+        visible = args.all and not graph.is_hidden(topic)
+        return visible or topic in names or pattern.search(topic) is not None
+
     sim_time = Parameter("use_sim_time", value=args.use_sim_time)
-    with graph.cli_node(parameter_overrides=[sim_time]) as node:
+    with graph.cli_node("rosbag2_recorder", parameter_overrides=[sim_time]) as node:
         recorder = Recorder(node, path, wanted, args.use_sim_time)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -77,7 +83,7 @@ def play(args: argparse.Namespace) -> None:
             raise CommandError(f"--remap {rule}: expected OLD:=NEW")
     remaps = [word for rule in args.remap for word in ("-r", rule)]
     ros_args = ["--ros-args", *remaps] if remaps else []
-    with open_bag(args.bag) as reader, graph.cli_node(cli_args=ros_args) as node:
+    with open_bag(args.bag) as reader, graph.cli_node("rosbag2_player", cli_args=ros_args) as node:
         player = Player(node, reader, args.topics, args.clock)
         graph.wait_for(lambda: False, args.delay)
         player.play(args.rate, args.start_offset)

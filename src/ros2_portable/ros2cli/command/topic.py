@@ -118,7 +118,7 @@ def hz(args: argparse.Namespace) -> None:
     argument("topic_name"),
     argument("message_type", help="such as std_msgs/msg/String"),
     argument("values", nargs="?", default="{}", help="the message as YAML"),
-    argument("-1", "--once", dest="times", action="store_const", const=1),
+    argument("-1", "--once", dest="times", action="store_const", const=1, default=0),
     argument("-t", "--times", type=int, default=0, help="how often; 0 means forever"),
     argument("-r", "--rate", type=float, default=1.0, help="in Hz"),
     argument("-w", "--wait-matching-subscriptions", type=int, help="1 with -1 or -t, else 0"),
