@@ -55,6 +55,8 @@ class FeetechBus:
         self._retries = retries
         # Status byte of the last answer, per servo id.
         self.status_bits: dict[int, int] = {}
+        # Joint per servo id, for messages.
+        self.names: dict[int, str] = {}
         # Requests that had to be sent again.
         self.retried = 0
         self._serial = _open(port, baudrate)
@@ -114,8 +116,8 @@ class FeetechBus:
             if not missing:
                 return answers
         if discarded:
-            raise CorruptPacket(missing, self.port, discarded)
-        raise ServoTimeout(missing, self.port)
+            raise CorruptPacket(missing, self.describe(missing), self.port)
+        raise ServoTimeout(missing, self.describe(missing), self.port)
 
     def sync_write(self, register: Register, values: Mapping[int, int]) -> None:
         """Write a register of several servos (id -> value) at once; servos do not acknowledge it.
@@ -144,6 +146,14 @@ class FeetechBus:
             self.write(servo, ID, new)
         self.write(new, LOCK, 1)
 
+    def describe(self, servos: Sequence[int]) -> str:
+        """The servos in words: `servo 3 (elbow_flex)`."""
+        names = [
+            f"{servo} ({self.names[servo]})" if servo in self.names else str(servo)
+            for servo in servos
+        ]
+        return f"servo{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
     def _ask_one(self, request: Packet, size: int) -> bytes:
         answers: dict[int, bytes] = {}
         discarded = 0
@@ -155,10 +165,15 @@ class FeetechBus:
                 break
         else:
             if discarded:
-                raise CorruptPacket([request.id], self.port, discarded)
-            raise ServoTimeout([request.id], self.port)
+                raise CorruptPacket([request.id], self.describe([request.id]), self.port)
+            raise ServoTimeout([request.id], self.describe([request.id]), self.port)
         if self.status_bits[request.id]:
-            raise ServoStatusError(request.id, self.status_bits[request.id], answers[request.id])
+            raise ServoStatusError(
+                request.id,
+                self.describe([request.id]),
+                self.status_bits[request.id],
+                answers[request.id],
+            )
         return answers[request.id]
 
     def _send(self, request: Packet) -> None:

@@ -88,7 +88,9 @@ class Calibration:
         """As `to_ticks`, also beyond the calibrated travel."""
         if not np.all(np.isfinite(radians)):
             raise ValueError(f"joint positions are {radians}; expected finite radians")
-        return np.rint(self._zero + np.asarray(radians) / self._rad_per_tick).astype(int)
+        ticks = self._zero + np.asarray(radians) / self._rad_per_tick
+        # Not rint: it rounds halves to even, which would make ticks of uneven width.
+        return np.floor(ticks + 0.5).astype(int)
 
     def to_radians_per_s(self, ticks_per_s: np.ndarray) -> np.ndarray:
         """(6,) ticks per second -> (6,) radians per second."""

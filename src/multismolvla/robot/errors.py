@@ -19,6 +19,10 @@ class PortBusy(BusError):
     """Another process uses the serial port."""
 
 
+class RegisterMismatch(BusError):
+    """A servo is not the one that the calibration describes."""
+
+
 class BusLost(BusError):
     """The serial port vanished while in use: the adapter was unplugged."""
 
@@ -30,12 +34,10 @@ class ServoTimeout(BusError):
         servos: their ids.
     """
 
-    def __init__(self, servos: Sequence[int], port: str) -> None:
+    def __init__(self, servos: Sequence[int], who: str, port: str) -> None:
         self.servos = tuple(servos)
-        super().__init__(
-            f"{_name(servos)} on {port} not answering; check power and the cable to "
-            f"{'it' if len(servos) == 1 else 'the first of them'}"
-        )
+        it = "it" if len(servos) == 1 else "the first of them"
+        super().__init__(f"no answer from {who} on {port}; check power and the cable to {it}")
 
 
 class CorruptPacket(BusError):
@@ -45,11 +47,11 @@ class CorruptPacket(BusError):
         servos: ids of the servos without a good answer.
     """
 
-    def __init__(self, servos: Sequence[int], port: str, discarded: int) -> None:
+    def __init__(self, servos: Sequence[int], who: str, port: str) -> None:
         self.servos = tuple(servos)
         super().__init__(
-            f"damaged answers from {_name(servos)} on {port} ({discarded} bytes thrown away); "
-            "check the cable, and that no two servos share an id"
+            f"damaged answers from {who} on {port}; check the cable, and that no two servos "
+            "share an id"
         )
 
 
@@ -62,10 +64,6 @@ class ServoStatusError(BusError):
         data: what it answered.
     """
 
-    def __init__(self, servo: int, bits: int, data: bytes = b"") -> None:
+    def __init__(self, servo: int, who: str, bits: int, data: bytes = b"") -> None:
         self.servo, self.bits, self.data = servo, bits, data
-        super().__init__(f"servo {servo} reports: {describe_status(bits)}")
-
-
-def _name(servos: Sequence[int]) -> str:
-    return f"servo{'s' if len(servos) > 1 else ''} {', '.join(map(str, servos))}"
+        super().__init__(f"{who} reports: {describe_status(bits)}")

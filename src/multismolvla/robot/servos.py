@@ -5,7 +5,7 @@ The servos' registers are emulated, their mechanics are not: those are a plant, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from multismolvla.robot.protocol import BROADCAST_ID, Instruction, Packet
 from multismolvla.robot.registers import SRAM_START, TICKS_PER_TURN, Register
 
 MEMORY_BYTES = 128
+JOINTS = len(JOINT_NAMES)
 
 
 class Plant(Protocol):
@@ -53,14 +54,14 @@ def simulated_calibration() -> Calibration:
     offsets = (-118, 1043, -987, 402, -31, 1290)
     motors = {}
     for index, (name, offset) in enumerate(zip(JOINT_NAMES, offsets, strict=True)):
-        low, high = 0, TICKS_PER_TURN - 1
+        # Limits that are symmetric about a tick; the travel goes a little beyond them.
+        reach = 2047
+        if name != "wrist_roll":
+            reach = int(JOINT_UPPER_RAD[index] / RAD_PER_TICK) + 1
+        low, high = 2048 - reach, 2048 + reach
         if name == GRIPPER:
             low = 2020
             high = low + int((JOINT_UPPER_RAD[index] - JOINT_LOWER_RAD[index]) / RAD_PER_TICK) + 1
-        elif name != "wrist_roll":
-            # The limits are symmetric; the travel goes a tick beyond them on either side.
-            reach = int(JOINT_UPPER_RAD[index] / RAD_PER_TICK) + 2
-            low, high = 2048 - reach, 2047 + reach
         motors[name] = MotorCalibration(index + 1, 0, offset, low, high)
     return Calibration(motors)
 
@@ -87,11 +88,26 @@ class EmulatedServos:
             )
         ]
         self._memory = [bytearray(eeprom) for eeprom in self._eeprom]
+        # Registers of present values -> six values for them.
+        self._present: dict[Register, Callable[[], Iterable[float]]] = {
+            registers.PRESENT_POSITION: lambda: self._reported_ticks(plant.positions_rad()),
+            registers.GOAL_POSITION: lambda: self._reported_ticks(plant.goals_rad()),
+            registers.PRESENT_VELOCITY: self._speeds,
+            registers.PRESENT_LOAD: self._loads,
+            registers.PRESENT_VOLTAGE: lambda: _units(plant.voltages_v(), registers.VOLT_PER_UNIT),
+            registers.PRESENT_TEMPERATURE: lambda: _units(plant.temperatures_c(), 1.0),
+            registers.PRESENT_CURRENT: lambda: np.rint(
+                np.abs(plant.currents_a()) / registers.AMPERE_PER_UNIT
+            ),
+            # Feetech's threshold for a servo that moves is not documented; chosen.
+            registers.MOVING: lambda: np.abs(self._speeds()) > 2,
+            registers.STATUS: lambda: self.injected_status,
+        }
         # Status bits that a test sets, per joint.
-        self.injected_status = [0] * len(JOINT_NAMES)
+        self.injected_status = [0] * JOINTS
         # Joints whose servo gives no sign of life.
         self.silent: set[int] = set()
-        for joint in range(len(JOINT_NAMES)):
+        for joint in range(JOINTS):
             self.power_cycle(joint)
 
     def power_cycle(self, joint: int) -> None:
@@ -105,7 +121,7 @@ class EmulatedServos:
 
     def hold(self) -> None:
         """Switch the torque of every servo on."""
-        for joint in range(len(JOINT_NAMES)):
+        for joint in range(JOINTS):
             self._store(joint, registers.TORQUE_ENABLE, 1)
             self._plant.set_torque(joint, True)
 
@@ -118,7 +134,7 @@ class EmulatedServos:
         """Execute a request; return the answers in the order in which the servos send them."""
         parameters = request.parameters
         if request.code == Instruction.SYNC_READ and len(parameters) > 2:
-            self._refresh()
+            self._refresh(*parameters[:2])
             return [
                 Packet(servo, self._status(joint), self._bytes(joint, *parameters[:2]))
                 for servo in parameters[2:]
@@ -148,7 +164,7 @@ class EmulatedServos:
     def _addressed(self, servo: int) -> list[int]:
         return [
             joint
-            for joint in range(len(JOINT_NAMES))
+            for joint in range(JOINTS)
             if joint not in self.silent and servo in (BROADCAST_ID, self._memory[joint][5])
         ]
 
@@ -173,32 +189,25 @@ class EmulatedServos:
         )
         return bits | (4 if hot else 0)
 
-    def _refresh(self) -> None:
-        """Bring the registers of present values up to date with the plant."""
-        plant = self._plant
-        signs = self._mounting.signs()
-        positions = self._mounting.unclipped_ticks(plant.positions_rad())
-        goals = self._mounting.unclipped_ticks(plant.goals_rad())
-        velocities = np.rint(plant.velocities_rad_s() * signs / RAD_PER_TICK).astype(int)
-        loads = np.rint(plant.loads() * signs / registers.LOAD_PER_UNIT).astype(int)
-        currents = np.rint(np.abs(plant.currents_a()) / registers.AMPERE_PER_UNIT).astype(int)
-        voltages = np.rint(plant.voltages_v() / registers.VOLT_PER_UNIT).astype(int)
-        temperatures = np.rint(plant.temperatures_c()).astype(int)
-        for joint in range(len(JOINT_NAMES)):
-            # The offset register moves what the servo reports away from how it was mounted.
-            shift = self._offsets[joint] - self._load(joint, registers.HOMING_OFFSET)
-            for register, value in (
-                (registers.PRESENT_POSITION, (positions[joint] + shift) % TICKS_PER_TURN),
-                (registers.GOAL_POSITION, (goals[joint] + shift) % TICKS_PER_TURN),
-                (registers.PRESENT_VELOCITY, velocities[joint]),
-                (registers.PRESENT_LOAD, np.clip(loads[joint], -1000, 1000)),
-                (registers.PRESENT_VOLTAGE, np.clip(voltages[joint], 0, 255)),
-                (registers.PRESENT_TEMPERATURE, np.clip(temperatures[joint], 0, 255)),
-                (registers.PRESENT_CURRENT, np.clip(currents[joint], 0, 500)),
-                (registers.MOVING, int(abs(velocities[joint]) > 2)),
-                (registers.STATUS, self.injected_status[joint]),
-            ):
-                self._store(joint, register, int(value))
+    def _refresh(self, address: int = 0, size: int = MEMORY_BYTES) -> None:
+        """Bring registers of present values up to date with the plant, those within the range."""
+        for register, read in self._present.items():
+            if address <= register.address < address + size:
+                for joint, value in enumerate(read()):
+                    self._store(joint, register, int(value))
+
+    def _reported_ticks(self, radians: np.ndarray) -> np.ndarray:
+        """Ticks that the servos report for joint positions, as their offset registers say."""
+        registered = [self._load(joint, registers.HOMING_OFFSET) for joint in range(JOINTS)]
+        ticks = self._mounting.unclipped_ticks(radians) + self._offsets - registered
+        return ticks % TICKS_PER_TURN
+
+    def _speeds(self) -> np.ndarray:
+        return np.rint(self._plant.velocities_rad_s() * self._mounting.signs() / RAD_PER_TICK)
+
+    def _loads(self) -> np.ndarray:
+        loads = np.clip(self._plant.loads(), -1.0, 1.0) * self._mounting.signs()
+        return np.rint(loads / registers.LOAD_PER_UNIT)
 
     def _write(self, joint: int, address: int, data: bytes) -> None:
         memory = self._memory[joint]
@@ -225,9 +234,14 @@ class EmulatedServos:
         goal = self._load(joint, registers.GOAL_POSITION)
         if low < high:
             goal = min(max(goal, low), high)
-        ticks = np.zeros(len(JOINT_NAMES))
+        ticks = np.zeros(JOINTS)
         ticks[joint] = goal + self._load(joint, registers.HOMING_OFFSET) - self._offsets[joint]
         self._plant.set_goal_rad(joint, float(self._mounting.to_radians(ticks)[joint]))
+
+
+def _units(values: np.ndarray, unit: float) -> np.ndarray:
+    """Values in a one-byte register's units."""
+    return np.clip(np.rint(values / unit), 0, 255)
 
 
 def _store(memory: bytearray, register: Register, value: int) -> None:

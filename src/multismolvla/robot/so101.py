@@ -1,0 +1,241 @@
+"""An SO-101 on its servo bus: radians outside, ticks inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.robot import registers
+from multismolvla.robot.bus import FeetechBus
+from multismolvla.robot.calibration import GRIPPER, Calibration
+from multismolvla.robot.errors import RegisterMismatch, ServoStatusError
+from multismolvla.robot.registers import (
+    AMPERE_PER_UNIT,
+    LOAD_PER_UNIT,
+    PRESENT_LOAD,
+    PRESENT_POSITION,
+    PRESENT_VELOCITY,
+    VOLT_PER_UNIT,
+    Register,
+)
+
+GRIPPER_JOINT = JOINT_NAMES.index(GRIPPER)
+
+# As LeRobot 0.4.4 configures an SO-101 (lerobot/robots/so101_follower/so101_follower.py): answer at
+# once, position mode, a softer loop than the factory's against shaking, full acceleration.
+CONFIGURATION: tuple[tuple[Register, int], ...] = (
+    (registers.RETURN_DELAY, 0),
+    (registers.P_COEFFICIENT, 16),
+    (registers.D_COEFFICIENT, 32),
+    (registers.I_COEFFICIENT, 0),
+    (registers.OPERATING_MODE, 0),
+    (registers.ACCELERATION, 254),
+    (registers.MAXIMUM_ACCELERATION, 254),
+)
+
+# So that the gripper does not burn out while it holds an object: half the torque, half the current,
+# and a quarter of the torque once overloaded.
+GRIPPER_CONFIGURATION: tuple[tuple[Register, int], ...] = (
+    (registers.MAX_TORQUE, 500),
+    (registers.TORQUE_LIMIT, 500),
+    (registers.PROTECTION_CURRENT, 250),
+    (registers.OVERLOAD_TORQUE, 25),
+)
+
+OTHER_ARM = (
+    "the calibration is of another arm, or the servo is new: run `so101 calibrate`, or "
+    "`so101 restore` to write the file to the servos"
+)
+
+# Clear: position within one turn.
+PHASE_MULTI_TURN = 1 << 4
+
+# A joint further than this from its goal is not held there: something blocks it or has moved it.
+HOLD_TOLERANCE_RAD = 0.15
+
+# One request reads position, velocity and load.
+STATE_ADDRESS = PRESENT_POSITION.address
+STATE_BYTES = PRESENT_LOAD.address + PRESENT_LOAD.size - STATE_ADDRESS
+
+DIAGNOSTICS_ADDRESS = registers.PRESENT_VOLTAGE.address
+DIAGNOSTICS_BYTES = (
+    registers.PRESENT_CURRENT.address + registers.PRESENT_CURRENT.size - DIAGNOSTICS_ADDRESS
+)
+
+
+@dataclass(frozen=True)
+class ArmState:
+    """One reading of the arm; arrays are (6,) in the order of `JOINT_NAMES`.
+
+    Attributes:
+        loads: fraction of the largest motor voltage, -1 to 1.
+    """
+
+    positions_rad: np.ndarray
+    velocities_rad_s: np.ndarray
+    loads: np.ndarray
+
+
+@dataclass(frozen=True)
+class ServoDiagnostics:
+    """What one servo says about itself."""
+
+    voltage_v: float
+    temperature_c: float
+    current_a: float
+    status_bits: int
+
+
+class SO101Arm:
+    """The arm behind a bus. Methods raise `BusError` when the bus or a servo does not answer."""
+
+    def __init__(self, bus: FeetechBus, calibration: Calibration) -> None:
+        self._bus = bus
+        self._calibration = calibration
+        self._ids = calibration.ids
+        bus.names = dict(zip(self._ids, JOINT_NAMES, strict=True))
+
+    def prepare(self) -> None:
+        """Check that the servos are those of the calibration, and configure them.
+
+        Only registers that differ are written, so an arm that holds goes on holding.
+
+        Raises:
+            RegisterMismatch: a servo is no STS3215 or was calibrated otherwise.
+        """
+        for servo, motor in zip(self._ids, self._calibration.motors.values(), strict=True):
+            for register, expected, advice in (
+                (registers.MODEL, registers.MODEL_NUMBER, "the SO-101 has STS3215 servos"),
+                (registers.HOMING_OFFSET, motor.homing_offset, OTHER_ARM),
+                (registers.MIN_POSITION, motor.range_min, OTHER_ARM),
+                (registers.MAX_POSITION, motor.range_max, OTHER_ARM),
+            ):
+                value = self._read(servo, register)
+                if value != expected:
+                    raise RegisterMismatch(
+                        f"{self._bus.describe([servo])}: {register.name} is {value}, expected "
+                        f"{expected}; {advice}"
+                    )
+        for joint, servo in enumerate(self._ids):
+            phase = self._read(servo, registers.PHASE) & ~PHASE_MULTI_TURN
+            extra = GRIPPER_CONFIGURATION if joint == GRIPPER_JOINT else ()
+            self._configure(servo, ((registers.PHASE, phase), *CONFIGURATION, *extra))
+
+    def restore_calibration(self) -> None:
+        """Write the calibration into the servos; their torque must be off."""
+        for servo, motor in zip(self._ids, self._calibration.motors.values(), strict=True):
+            self._configure(
+                servo,
+                (
+                    (registers.HOMING_OFFSET, motor.homing_offset),
+                    (registers.MIN_POSITION, motor.range_min),
+                    (registers.MAX_POSITION, motor.range_max),
+                ),
+            )
+
+    def read(self) -> ArmState:
+        """Read positions, velocities and loads in one request."""
+        answers = self._bus.sync_read(self._ids, STATE_ADDRESS, STATE_BYTES)
+
+        def column(register: Register) -> np.ndarray:
+            start = register.address - STATE_ADDRESS
+            return np.array([register.decode(answers[servo][start:]) for servo in self._ids])
+
+        return ArmState(
+            self._calibration.to_radians(column(PRESENT_POSITION)),
+            self._calibration.to_radians_per_s(column(PRESENT_VELOCITY)),
+            column(PRESENT_LOAD) * LOAD_PER_UNIT * self._calibration.signs(),
+        )
+
+    def write_goals_rad(self, goals_rad: np.ndarray) -> None:
+        """Send (6,) goals to all servos at once, clamped to each joint's calibrated travel.
+
+        Raises:
+            ValueError: a goal is not finite.
+        """
+        ticks = self._calibration.to_ticks(goals_rad)
+        self._bus.sync_write(
+            registers.GOAL_POSITION, dict(zip(self._ids, map(int, ticks), strict=True))
+        )
+
+    def held_pose_rad(self, state: ArmState) -> np.ndarray:
+        """(6,) pose from which a movement can start without a jerk.
+
+        It is the servos' own goals, which differ from the measured pose by what gravity bends the
+        arm and by how far the gripper squeezes, except for joints that are not held at their goal.
+        """
+        torque = self.torque()
+        goals = self._calibration.to_radians(self._sync_read(registers.GOAL_POSITION))
+        held = torque & (np.abs(goals - state.positions_rad) <= HOLD_TOLERANCE_RAD)
+        held[GRIPPER_JOINT] = torque[GRIPPER_JOINT]
+        return np.where(held, goals, state.positions_rad)
+
+    def torque(self) -> np.ndarray:
+        """(6,) bool: which servos have their torque on."""
+        return np.array(self._sync_read(registers.TORQUE_ENABLE)) == 1
+
+    def set_torque(self, enabled: bool) -> None:
+        """Switch the torque of all servos; those that are switched on hold where they are."""
+        if enabled:
+            limp = [
+                servo for servo, is_on in zip(self._ids, self.torque(), strict=True) if not is_on
+            ]
+            if not limp:
+                return
+            # A servo keeps its old goal while limp, and would run there.
+            positions = dict(zip(self._ids, self._sync_read(PRESENT_POSITION), strict=True))
+            self._bus.sync_write(
+                registers.GOAL_POSITION, {servo: positions[servo] for servo in limp}
+            )
+        for servo in self._ids:
+            self._write(servo, registers.TORQUE_ENABLE, int(enabled))
+
+    def read_diagnostics(self, joint: int) -> ServoDiagnostics:
+        """Read voltage, temperature, current and status of one servo: slow, so one at a time."""
+        servo = self._ids[joint]
+        try:
+            data = self._bus.read_bytes(servo, DIAGNOSTICS_ADDRESS, DIAGNOSTICS_BYTES)
+        except ServoStatusError as error:
+            data = error.data
+
+        def value(register: Register) -> int:
+            return register.decode(data[register.address - DIAGNOSTICS_ADDRESS :])
+
+        return ServoDiagnostics(
+            value(registers.PRESENT_VOLTAGE) * VOLT_PER_UNIT,
+            float(value(registers.PRESENT_TEMPERATURE)),
+            value(registers.PRESENT_CURRENT) * AMPERE_PER_UNIT,
+            self._bus.status_bits[servo],
+        )
+
+    def _configure(self, servo: int, wanted: Iterable[tuple[Register, int]]) -> None:
+        differing = [
+            (register, value) for register, value in wanted if self._read(servo, register) != value
+        ]
+        if not differing:
+            return
+        # Lock 0 keeps what is written to EEPROM at power-off.
+        self._write(servo, registers.LOCK, 0)
+        for register, value in differing:
+            self._write(servo, register, value)
+        self._write(servo, registers.LOCK, 1)
+
+    def _sync_read(self, register: Register) -> list[int]:
+        answers = self._bus.sync_read(self._ids, register.address, register.size)
+        return [register.decode(answers[servo]) for servo in self._ids]
+
+    # A servo that reports overload or heat still does as asked; `read_diagnostics` shows the fault.
+    def _read(self, servo: int, register: Register) -> int:
+        try:
+            return self._bus.read(servo, register)
+        except ServoStatusError as error:
+            return register.decode(error.data)
+
+    def _write(self, servo: int, register: Register, value: int) -> None:
+        try:
+            self._bus.write(servo, register, value)
+        except ServoStatusError:
+            return
