@@ -32,6 +32,9 @@ CLOSED_RAD = float(JOINT_LOWER_RAD[5])
 # How far the fingers open beyond contact to let go: further, they would reach for the neighbours.
 RELEASE_RAD = 0.28
 
+# The hand leaves the faster, the wider the gap: metres of carrot per radian.
+LEAVE_RATE = 0.2
+
 # The empty hand travels with its fingertips above the tallest object.
 HOVER_M = 0.085
 # Sides of the funnel: within the throat the hand may be all the way down.
@@ -97,7 +100,8 @@ def _let_go(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> Move
     position += ((pose[:3] - hand.middle) @ across) * across
     # A wall may keep the jaw from opening all the way: a small gap is enough to leave.
     if hand.gripper > contact + 0.10:
-        position[2] = HOVER_M + 0.02
+        # Slowly first: the measured jaw may lag behind the one that this law was rolled out with.
+        position[2] += min(LEAVE_RATE * (hand.gripper - contact), 0.05)
     return Move(position, float(joints[4]), contact + RELEASE_RAD)
 
 
