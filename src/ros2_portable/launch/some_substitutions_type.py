@@ -1,0 +1,9 @@
+"""What a launch description may give wherever text is expected."""
+
+from collections.abc import Iterable
+
+from .arguments import Text as SomeSubstitutionsType
+from .substitution import Substitution
+
+SomeSubstitutionsType_types_tuple = (str, Substitution, Iterable)
+__all__ = ["SomeSubstitutionsType", "SomeSubstitutionsType_types_tuple"]
