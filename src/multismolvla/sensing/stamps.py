@@ -22,10 +22,14 @@ class StampCheck:
         """Return what is wrong with the stamp, or an empty string.
 
         A stamp that runs backwards is bad once; the stamps after it are compared with it, so that a
-        camera whose clock was set back is believed again from the next frame on.
+        camera whose clock was set back a little is believed again from the next frame on. A stamp
+        that does not fit the clock is forgotten.
         """
-        fault = self._fault(stamp_ns, now_ns)
-        self._last_ns = stamp_ns
+        fault = self._against_clock(stamp_ns, now_ns)
+        if not fault:
+            if self._last_ns is not None and stamp_ns <= self._last_ns:
+                fault = "the stamp is not later than the one before"
+            self._last_ns = stamp_ns
         self.bad_in_a_row = self.bad_in_a_row + 1 if fault else 0
         return fault
 
@@ -33,7 +37,7 @@ class StampCheck:
         """The clock was set back: stamps from before it cannot be compared."""
         self._last_ns = None
 
-    def _fault(self, stamp_ns: int, now_ns: int) -> str:
+    def _against_clock(self, stamp_ns: int, now_ns: int) -> str:
         if stamp_ns <= 0:
             return "the stamp is zero"
         # Simulated time reads zero until the first message on /clock: nothing to compare with.
@@ -43,6 +47,4 @@ class StampCheck:
                 return f"the stamp is {ahead_ns / 1e9:.2f} s in the future"
             if -ahead_ns > self._max_age_ns:
                 return f"the stamp is {-ahead_ns / 1e9:.2f} s old"
-        if self._last_ns is not None and stamp_ns <= self._last_ns:
-            return "the stamp is not later than the one before"
         return ""

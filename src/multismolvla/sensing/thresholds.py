@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from multismolvla.streams import KINDS, LABELS
+from multismolvla.streams import KINDS
 
 
 @dataclass(frozen=True)
 class Thresholds:
     """Limits of `StreamHealth`, in the units of the kind (levels of 255, metres, degrees Celsius).
+
+    A limit that is infinite is not judged.
 
     Attributes:
         stale_periods: silence of this many frame periods loses the stream. Below 2, so that the
@@ -30,7 +32,7 @@ class Thresholds:
         blank_share: share of constant patches from which on a frame is blank.
         occluded_share: share of constant patches from which on the view counts as occluded.
         noise_above: noise (standard deviation) above this is damage.
-        sharpness_below: edges softer than this (see `FrameStatistics`) are blurred; 0 = never.
+        sharpness_below: edges softer than this (see `FrameStatistics`) are blurred.
         edge_contrast: contrast that a patch needs before its edges are judged.
         soft_frames: noisy, blurred or occluded frames in a row before the stream is degraded.
     """
@@ -52,15 +54,13 @@ class Thresholds:
     blank_share: float = 0.9
     occluded_share: float = 0.25
     noise_above: float = math.inf
-    sharpness_below: float = 0.0
+    sharpness_below: float = -math.inf
     edge_contrast: float = math.inf
     soft_frames: int = 5
 
 
 DEFAULTS: dict[str, Thresholds] = {
     "rgb": Thresholds(
-        minimum=0.0,
-        maximum=255.0,
         black_below=16.0,
         white_above=250.0,
         flat_std=0.25,
@@ -88,9 +88,7 @@ DEFAULTS: dict[str, Thresholds] = {
     # A label image of a still scene repeats itself, and one of an empty scene is constant.
     "segmentation": Thresholds(
         frozen_repeats=0,
-        minimum=0.0,
-        maximum=float(len(LABELS) - 1),
-        flat_std=-1.0,
+        flat_std=-math.inf,
     ),
 }
 

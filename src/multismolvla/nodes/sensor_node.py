@@ -1,0 +1,152 @@
+"""What the nodes of all cameras share: condition one stream and own its health."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from ament_index_python.packages import get_package_share_directory
+from cv_bridge import CvBridge, CvBridgeError
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, Image
+
+from multismolvla.nodes.camera_info import scaled
+from multismolvla.nodes.health_parameters import declare_thresholds
+from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
+from multismolvla.nodes.stream_status import StatusPublisher
+from multismolvla.sensing.conditioning import RawUnits, resize, to_units
+from multismolvla.sensing.health import StreamHealth
+from multismolvla.streams import Stream, load_stream_table
+
+
+class SensorNode(Node):
+    """Turns `<kind>/image_raw` into `<kind>/image` and says on `<kind>/status` how the stream is.
+
+    Frames are passed on while the stream is not lost and the frame itself is sound. A message that
+    cannot be used is a finding about the stream, never an error of this node.
+
+    A subclass names its `kind` and the encodings of its raw and conditioned images.
+    """
+
+    kind: str
+    # What the raw image is converted to first; `passthrough` leaves the numbers as they are.
+    raw_encoding = "passthrough"
+    # Accepted encodings of raw images; empty accepts whatever cv_bridge converts.
+    accepted: tuple[str, ...] = ()
+    encoding: str
+
+    def __init__(self, **options) -> None:
+        super().__init__(f"{self.kind}_node", **options)
+        # One frame at a time: threads of OpenCV would only fight over the cores.
+        cv2.setNumThreads(1)
+        share = get_package_share_directory("multismolvla")
+        name = declare(self, "stream", self.kind, "Stream of the table.", read_only=True)
+        streams_file = declare(
+            self, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
+        )
+        thresholds = declare_thresholds(self, self.kind)
+        self._units = self.declare_units()
+        reject_unknown(self)
+        self._stream = self._checked(load_stream_table(streams_file)[name])
+
+        self._bridge = CvBridge()
+        self._health = StreamHealth(self.kind, self._stream.rate_hz, thresholds)
+        self._image = self.create_publisher(Image, f"{self.kind}/image", qos_profile_sensor_data)
+        self._info = self.create_publisher(
+            CameraInfo, f"{self.kind}/image/camera_info", qos_profile_sensor_data
+        )
+        self._status = StatusPublisher(
+            self, name, f"{self.kind}/status", lambda: self._health.report(self._now_ns())
+        )
+        # Armed anew by every frame, so that it fires only when one is missing.
+        self._silence = self.create_timer(self._stream.period_s, self._on_silence, autostart=False)
+        raw = self.create_subscription(
+            Image, f"{self.kind}/image_raw", self._on_image, qos_profile_sensor_data
+        )
+        self.create_subscription(
+            CameraInfo, f"{self.kind}/camera_info", self._on_camera_info, qos_profile_sensor_data
+        )
+        self.get_logger().info(f"{name}: waiting for images on {raw.topic_name}")
+
+    def declare_units(self) -> RawUnits:
+        """Declare what the integers of a raw image mean, where the kind has any."""
+        return RawUnits()
+
+    def _checked(self, stream: Stream) -> Stream:
+        where = self.get_fully_qualified_name()
+        if stream.kind != self.kind:
+            raise ParameterError(
+                f"{where}: parameter 'stream': '{stream.name}' is a stream of kind {stream.kind}; "
+                f"expected one of kind {self.kind}"
+            )
+        if stream.view and not self.get_namespace().endswith(f"/{stream.view}"):
+            raise ParameterError(
+                f"{where}: stream '{stream.name}' belongs into namespace '{stream.view}', "
+                f"the node is in '{self.get_namespace()}'; start it with -r __ns:=/{stream.view}"
+            )
+        return stream
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_image(self, message: Image) -> None:
+        before = self._health.state, self._health.reasons
+        try:
+            frame = to_units(self.kind, self._read(message), self._units)
+        except ValueError as error:
+            self._health.on_bad_message(str(error), self._now_ns())
+        else:
+            stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
+            if self._health.on_frame(frame, stamp_ns, self._now_ns()):
+                self._publish(frame, message)
+        self._after(before)
+
+    def _on_silence(self) -> None:
+        before = self._health.state, self._health.reasons
+        self._health.tick(self._now_ns())
+        self._after(before)
+
+    def _after(self, before: tuple) -> None:
+        """Arm the timer for the next deadline, and tell at once what has changed."""
+        deadline_ns = self._health.deadline_ns
+        if deadline_ns is None:
+            self._silence.cancel()
+        else:
+            self._silence.timer_period_ns = max(deadline_ns - self._now_ns(), 0) + 1
+            self._silence.reset()
+        if (self._health.state, self._health.reasons) != before:
+            self._status.changed()
+
+    def _publish(self, frame: np.ndarray, raw: Image) -> None:
+        conditioned = resize(self.kind, frame, self._stream.height, self._stream.width)
+        self._image.publish(self._bridge.cv2_to_imgmsg(conditioned, self.encoding, raw.header))
+
+    def _on_camera_info(self, info: CameraInfo) -> None:
+        if info.width and info.height and self._info.get_subscription_count():
+            self._info.publish(scaled(info, self._stream.height, self._stream.width))
+
+    def _read(self, message: Image) -> np.ndarray:
+        """Return the pixels of a raw image.
+
+        Raises:
+            ValueError: the message holds no image, or one of an encoding that is not accepted.
+        """
+        size = f"image is {message.width}x{message.height}, step {message.step}"
+        if not message.width or not message.height:
+            raise ValueError(f"{size}: it has no pixels")
+        if len(message.data) < message.height * message.step:
+            raise ValueError(
+                f"{size}, but holds {len(message.data)} bytes of "
+                f"{message.height * message.step}: it is truncated"
+            )
+        if self.accepted and message.encoding not in self.accepted:
+            raise ValueError(
+                f"encoding is '{message.encoding}'; expected {' or '.join(self.accepted)}"
+            )
+        try:
+            return self._bridge.imgmsg_to_cv2(message, self.raw_encoding)
+        # cv_bridge passes on what numpy and OpenCV raise for images that contradict themselves.
+        except (CvBridgeError, cv2.error, TypeError, ValueError, KeyError) as error:
+            said = " ".join(str(error).split())
+            raise ValueError(f"{size}, encoding '{message.encoding}': {said}") from None
