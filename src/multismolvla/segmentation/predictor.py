@@ -1,0 +1,75 @@
+"""Labels from conditioned frames, by the shipped weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
+from multismolvla.segmentation.weights import WEIGHTS_FILE, load_weights
+
+_SHAPES = {"rgb": "(H, W, 3) uint8", "depth": "(H, W) float32", "thermal": "(H, W) float32"}
+
+
+class Segmenter:
+    """Turns whichever conditioned frames there are of one instant into labels."""
+
+    def __init__(self, weights: Path = WEIGHTS_FILE) -> None:
+        """Load the weights.
+
+        Raises:
+            WeightsError: the file is missing, damaged, or of another network.
+        """
+        self._network = SegmentationNetwork()
+        self.metadata = load_weights(self._network, weights)
+        self._network.eval()
+        self._network.to(memory_format=torch.channels_last)
+
+    def predict(self, frames: Mapping[str, np.ndarray | None]) -> np.ndarray:
+        """Return labels (H, W) uint8, indices into `LABELS`.
+
+        Args:
+            frames: kind -> conditioned frame, or None where it is missing: `rgb` (H, W, 3) uint8,
+                `depth` (H, W) float32 metres with NaN for no return, `thermal` (H, W) float32
+                degrees Celsius. A kind left out is missing.
+
+        Raises:
+            ValueError: no frame at all, an unknown kind, a wrong shape or type, or unequal sizes.
+        """
+        for kind in frames:
+            if kind not in INPUT_KINDS:
+                raise ValueError(
+                    f"cannot segment frames of kind '{kind}'; expected {', '.join(INPUT_KINDS)}"
+                )
+        given = {kind: frame for kind, frame in frames.items() if frame is not None}
+        if not given:
+            raise ValueError(f"nothing to segment: give at least one of {', '.join(INPUT_KINDS)}")
+        tensors = {kind: to_tensor(kind, frame)[None] for kind, frame in given.items()}
+        sizes = {kind: tuple(tensor.shape[-2:]) for kind, tensor in tensors.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"frames of one instant must have one size (H, W); got {sizes}")
+        present = torch.tensor([[kind in given for kind in INPUT_KINDS]])
+        with torch.inference_mode():
+            logits = self._network(tensors, present)
+        return logits[0].argmax(0).to(torch.uint8).numpy()
+
+
+def to_tensor(kind: str, frame: np.ndarray) -> torch.Tensor:
+    """Return a conditioned frame as (C, H, W) float32 in the network's memory layout.
+
+    Raises:
+        ValueError: the frame has the wrong shape or type for its kind.
+    """
+    channels = (3,) if kind == "rgb" else ()
+    expected_type = np.uint8 if kind == "rgb" else np.float32
+    right_shape = frame.ndim == 2 + len(channels) and frame.shape[2:] == channels
+    if not right_shape or frame.dtype != expected_type or 0 in frame.shape:
+        raise ValueError(
+            f"{kind} frame has shape {frame.shape} and type {frame.dtype}; expected {_SHAPES[kind]}"
+        )
+    image = frame if channels else frame[:, :, None]
+    # Rows of a camera may be flipped views, which torch cannot wrap.
+    return torch.from_numpy(np.ascontiguousarray(image)).to(torch.float32).permute(2, 0, 1)
