@@ -8,8 +8,8 @@ NAMES = ("rgb", "depth")
 GOOD = {"rgb": ("OK", ""), "depth": ("DEGRADED", "slow")}
 
 
-def mask_of(statuses=GOOD, present=NAMES, age_s=0.05):
-    return stream_mask(NAMES, statuses, present, age_s, 0.5)
+def mask_of(statuses=GOOD, absent=None, age_s=0.05):
+    return stream_mask(NAMES, statuses, absent or {}, age_s, 0.5)
 
 
 def test_ok_and_degraded_streams_are_available():
@@ -21,7 +21,7 @@ def test_ok_and_degraded_streams_are_available():
     [
         ({"statuses": {**GOOD, "depth": ("LOST", "frozen")}}, "frozen"),
         ({"statuses": {"rgb": ("OK", "")}}, "no status"),
-        ({"present": ("rgb",)}, "no image"),
+        ({"absent": {"depth": "late"}}, "image late"),
     ],
 )
 def test_each_cause_masks_its_stream_alone(changes, reason):
@@ -36,6 +36,6 @@ def test_without_a_fresh_set_nothing_is_available(age_s):
 
 
 def test_losses_are_told_apart_from_recoveries():
-    good, bad = mask_of(), mask_of(present=("rgb",))
+    good, bad = mask_of(), mask_of(absent={"depth": "late"})
     assert bad.lost_since(good) == ["depth"]
     assert good.lost_since(bad) == []

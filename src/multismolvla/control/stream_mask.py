@@ -28,7 +28,7 @@ class StreamMask:
 def stream_mask(
     names: Collection[str],
     statuses: Mapping[str, tuple[str, str]],
-    present: Collection[str],
+    absent: Mapping[str, str],
     set_age_s: float | None,
     max_set_age_s: float,
 ) -> StreamMask:
@@ -41,7 +41,7 @@ def stream_mask(
     Args:
         names: every stream of the table.
         statuses: stream name -> (state, reason); a stream without an entry has no status at all.
-        present: streams that have a message in the newest set.
+        absent: streams that have no message in the newest set -> why, such as `late`.
         set_age_s: age of the newest set, None before the first one.
         max_set_age_s: age from which the newest set counts for nothing.
     """
@@ -52,8 +52,8 @@ def stream_mask(
             reasons[name] = reason or "lost"
         elif set_age_s is None or set_age_s > max_set_age_s:
             reasons[name] = "no image set"
-        elif name not in present:
-            reasons[name] = "no image"
+        elif name in absent:
+            reasons[name] = f"image {absent[name]}"
         else:
             reasons[name] = ""
     return StreamMask({name: not reasons[name] for name in names}, reasons)

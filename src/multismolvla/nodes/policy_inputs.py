@@ -1,0 +1,149 @@
+"""What the policy node knows: newest images, statuses, joint states and ground truth.
+
+Messages are kept as they come. An image is converted when an observation is taken and not before:
+eight streams at 15 Hz would otherwise cost the control loop's process more than the policy can use.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from cv_bridge import CvBridge
+from message_filters import Subscriber
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.time import Time
+from sensor_msgs.msg import Image, JointState
+from visualization_msgs.msg import MarkerArray
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.control.state_history import StateHistory
+from multismolvla.control.stream_mask import StreamMask, stream_mask
+from multismolvla.interfaces import Observation
+from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
+from multismolvla.sensing.synchronizer import SynchronizedSet
+from multismolvla.streams import StreamTable
+
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+ENCODINGS = {"rgb": "rgb8", "depth": "32FC1", "thermal": "32FC1", "segmentation": "mono8"}
+# Ground truth that has stopped is no truth: an expert would act on a world that has moved on.
+MAX_OBJECTS_AGE_NS = 1_000_000_000
+
+
+class PolicyInputs:
+    """Subscribes; written by the executor's thread, read by the control and inference threads.
+
+    Each value that is read is one reference to something that is never changed afterwards.
+
+    Args:
+        slop_s: how far from the reference stamp an image of the same set may lie, seconds.
+        max_wait_s: how long a set waits for the image of a healthy stream, seconds.
+        max_set_age_s: age from which the newest set of images counts for nothing.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        table: StreamTable,
+        *,
+        slop_s: float,
+        max_wait_s: float,
+        max_set_age_s: float,
+    ) -> None:
+        self._node = node
+        self._table = table
+        self._max_set_age_s = max_set_age_s
+        self._bridge = CvBridge()
+        # With the time of its arrival, as one reference.
+        self._newest: tuple[int, SynchronizedSet] | None = None
+        self._objects: tuple[int, dict[str, np.ndarray]] = (0, {})
+        self._joint_problem = ""
+        self.states = StateHistory()
+        self._statuses = StatusMonitor(node, table.names)
+        self._synchronizer = StreamSynchronizer(
+            node,
+            {
+                name: Subscriber(node, Image, f"{name}/image", qos_profile=qos_profile_sensor_data)
+                for name in table.names
+            },
+            slop_s=slop_s,
+            max_wait_s=max_wait_s,
+            statuses=self._statuses,
+        )
+        self._synchronizer.registerCallback(self._on_set)
+        node.create_subscription(JointState, "joint_states", self._on_joint_states, NEWEST)
+        node.create_subscription(MarkerArray, "ground_truth/objects", self._on_objects, NEWEST)
+
+    def mask(self, now_ns: int) -> StreamMask:
+        """Which streams may be used now, and why not the others."""
+        absent, age_s = {}, None
+        if self._newest is not None:
+            received_ns, newest = self._newest
+            absent, age_s = newest.masked, (now_ns - received_ns) * 1e-9
+        statuses = {
+            name: (status.state.name, ",".join(status.reasons))
+            for name, status in self._statuses.statuses.items()
+        }
+        return stream_mask(self._table.names, statuses, absent, age_s, self._max_set_age_s)
+
+    def observation(self, now_ns: int, task: str) -> Observation:
+        """Convert the newest set and take the state of its instant.
+
+        A frame that cannot be converted is masked, like one that is not there.
+
+        Raises:
+            ValueError: there are no joint states.
+        """
+        available = dict(self.mask(now_ns).available)
+        frames: dict[str, np.ndarray | None] = dict.fromkeys(self._table.names)
+        stamp_ns = now_ns
+        if self._newest is not None and any(available.values()):
+            newest = self._newest[1]
+            stamp_ns = min(newest.stamp_ns, now_ns)
+            for stream in self._table:
+                message = newest.messages[stream.name]
+                if available[stream.name] and message is not None:
+                    frames[stream.name] = self._frame(message, stream.kind)
+                available[stream.name] = frames[stream.name] is not None
+        state = self.states.at(stamp_ns)
+        if state is None:
+            raise ValueError("no joint_states")
+        objects_ns, objects = self._objects
+        fresh = 0 <= now_ns - objects_ns <= MAX_OBJECTS_AGE_NS
+        return Observation(stamp_ns, frames, available, state, task, objects if fresh else {})
+
+    def clear(self) -> None:
+        """Forget everything with a stamp: the clock was set back."""
+        self._newest = None
+        self._objects = (0, {})
+        self.states.clear()
+
+    def _frame(self, message: Image, kind: str) -> np.ndarray | None:
+        try:
+            return self._bridge.imgmsg_to_cv2(message, ENCODINGS[kind])
+        except Exception:  # The sensor node has checked it and says what is wrong with a stream.
+            return None
+
+    def _now_ns(self) -> int:
+        return self._node.get_clock().now().nanoseconds
+
+    def _on_set(self, newest: SynchronizedSet) -> None:
+        self._newest = (self._now_ns(), newest)
+
+    def _on_joint_states(self, message: JointState) -> None:
+        positions = dict(zip(message.name, message.position, strict=False))
+        state = np.array([positions.get(name, np.nan) for name in JOINT_NAMES])
+        missing = [n for n, value in zip(JOINT_NAMES, state, strict=True) if not np.isfinite(value)]
+        problem = f"joint_states has no finite position for {', '.join(missing)}" if missing else ""
+        if problem and problem != self._joint_problem:
+            self._node.get_logger().error(f"{problem}; the message is ignored")
+        self._joint_problem = problem
+        if not problem:
+            self.states.add(Time.from_msg(message.header.stamp).nanoseconds, state)
+
+    def _on_objects(self, message: MarkerArray) -> None:
+        objects = {}
+        for marker in message.markers:
+            p, q = marker.pose.position, marker.pose.orientation
+            objects[marker.ns] = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
+        self._objects = (self._now_ns(), objects)

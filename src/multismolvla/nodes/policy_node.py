@@ -1,0 +1,217 @@
+"""The policy node: from images, joint states and an instruction to what the arm does now.
+
+Three threads. The executor's takes messages in. The control thread ticks on absolute deadlines,
+decides everything and publishes. The inference thread makes one call of the policy at a time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+from multismolvla.control.action_queue import ActionQueue
+from multismolvla.control.chunk_merging import merge_strategy
+from multismolvla.control.inference_schedule import InferenceSchedule
+from multismolvla.control.mode import Mode, describe
+from multismolvla.control.observation_filter import ObservationFilter
+from multismolvla.control.playback import Playback
+from multismolvla.control.stream_gate import StreamGate
+from multismolvla.control.stream_mask import StreamMask
+from multismolvla.control.threshold import RefillThreshold
+from multismolvla.nodes.inference_thread import InferenceThread
+from multismolvla.nodes.periodic_thread import PeriodicThread
+from multismolvla.nodes.policy_inputs import PolicyInputs
+from multismolvla.nodes.policy_loading import load_policy
+from multismolvla.nodes.policy_messages import policy_status, trajectory
+from multismolvla.nodes.policy_parameters import declare_policy_parameters
+from multismolvla.nodes.run import run
+from multismolvla.streams import load_stream_table
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+STATUS_PERIOD_S = 0.1
+# Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
+# quarter of its period, each time that thread needs it.
+SWITCH_INTERVAL_S = 0.0005
+
+
+class PolicyNode(Node):
+    """Runs a policy; docs/nodes/policy_node.md has its topics, parameters and states."""
+
+    def __init__(self, **options) -> None:
+        super().__init__("policy_node", **options)
+        self._parameters = parameters = declare_policy_parameters(self)
+        table = load_stream_table(parameters.streams_file)
+        self._gate = StreamGate(table, parameters.min_visual_streams)
+        self._queue = ActionQueue(merge_strategy(parameters.merge, parameters.crossfade_s))
+        self._threshold = RefillThreshold(parameters.queue_threshold)
+        self._schedule = InferenceSchedule(
+            self._threshold, ObservationFilter(parameters.observation_tolerance_rad)
+        )
+        self._step_ns = round(1e9 / parameters.control_rate_hz)
+        self._playback = Playback(self._queue, parameters.look_ahead_points, self._step_ns)
+        self._task = ""
+        self._wanted_task = parameters.task.strip()
+        self._mask = StreamMask()
+        self._mode = Mode("idle", "")
+        self._next_status = 0.0
+
+        self._trajectory = self.create_publisher(JointTrajectory, "joint_trajectory", 1)
+        self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
+        self._status = self.create_publisher(DiagnosticArray, "policy/status", 1)
+        self._inputs = PolicyInputs(
+            self,
+            table,
+            slop_s=parameters.slop_s,
+            max_wait_s=parameters.max_wait_s,
+            max_set_age_s=parameters.max_set_age_s,
+        )
+        self.create_subscription(String, "task", self._on_task, LATCHED)
+        self._inference = InferenceThread(
+            load_policy(parameters.policy),
+            self._inputs,
+            self._schedule,
+            self._queue,
+            self._now_ns,
+            self._publish_chunk,
+            self._on_policy_problem,
+        )
+        self._control = PeriodicThread(
+            1.0 / parameters.control_rate_hz, self._tick, self._on_control_error
+        )
+        self._inference.start()
+        self._control.start()
+
+    def close(self) -> None:
+        """End both threads. The driver holds the arm once the setpoints stop."""
+        self._control.stop()
+        self._inference.close()
+
+    def destroy_node(self) -> None:
+        self.close()
+        super().destroy_node()
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_task(self, message: String) -> None:
+        self._wanted_task = message.data.strip()
+
+    # The control thread.
+
+    def _tick(self) -> None:
+        now_ns = self._now_ns()
+        if self._playback.clock_jumped_back(now_ns):
+            self.get_logger().warning("the clock was set back: starting anew with the same task")
+            self._inputs.clear()
+            self._start_anew(now_ns)
+        if self._wanted_task != self._task:
+            self._task = self._wanted_task
+            self.get_logger().info(f"task: {self._task or 'none, idle'}")
+            self._start_anew(now_ns)
+
+        mask, previous = self._inputs.mask(now_ns), self._mask
+        self._mask = mask
+        if mask.lost_since(previous):
+            self._schedule.refresh()
+        hold_reason = self._hold_reason(now_ns)
+        targets = self._playback.tick(now_ns, hold=bool(hold_reason))
+        if targets is not None:
+            offsets = [i * self._step_ns for i in range(len(targets))]
+            self._trajectory.publish(trajectory(now_ns, offsets, targets))
+        if not hold_reason and self._schedule.due(now_ns, self._queue.level(now_ns)):
+            self._schedule.started(now_ns)
+            self._inference.request(self._task)
+
+        changed = self._set_mode(hold_reason) or mask.available != previous.available
+        if changed or time.monotonic() >= self._next_status:
+            self._publish_status(now_ns)
+
+    def _start_anew(self, now_ns: int) -> None:
+        self._playback.restart(now_ns)
+        self._schedule.reset()
+        self._inference.start_anew()
+
+    def _hold_reason(self, now_ns: int) -> str:
+        """Why nothing may be executed now, or ""."""
+        if not self._task:
+            return "no task"
+        if now_ns == 0:
+            return "no /clock yet"
+        age_s = self._inputs.states.age_s(now_ns)
+        if age_s is None:
+            return "no joint_states"
+        if age_s > self._parameters.joint_states_timeout_s:
+            return f"joint_states are older than {self._parameters.joint_states_timeout_s} s"
+        return self._gate.decide(self._mask.available).reason
+
+    def _set_mode(self, hold_reason: str) -> bool:
+        """Take on the mode, log a change of it as one line; True if anything changed."""
+        mode = describe(
+            task=self._task,
+            holding=self._playback.holding,
+            hold_reason=hold_reason,
+            policy_problem=self._inference.problem,
+            had_chunk=self._playback.had_chunk,
+            latency_s=self._threshold.latency_s,
+        )
+        previous, self._mode = self._mode, mode
+        if mode.name != previous.name:
+            log = self.get_logger().warning if mode.name == "hold" else self.get_logger().info
+            log(f"{mode.name}: {mode.reason}" if mode.reason else mode.name)
+        return mode != previous
+
+    def _publish_status(self, now_ns: int) -> None:
+        self._next_status = time.monotonic() + STATUS_PERIOD_S
+        level = self._queue.level(now_ns)
+        values = {
+            "mode": self._mode.name,
+            "reason": self._mode.reason,
+            "queue_length": level.actions,
+            "queue_s": f"{level.seconds:.3f}",
+            "threshold": f"{self._threshold.fraction(level.chunk_size, level.period_s):.3f}",
+            "latency_ms": f"{self._inference.latency_s * 1e3:.1f}",
+            "inferences": self._inference.inferences,
+            "starved_ticks": self._playback.starved_ticks,
+            "control_rate_hz": f"{self._control.rate_hz:.2f}",
+            "task": self._task,
+        }
+        name = self.get_fully_qualified_name()
+        self._status.publish(policy_status(now_ns, name, values, self._mask))
+
+    def _on_control_error(self, error: Exception) -> None:
+        if not self.context.ok():
+            return
+        self.get_logger().fatal(
+            f"the control loop failed ({type(error).__name__}: {error}); the node ends so that it "
+            "is started anew, the driver holds the arm"
+        )
+        rclpy.try_shutdown(context=self.context)
+
+    # The inference thread.
+
+    def _on_policy_problem(self, problem: str) -> None:
+        name = self._parameters.policy
+        if not self.context.ok():
+            return  # The process is being ended: a failure to publish is no failure of the policy.
+        if problem:
+            self.get_logger().error(f"policy '{name}' failed: {problem}; retrying until it works")
+        else:
+            self.get_logger().info(f"policy '{name}' works again")
+
+    def _publish_chunk(self) -> None:
+        queued = self._queue.queued()
+        if queued is not None:
+            offsets = (queued.times_ns - queued.times_ns[0]).tolist()
+            self._chunk.publish(trajectory(int(queued.times_ns[0]), offsets, queued.targets))
+
+
+def main() -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sys.exit(run(PolicyNode))
