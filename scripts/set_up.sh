@@ -13,8 +13,9 @@ phase() {
     if ! "$@" >>"$log" 2>&1; then
         say failed
         rm -f "$venv/set-up-running"  # nothing is half-done: the next try goes on from here
-        tail -n 20 "$log" >&2
-        die "set-up failed: $text. Everything it printed is in $log; ./run tries again."
+        awk '/^\$ / { said = "" } { said = said $0 "\n" } END { printf "%s", said }' "$log" |
+            tail -n 20 >&2
+        die "set-up failed: $text. All it printed is in $log. Then run the same command again."
     fi
     tenths=$(((${EPOCHREALTIME//[!0-9]/} - start) / 100000))
     say "$((tenths / 10)).$((tenths % 10)) s"
@@ -87,8 +88,10 @@ PYTHON
 }
 
 check_package() {
-    "$venv/bin/python" -c 'import cv2, cv_bridge, launch_ros, message_filters, rclpy, torch
-import multismolvla' && return
+    local said
+    said=$("$venv/bin/python" -c 'import cv2, cv_bridge, launch_ros, message_filters, rclpy, torch
+import multismolvla' 2>&1) && return
+    echo "${said##*$'\n'}"  # a traceback's last line says what is missing
     if [[ $ros == system ]]; then
         echo "What package.xml names comes with: rosdep install -y --ignore-src --from-paths $root"
     fi
@@ -96,8 +99,11 @@ import multismolvla' && return
 }
 
 check_rendering() {
-    "$venv/bin/python" -c 'import mujoco; mujoco.GLContext(64, 64).make_current()' && return
-    echo "Off-screen rendering does not work on this machine. Install what it needs:"
+    local said
+    said=$("$venv/bin/python" -c 'import mujoco; mujoco.GLContext(64, 64).make_current()' 2>&1) &&
+        return
+    echo "Off-screen rendering fails: ${said##*$'\n'}"
+    echo "Install what it needs:"
     echo "    sudo apt-get install -y --no-install-recommends ${gl_packages[*]}"
     return 1
 }
