@@ -102,14 +102,26 @@ def _first_within(
 ) -> list[int] | None:
     """Return the first combination, in the order of itertools.product, spanning less than the slop.
 
-    Cutting hopeless branches keeps the search short for many inputs with long queues.
+    Looking ahead instead of trying all keeps this short for many inputs with long queues.
     """
-    if high - low >= slop_ns:
-        return None
-    if not candidates:
-        return []
-    for stamp in candidates[0]:
-        rest = _first_within(candidates[1:], min(low, stamp), max(high, stamp), slop_ns)
-        if rest is not None:
-            return [stamp, *rest]
-    return None
+    chosen: list[int] = []
+    for index, stamps in enumerate(candidates):
+        for stamp in stamps:
+            span = min(low, stamp), max(high, stamp)
+            if _completes(candidates[index + 1 :], *span, slop_ns):
+                low, high = span
+                chosen.append(stamp)
+                break
+        else:
+            return None
+    return chosen
+
+
+def _completes(candidates: list[list[int]], low: int, high: int, slop_ns: int) -> bool:
+    """Return whether one stamp of each fits with [low, high] into less than the slop."""
+    starts = [low, *(stamp for stamps in candidates for stamp in stamps if stamp < low)]
+    return any(
+        high - start < slop_ns
+        and all(any(start <= s < start + slop_ns for s in stamps) for stamps in candidates)
+        for start in starts
+    )
