@@ -163,8 +163,12 @@ class PolicyNode(Node):
         )
         previous, self._mode = self._mode, mode
         if mode.name != previous.name:
-            log = self.get_logger().warning if mode.name == "hold" else self.get_logger().info
-            log(f"{mode.name}: {mode.reason}" if mode.reason else mode.name)
+            line = f"{mode.name}: {mode.reason}" if mode.reason else mode.name
+            # Two calls: rclpy allows one severity per place in the source.
+            if mode.name == "hold":
+                self.get_logger().warning(line)
+            else:
+                self.get_logger().info(line)
         return mode != previous
 
     def _publish_status(self, now_ns: int) -> None:

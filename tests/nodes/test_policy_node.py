@@ -1,0 +1,423 @@
+"""The policy node on a real graph, with fake policies, cameras, statuses and joints."""
+
+import threading
+
+import numpy as np
+import pytest
+from cv_bridge import CvBridge
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import Log
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker, MarkerArray
+
+from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.interfaces import ActionChunk
+from multismolvla.nodes.policy_node import PolicyNode
+
+STREAMS = {"rgb": "rgb8", "depth": "32FC1", "wrist/rgb": "rgb8"}
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+ROWS, PERIOD_S = 300, 0.1
+
+
+class FakePolicy:
+    """Plans to stay at `target` for 30 s; a test may have it fail, answer badly or think long."""
+
+    newest: "FakePolicy"
+
+    def __init__(self):
+        FakePolicy.newest = self
+        self.observations = []
+        self.resets = 0
+        self.target = 0.5
+        self.answer = None
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def infer(self, observation):
+        self.observations.append(observation)
+        self.may_answer.wait()
+        if self.answer is not None:
+            return self.answer(observation)
+        return ActionChunk(observation.stamp_ns, PERIOD_S, np.full((ROWS, 6), self.target))
+
+    def reset(self):
+        self.resets += 1
+
+
+class NoPolicy:
+    pass
+
+
+def frame(encoding: str) -> np.ndarray:
+    if encoding == "rgb8":
+        return np.full((96, 96, 3), 120, np.uint8)
+    return np.full((96, 96), 0.7, np.float32)
+
+
+class Rig:
+    """A robot's worth of publishers around one policy node."""
+
+    def __init__(self, graph, tmp_path):
+        self.graph, self.probe = graph, graph.probe
+        self.streams_file = tmp_path / "streams.yaml"
+        self.streams_file.write_text(
+            "streams:\n"
+            + "".join(
+                f"  - {{name: {name}, kind: {name.rpartition('/')[2]}, height: 96, width: 96, "
+                "rate_hz: 15.0, frame_id: camera_optical_frame}\n"
+                for name in STREAMS
+            )
+        )
+        self.node = None
+        self.states = dict.fromkeys(STREAMS, ("OK", ""))
+        self.silent_statuses, self.dead_images = set(), set()
+        self.joints = True
+        self.joint_names = list(JOINT_NAMES)
+        self.clock_ns = None
+        self.trajectories, self.statuses, self.chunks, self.log = [], [], [], []
+        bridge, probe = CvBridge(), self.probe
+        self.images = {
+            name: (
+                probe.create_publisher(Image, f"{name}/image", qos_profile_sensor_data),
+                bridge.cv2_to_imgmsg(frame(encoding), encoding),
+            )
+            for name, encoding in STREAMS.items()
+        }
+        self.status_publishers = {
+            name: probe.create_publisher(DiagnosticArray, f"{name}/status", 1) for name in STREAMS
+        }
+        self.joint_publisher = probe.create_publisher(JointState, "joint_states", 1)
+        self.task_publisher = probe.create_publisher(String, "task", LATCHED)
+        self.objects_publisher = probe.create_publisher(MarkerArray, "ground_truth/objects", 1)
+        self.clock_publisher = probe.create_publisher(Clock, "/clock", 1)
+        for kind, topic, into in (
+            (JointTrajectory, "joint_trajectory", self.trajectories),
+            (JointTrajectory, "policy/chunk", self.chunks),
+            (DiagnosticArray, "policy/status", self.statuses),
+        ):
+            probe.create_subscription(kind, topic, into.append, 10)
+        probe.create_subscription(Log, "/rosout", self.log.append, 1000)
+        probe.create_timer(0.05, self.publish)
+
+    def start(self, task="pick the cube", sim_time=False, **parameters):
+        values = {
+            "policy": f"{__name__}:FakePolicy",
+            "task": task,
+            "streams_file": str(self.streams_file),
+            "use_sim_time": sim_time,
+            **parameters,
+        }
+        self.node = self.graph.add(
+            PolicyNode(parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
+        )
+        return FakePolicy.newest
+
+    def publish(self):
+        stamp = self.probe.get_clock().now().to_msg()
+        if self.clock_ns is not None:
+            self.clock_ns += 50_000_000
+            stamp.sec, stamp.nanosec = divmod(self.clock_ns, 10**9)
+            self.clock_publisher.publish(Clock(clock=stamp))
+        for name in STREAMS:
+            publisher, image = self.images[name]
+            image.header.stamp = stamp
+            if name not in self.dead_images:
+                publisher.publish(image)
+            if name not in self.silent_statuses:
+                self.status_publishers[name].publish(self.stream_status(name))
+        if self.joints:
+            message = JointState(name=self.joint_names, position=HOME_RAD.tolist())
+            message.header.stamp = stamp
+            self.joint_publisher.publish(message)
+
+    def stream_status(self, name):
+        state, reason = self.states[name]
+        values = {"state": state, "reason": reason, "rate_hz": "15", "age_s": "0", "frames": "9"}
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        return DiagnosticArray(status=[DiagnosticStatus(name=name, values=pairs)])
+
+    def give_task(self, task):
+        self.task_publisher.publish(String(data=task))
+
+    @property
+    def status(self):
+        if not self.statuses:
+            return {}
+        return {pair.key: pair.value for pair in self.statuses[-1].status[0].values}
+
+    def until(self, condition, timeout_s=20.0):
+        self.graph.spin_until(condition, timeout_s)
+
+    def until_status(self, **wanted):
+        self.until(lambda: all(self.status.get(k) == v for k, v in wanted.items()))
+
+    def until_running_on_all(self):
+        """Running, with every stream available and a chunk that was made from all of them."""
+        policy = FakePolicy.newest
+        self.until_status(mode="running")
+        self.until(
+            lambda: all(self.status[f"mask.{name}"] == "1" for name in STREAMS)
+            and policy.observations
+        )
+
+    def until_more_trajectories(self, count):
+        wanted = len(self.trajectories) + count
+        self.until(lambda: len(self.trajectories) >= wanted)
+
+    def lines(self, text):
+        return [log.msg for log in self.log if text in log.msg]
+
+
+@pytest.fixture
+def rig(graph, tmp_path):
+    rig = Rig(graph, tmp_path)
+    yield rig
+    if rig.node is not None:
+        FakePolicy.newest.may_answer.set()
+
+
+def test_setpoints_for_now_and_ahead_are_published(rig):
+    rig.start()
+    rig.until_running_on_all()
+    rig.until(lambda: rig.trajectories and rig.trajectories[-1].points[0].positions[0] == 0.5)
+    newest = rig.trajectories[-1]
+    assert tuple(newest.joint_names) == JOINT_NAMES
+    offsets = [p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in newest.points]
+    assert offsets == [0, 20_000_000, 40_000_000, 60_000_000, 80_000_000]
+    assert all(len(point.positions) == 6 for point in newest.points)
+    rig.until(lambda: rig.chunks)
+    assert len(rig.chunks[-1].points) > ROWS // 2
+
+
+def test_the_first_setpoint_starts_from_the_measured_pose(rig):
+    rig.start(crossfade_s=5.0)
+    rig.until(lambda: rig.trajectories)
+    first = np.array(rig.trajectories[0].points[0].positions)
+    np.testing.assert_allclose(first, HOME_RAD, atol=0.1)
+
+
+def test_the_policy_gets_frames_state_task_and_ground_truth(rig):
+    marker = Marker(ns="cube")
+    marker.pose.position.x, marker.pose.orientation.w = 0.2, 1.0
+    rig.probe.create_timer(
+        0.1, lambda: rig.objects_publisher.publish(MarkerArray(markers=[marker]))
+    )
+    policy = rig.start(queue_threshold=1.0, observation_tolerance_rad=0.0)
+    rig.until(lambda: policy.observations and policy.observations[-1].privileged)
+    rig.until(lambda: all(policy.observations[-1].mask.values()))
+    observation = policy.observations[-1]
+    assert observation.task == "pick the cube"
+    np.testing.assert_allclose(observation.state, HOME_RAD)
+    np.testing.assert_allclose(observation.privileged["cube"], [0.2, 0, 0, 1, 0, 0, 0])
+    for name, encoding in STREAMS.items():
+        np.testing.assert_array_equal(observation.frames[name], frame(encoding))
+
+
+def test_without_a_task_nothing_moves(rig):
+    policy = rig.start(task="")
+    rig.until_status(mode="idle", reason="no task", **{"mask.rgb": "1"})
+    assert not rig.trajectories and not policy.observations
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (lambda rig: rig.states.update(depth=("LOST", "frozen")), "frozen"),
+        (lambda rig: rig.silent_statuses.add("depth"), "status_late"),
+        (lambda rig: rig.dead_images.add("depth"), "image late"),
+    ],
+    ids=["status says lost", "status is late", "image is missing"],
+)
+def test_a_lost_stream_is_masked_and_the_policy_asked_again_at_once(rig, break_it, reason):
+    policy = rig.start(queue_threshold=0.001)
+    rig.until_running_on_all()
+    break_it(rig)
+    rig.until_status(**{"mask.depth": "0", "mask_reason.depth": reason, "mask.rgb": "1"})
+    rig.until(lambda: not policy.observations[-1].mask["depth"])
+    lost = policy.observations[-1]
+    assert lost.frames["depth"] is None
+    assert lost.mask["rgb"] and lost.frames["rgb"] is not None
+    assert int(rig.status["queue_length"]) > ROWS // 2, "asked long before the queue ran down"
+
+
+def test_with_too_few_streams_the_arm_holds_and_goes_on_when_they_return(rig):
+    policy = rig.start(min_visual_streams=3)
+    rig.until_running_on_all()
+    rig.states["rgb"] = ("LOST", "stale")
+    rig.until(lambda: rig.status["mode"] == "hold" and "at least 3 needed" in rig.status["reason"])
+    rig.until(lambda: len(rig.trajectories[-1].points) == 1)
+    assert rig.status["queue_length"] == "0"
+    asked = len(policy.observations)
+    rig.states["rgb"] = ("OK", "")
+    rig.until_running_on_all()
+    assert len(policy.observations) > asked
+
+
+def test_without_joint_states_the_arm_holds(rig):
+    rig.start()
+    rig.until_running_on_all()
+    rig.joints = False
+    rig.until_status(mode="hold", reason="joint_states are older than 0.5 s")
+    rig.joints = True
+    rig.until_status(mode="running")
+
+
+def test_joint_states_that_lack_a_joint_are_refused_in_one_line(rig):
+    rig.joint_names = [*JOINT_NAMES[:-1], "claw"]
+    rig.start()
+    rig.until_status(mode="hold", reason="no joint_states")
+    rig.until(lambda: rig.lines("no finite position for gripper"))
+    rig.joint_names = list(JOINT_NAMES)
+    rig.until_status(mode="running")
+    assert len(rig.lines("no finite position for gripper")) == 1
+
+
+def test_control_goes_on_while_the_policy_thinks(rig):
+    policy = rig.start(queue_threshold=1.0, observation_tolerance_rad=0.0)
+    rig.until_running_on_all()
+    policy.may_answer.clear()
+    asked = len(policy.observations)
+    rig.until(lambda: len(policy.observations) > asked)
+    rig.until_more_trajectories(30)
+    assert len(policy.observations) == asked + 1, "one call in flight"
+    assert rig.status["starved_ticks"] == "0"
+
+
+def bad(kind):
+    def answer(observation):
+        if kind == "raises":
+            raise RuntimeError("out of\nmemory")
+        if kind == "nothing":
+            return None
+        rows = {"nan": np.full((9, 6), np.nan), "shape": np.zeros((9, 7))}[kind]
+        return ActionChunk(observation.stamp_ns, PERIOD_S, rows)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint"),
+    [
+        ("raises", "RuntimeError: out of memory"),
+        ("nothing", "returned NoneType"),
+        ("nan", "nan for shoulder_pan in row 0"),
+        ("shape", "shape (9, 7)"),
+    ],
+)
+def test_a_failing_policy_is_one_line_a_hold_and_a_recovery(rig, kind, complaint):
+    policy = rig.start(task="")
+    policy.answer = bad(kind)
+    rig.until_status(mode="idle")
+    rig.give_task("pick")
+    rig.until(lambda: complaint in rig.status["reason"] and rig.status["mode"] == "hold")
+    rig.until(lambda: len(policy.observations) >= 3)
+    assert not rig.trajectories
+    policy.answer = None
+    rig.until_status(mode="running", reason="")
+    rig.until(lambda: rig.lines("works again"))
+    assert len(rig.lines(complaint)) <= 2, "the failure and the hold that followed from it"
+    assert len(rig.lines("retrying")) == 1
+
+
+def test_a_failure_with_actions_left_does_not_stop_the_arm(rig):
+    policy = rig.start(queue_threshold=1.0, observation_tolerance_rad=0.0)
+    rig.until_running_on_all()
+    policy.answer = bad("raises")
+    rig.until(lambda: "out of memory" in rig.status["reason"])
+    assert rig.status["mode"] == "running"
+    rig.until_more_trajectories(3)
+    assert len(rig.trajectories[-1].points) == 5
+
+
+def test_a_new_task_resets_the_policy_and_drops_the_old_actions(rig):
+    policy = rig.start()
+    rig.until_running_on_all()
+    policy.may_answer.clear()
+    policy.target = -0.7
+    resets, asked = policy.resets, len(policy.observations)
+    rig.give_task("put it back")
+    rig.until(lambda: len(policy.observations) > asked)
+    assert policy.resets == resets + 1
+    assert policy.observations[-1].task == "put it back"
+    rig.until_status(mode="hold", reason="waiting for the first chunk", queue_length="0")
+    policy.may_answer.set()
+    rig.until(lambda: rig.trajectories[-1].points[0].positions[0] == pytest.approx(-0.7))
+
+
+def test_the_answer_to_an_old_task_is_dropped(rig):
+    policy = rig.start(task="")
+    policy.may_answer.clear()
+    rig.until_status(mode="idle")
+    rig.give_task("first")
+    rig.until(lambda: policy.observations)
+    rig.give_task("")
+    rig.until_status(mode="idle", task="")
+    policy.may_answer.set()
+    rig.give_task("second")
+    rig.until_status(mode="running", task="second")
+    assert [o.task for o in policy.observations[:2]] == ["first", "second"]
+    assert rig.status["inferences"] == "1"
+
+
+def test_the_same_task_again_changes_nothing(rig):
+    policy = rig.start()
+    rig.until_running_on_all()
+    resets = policy.resets
+    rig.give_task("pick the cube")
+    rig.until_more_trajectories(20)
+    assert policy.resets == resets
+    assert rig.status["mode"] == "running"
+
+
+def test_an_empty_task_holds_the_last_setpoint_and_falls_silent(rig):
+    rig.start()
+    rig.until_running_on_all()
+    rig.until(lambda: rig.trajectories[-1].points[0].positions[0] == 0.5)
+    rig.give_task("")
+    rig.until_status(mode="idle", queue_length="0")
+    rig.until(lambda: len(rig.trajectories[-1].points) == 1)
+    assert rig.trajectories[-1].points[0].positions[0] == 0.5
+    # Statuses come every 0.1 s and the last setpoint is repeated for 0.2 s.
+    statuses = len(rig.statuses)
+    rig.until(lambda: len(rig.statuses) > statuses + 5)
+    sent = len(rig.trajectories)
+    rig.until(lambda: len(rig.statuses) > statuses + 10)
+    assert len(rig.trajectories) == sent
+
+
+def test_a_clock_set_back_is_survived(rig):
+    rig.clock_ns = 100_000_000_000
+    policy = rig.start(sim_time=True)
+    rig.until_running_on_all()
+    resets = policy.resets
+    rig.clock_ns = 5_000_000_000
+    rig.until(lambda: policy.resets > resets)
+    rig.until(lambda: rig.trajectories[-1].header.stamp.sec < 90)
+    rig.until_running_on_all()
+    assert len(rig.lines("the clock was set back")) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"policy": "genius"}, "policy is 'genius', which no installed package offers; known: exp"),
+        ({"policy": "no_such_module:Policy"}, "cannot be made: ModuleNotFoundError"),
+        ({"policy": f"{__name__}:NoPolicy"}, "has no method 'infer'"),
+        ({"queue_threshold": 1.5}, "queue_threshold is 1.5; expected 'auto' or a number"),
+        ({"merge": "mean"}, "'merge' is 'mean'; expected one of latest_only"),
+        ({"control_rate_hz": 0.0}, "control_rate_hz"),
+        ({"min_visual_streams": 4}, "min_visual_streams is 4"),
+        ({"streams_file": "/nowhere.yaml"}, "cannot read the stream table"),
+        ({"polcy": "expert"}, "unknown parameter 'polcy'"),
+    ],
+)
+def test_bad_configuration_is_one_clear_line(rig, parameters, complaint):
+    with pytest.raises(ValueError) as error:
+        rig.start(**parameters)
+    assert complaint in str(error.value)
+    assert "\n" not in str(error.value)
