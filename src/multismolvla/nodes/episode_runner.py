@@ -68,7 +68,7 @@ class EpisodeRunner(Node):
 
         self._task = self.create_publisher(String, "task", LATCHED)
         self._reset = self.create_client(Trigger, "sim_node/reset")
-        self._parameters = self.create_client(SetParameters, "sim_node/set_parameters")
+        self._parameter_client = self.create_client(SetParameters, "sim_node/set_parameters")
         self.create_subscription(DiagnosticArray, "policy/status", self._on_policy, 1)
         self.create_subscription(DiagnosticArray, "so101_driver/status", self._on_driver, 1)
         self.create_subscription(DiagnosticStatus, "sim_node/result", self._on_result, LATCHED)
@@ -134,7 +134,9 @@ class EpisodeRunner(Node):
             Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
         ]
         request = SetParameters.Request(parameters=parameters)
-        for result in self._call(self._parameters, request, "the simulator's parameters").results:
+        for result in self._call(
+            self._parameter_client, request, "the simulator's parameters"
+        ).results:
             if not result.successful:
                 raise StackError(f"the simulator refused a parameter: {result.reason}")
 

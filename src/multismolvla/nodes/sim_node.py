@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
+import mujoco
 import numpy as np
 from ament_index_python.packages import get_package_share_directory
 from builtin_interfaces.msg import Time
@@ -105,11 +106,11 @@ class SimNode(Node):
         self._objects = self.create_publisher(MarkerArray, "ground_truth/objects", 1)
         self._result = self.create_publisher(DiagnosticStatus, "~/result", LATCHED)
         self._publishes_clock = self.get_parameter("use_sim_time").value
-        self._clock = self.create_publisher(Clock, "/clock", qos_profile_sensor_data)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", qos_profile_sensor_data)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.add_on_set_parameters_callback(self._on_parameters)
 
-        self._bus = EmulatedBus(self._simulation.servos, link=port or None)
+        self._bus = EmulatedBus(self._simulation.servos, link=port or None, torque_on=True)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run_physics, name="physics", daemon=True),
@@ -195,7 +196,7 @@ class SimNode(Node):
         while not self._stop.is_set():
             self._simulation.advance(SLICE_S)
             if self._publishes_clock:
-                self._clock.publish(Clock(clock=self._stamp()))
+                self._clock_publisher.publish(Clock(clock=self._stamp()))
             due += SLICE_S / self._factor
             wait_s = due - time.monotonic()
             if wait_s > 0:
@@ -210,7 +211,7 @@ class SimNode(Node):
 
     def _run_cameras(self) -> None:
         cameras = Cameras(self._simulation.model, self._table)
-        data = self._simulation.new_data()
+        data = mujoco.MjData(self._simulation.model)
         infos = {stream.name: self._camera_info(cameras, stream) for stream in self._table}
         # All cameras of the table are triggered together, at the rate of the fastest.
         period_s = min(stream.period_s for stream in self._table) / self._factor
