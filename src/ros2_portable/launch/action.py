@@ -18,7 +18,7 @@ class LaunchDescriptionEntity(Arguments, method="execute"):
 
     def get_sub_entities(self) -> list[Any]:
         """Return the entities inside, as far as they are known before the launch."""
-        return []
+        return list(getattr(self, "actions", ()))
 
     def get_asyncio_future(self) -> asyncio.Future | None:
         """Return what the launch waits for before it counts as idle."""

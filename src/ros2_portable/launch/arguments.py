@@ -1,7 +1,7 @@
 """Constructor arguments that are worked out only when something is launched."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +22,40 @@ class Arguments:
     texts: dict[str, Any] = {}  # noqa: RUF012 - the Text arguments, as lists of substitutions
     condition: Any = None
 
-    def __init_subclass__(cls, method: str | None = None) -> None:
+    @classmethod
+    def from_function(cls, function: Callable[..., Any]) -> type:
+        """Make a subclass whose main method is this function."""
+        about = {"__doc__": function.__doc__, "__module__": function.__module__}
+        return type(function.__name__, (cls,), {cls._method: function, **about})
+
+    def __init_subclass__(cls, method: str = "") -> None:
         cls._method = method or cls._method
         function = None if method else cls.__dict__.get(cls._method)
-        parameters = list(inspect.signature(function).parameters.values())[2:] if function else []
-        if not parameters:
+        kinds = dict(list(inspect.signature(function).parameters.items())[2:]) if function else {}
+        if not kinds:
             return  # A base, or a class with a constructor of its own.
-        signature = inspect.Signature(parameters)
+        signature = inspect.Signature(list(kinds.values()))
 
-        def initialize(self: Any, *args: Any, condition: Any = None, **kwargs: Any) -> None:
+        def initialize(self: Any, *args: Any, **kwargs: Any) -> None:
+            self.condition = None if "condition" in kinds else kwargs.pop("condition", None)
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{cls.__name__}: {error} in ros2_portable") from None
             bound.apply_defaults()
-            self.__dict__.update(bound.arguments, condition=condition, texts={})
-            for name, value in bound.arguments.items():
-                if signature.parameters[name].annotation is Text and value is not None:
-                    self.texts[name] = normalize_to_list_of_substitutions(value)
+            self.__dict__.update(bound.arguments)
+            given = [key for key, value in bound.arguments.items() if value is not None]
+            texts = [key for key in given if kinds[key].annotation is Text]
+            self.texts = {key: normalize_to_list_of_substitutions(vars(self)[key]) for key in texts}
 
         def call(self: Any, context: Any) -> Any:
-            values = {each.name: getattr(self, each.name) for each in parameters}
-            for each in parameters:
-                if each.name in self.texts:
-                    values[each.name] = perform_substitutions(context, self.texts[each.name])
-                elif each.annotation is Truth:
-                    value = perform_typed_substitution(context, values[each.name], bool)
-                    values[each.name] = value
+            values = {key: getattr(self, key) for key in kinds}
+            for key, subs in self.texts.items():
+                values[key] = perform_substitutions(context, subs)
+            for key in (key for key, each in kinds.items() if each.annotation is Truth):
+                if not isinstance(values[key], bool):
+                    subs = normalize_to_list_of_substitutions(values[key])
+                    values[key] = perform_typed_substitution(context, subs, bool)
             return function(self, context, **values)
 
         cls.__init__ = cls.__dict__.get("__init__", initialize)

@@ -1,11 +1,10 @@
 """Conditions: whether an action is executed."""
 
-from typing import Any
+from collections.abc import Callable
 
 from .arguments import Arguments, Text
 from .launch_context import LaunchContext
 from .outside import outside
-from .utilities import normalize_to_list_of_substitutions, perform_substitutions
 
 __getattr__ = outside(__name__)
 
@@ -17,7 +16,7 @@ class InvalidConditionExpressionError(Exception):
 class Condition(Arguments, method="evaluate"):
     """Wraps a function of the launch context that returns whether the condition holds."""
 
-    def __init__(self, *, predicate: Any) -> None:
+    def __init__(self, *, predicate: Callable[[LaunchContext], bool]) -> None:
         self._predicate = predicate
 
     def evaluate(self, context: LaunchContext) -> bool:
@@ -25,41 +24,34 @@ class Condition(Arguments, method="evaluate"):
         return self._predicate(context)
 
 
-class IfCondition(Condition):
-    """Holds if the expression is true or 1; false and 0 are the other values it may have."""
-
-    def evaluate(self, context: LaunchContext, predicate_expression: Text) -> bool:
-        values = {"true": True, "1": True, "false": False, "0": False}
-        if predicate_expression.strip().lower() not in values:
-            raise InvalidConditionExpressionError(
-                f"invalid condition expression, expected one of {', '.join(values)}, "
-                f"got '{predicate_expression}'"
-            )
-        return values[predicate_expression.strip().lower()]
+def _read(expression: str) -> bool:
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if expression.strip().lower() not in values:
+        raise InvalidConditionExpressionError(
+            f"invalid condition expression, expected one of {', '.join(values)}, got '{expression}'"
+        )
+    return values[expression.strip().lower()]
 
 
-class UnlessCondition(IfCondition):
-    """Holds if the expression is false."""
+@Condition.from_function
+def IfCondition(self, context, predicate_expression: Text) -> bool:
+    """Holds if the expression is true or 1."""
+    return _read(predicate_expression)
 
-    def evaluate(self, context: LaunchContext) -> bool:
-        return not super().evaluate(context)
+
+@Condition.from_function
+def UnlessCondition(self, context, predicate_expression: Text) -> bool:
+    """Holds if the expression is false or 0."""
+    return not _read(predicate_expression)
 
 
-class LaunchConfigurationEquals(Condition):
+@Condition.from_function
+def LaunchConfigurationEquals(self, context, launch_configuration_name, expected_value: Text):
     """Holds if the launch configuration has this value; None: if it is not set. Deprecated."""
-
-    def evaluate(
-        self, context: LaunchContext, launch_configuration_name: str, expected_value: Any
-    ) -> bool:
-        value, expected = context.launch_configurations.get(launch_configuration_name), None
-        if expected_value is not None:
-            subs = normalize_to_list_of_substitutions(expected_value)
-            expected = perform_substitutions(context, subs)
-        return value == expected
+    return context.launch_configurations.get(launch_configuration_name) == expected_value
 
 
-class LaunchConfigurationNotEquals(LaunchConfigurationEquals):
+@Condition.from_function
+def LaunchConfigurationNotEquals(self, context, launch_configuration_name, expected_value: Text):
     """Holds if the launch configuration has another value. Deprecated."""
-
-    def evaluate(self, context: LaunchContext) -> bool:
-        return not super().evaluate(context)
+    return context.launch_configurations.get(launch_configuration_name) != expected_value

@@ -5,16 +5,18 @@ from typing import Any
 from .arguments import Arguments
 from .launch_context import LaunchContext
 
+# How upstream describes these.
+_LABELS = {"LaunchConfiguration": "LaunchConfig", "EnvironmentVariable": "EnvVar"}
+
 
 class Substitution(Arguments, method="perform"):
     """Text that is worked out from the launch context when it is needed."""
 
-    label = ""
-
     def describe(self) -> str:
         """Return the form shown by `ros2 launch --show-args`."""
         texts = [" + ".join(sub.describe() for sub in subs) for subs in self.texts.values()]
-        return f"{self.label or type(self).__name__}({', '.join(texts)})"
+        name = type(self).__name__
+        return f"{_LABELS.get(name, name)}({', '.join(texts)})"
 
     def perform(self, context: LaunchContext, **arguments: Any) -> str:
         """Return the text."""

@@ -14,6 +14,7 @@ from .utilities import normalize_to_list_of_substitutions as normalize
 from .utilities import perform_substitutions
 
 __getattr__ = outside(__name__)
+substitution = Substitution.from_function
 
 
 class SubstitutionFailure(RuntimeError):
@@ -27,42 +28,33 @@ def _text(context: LaunchContext, value: Any) -> str:
     return perform_substitutions(context, normalize("" if value is None else value))
 
 
-class LaunchConfiguration(Substitution):
+@substitution
+def LaunchConfiguration(self, context, variable_name: Text, *, default: Any = None) -> str:
     """The value of a launch argument or another launch configuration."""
-
-    label = "LaunchConfig"
-
-    def perform(self, context: LaunchContext, variable_name: Text, *, default: Any = None) -> str:
-        if variable_name in context.launch_configurations:
-            return context.launch_configurations[variable_name]
-        if default is None:
-            raise SubstitutionFailure(f"launch configuration '{variable_name}' does not exist")
-        return _text(context, default)
+    if variable_name in context.launch_configurations:
+        return context.launch_configurations[variable_name]
+    if default is None:
+        raise SubstitutionFailure(f"launch configuration '{variable_name}' does not exist")
+    return _text(context, default)
 
 
-class EnvironmentVariable(Substitution):
+@substitution
+def EnvironmentVariable(self, context, name: Text, *, default_value: Any = None) -> str:
     """The value of an environment variable of the launch."""
-
-    label = "EnvVar"
-
-    def perform(self, context: LaunchContext, name: Text, *, default_value: Any = None) -> str:
-        if name in context.environment:
-            return context.environment[name]
-        if default_value is None:
-            raise SubstitutionFailure(f"environment variable '{name}' does not exist")
-        return _text(context, default_value)
+    if name in context.environment:
+        return context.environment[name]
+    if default_value is None:
+        raise SubstitutionFailure(f"environment variable '{name}' does not exist")
+    return _text(context, default_value)
 
 
-class FindExecutable(Substitution):
+@substitution
+def FindExecutable(self, context, *, name: Text) -> str:
     """The path of a program on PATH."""
-
-    label = "FindExec"
-
-    def perform(self, context: LaunchContext, *, name: Text) -> str:
-        path = shutil.which(name)
-        if path is None:
-            raise SubstitutionFailure(f"executable '{name}' not found on the PATH")
-        return path
+    path = shutil.which(name)
+    if path is None:
+        raise SubstitutionFailure(f"executable '{name}' not found on the PATH")
+    return path
 
 
 class ThisLaunchFileDir(Substitution):
@@ -86,63 +78,50 @@ class PathJoinSubstitution(Substitution):
         return f"LocalVar('{' + '.join(parts)}')"
 
 
-class PythonExpression(Substitution):
+@substitution
+def PythonExpression(self, context, expression: Text, python_modules: Any = ("math",)) -> str:
     """The value of a Python expression; the names of `math` are at hand in it."""
-
-    label = "PythonExpr"
-
-    def perform(
-        self, context: LaunchContext, expression: Text, python_modules: Any = ("math",)
-    ) -> str:
-        modules = [_text(context, each) for each in normalize(python_modules)]
-        names = {name: importlib.import_module(name) for name in modules}
-        try:
-            return str(eval(expression, {}, vars(math) | names if "math" in names else names))
-        except Exception as error:
-            raise SubstitutionFailure(
-                f"cannot evaluate the Python expression [{expression}]: {error}"
-            ) from error
+    modules = [each.perform(context) for each in normalize(python_modules)]
+    names = {name: importlib.import_module(name) for name in modules}
+    try:
+        return str(eval(expression, {}, vars(math) | names if "math" in names else names))
+    except Exception as error:
+        text = f"cannot evaluate the Python expression [{expression}]: {error}"
+        raise SubstitutionFailure(text) from error
 
 
-class NotSubstitution(Substitution):
+@substitution
+def NotSubstitution(self, context, value: Truth) -> str:
     """`true` if the value is false."""
-
-    def perform(self, context: LaunchContext, value: Truth) -> str:
-        return _text(context, not value)
+    return _text(context, not value)
 
 
-class AndSubstitution(Substitution):
+@substitution
+def AndSubstitution(self, context, left: Truth, right: Truth) -> str:
     """`true` if both sides are."""
-
-    def perform(self, context: LaunchContext, left: Truth, right: Truth) -> str:
-        return _text(context, left and right)
+    return _text(context, left and right)
 
 
-class OrSubstitution(Substitution):
+@substitution
+def OrSubstitution(self, context, left: Truth, right: Truth) -> str:
     """`true` if one of the sides is."""
-
-    def perform(self, context: LaunchContext, left: Truth, right: Truth) -> str:
-        return _text(context, left or right)
+    return _text(context, left or right)
 
 
-class EqualsSubstitution(Substitution):
+@substitution
+def EqualsSubstitution(self, context, left: Any, right: Any) -> str:
     """`true` if both sides are equal: as booleans, as numbers, or else as text."""
-
-    def perform(self, context: LaunchContext, left: Any, right: Any) -> str:
-        sides = [_text(context, side) for side in (left, right)]
-        flags = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
-        if all(side.lower() in flags for side in sides):
-            sides = [str(flags[side.lower()]) for side in sides]
-        try:
-            return _text(context, math.isclose(*(float(side) for side in sides)))
-        except ValueError:
-            return _text(context, sides[0] == sides[1])
+    flags = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
+    sides = [_text(context, side) for side in (left, right)]
+    if all(side.lower() in flags for side in sides):
+        return _text(context, flags[sides[0].lower()] == flags[sides[1].lower()])
+    try:
+        return _text(context, math.isclose(*(float(side) for side in sides)))
+    except ValueError:
+        return _text(context, sides[0] == sides[1])
 
 
-class IfElseSubstitution(Substitution):
+@substitution
+def IfElseSubstitution(self, context, condition: Truth, if_value: Any = "", else_value: Any = ""):
     """One of two texts, by a condition."""
-
-    def perform(
-        self, context: LaunchContext, condition: Truth, if_value: Any = "", else_value: Any = ""
-    ) -> str:
-        return _text(context, if_value if condition else else_value)
+    return _text(context, if_value if condition else else_value)

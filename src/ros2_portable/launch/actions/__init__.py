@@ -2,13 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
 from typing import Any
 
 from ..action import Action
 from ..arguments import Text
-from ..event_handlers import EventHandler, OnShutdown
-from ..events import Due, Event
+from ..event_handlers import OnShutdown
+from ..events import Due
 from ..events import Shutdown as ShutdownEvent
 from ..events.process import ProcessExited
 from ..launch_context import LaunchContext
@@ -16,126 +15,95 @@ from ..launch_description_sources import LaunchDescriptionSource
 from ..logging import get_logger
 from ..outside import outside
 from ..utilities import normalize_to_list_of_substitutions, perform_substitutions
-from .declare_launch_argument import DeclareLaunchArgument  # noqa: F401
 from .execute_process import ExecuteProcess  # noqa: F401
 
 __getattr__ = outside(__name__)
+action = Action.from_function
 
 
-class SetLaunchConfiguration(Action):
+@action
+def SetLaunchConfiguration(self, context, name: Text, value: Text) -> None:
     """Set a launch configuration."""
-
-    def execute(self, context: LaunchContext, name: Text, value: Text) -> None:
-        context.launch_configurations[name] = value
+    context.launch_configurations[name] = value
 
 
-class SetEnvironmentVariable(Action):
+@action
+def SetEnvironmentVariable(self, context, name: Text, value: Text) -> None:
     """Set an environment variable for what is launched after this."""
-
-    def execute(self, context: LaunchContext, name: Text, value: Text) -> None:
-        context.environment[name] = value
+    context.environment[name] = value
 
 
-class UnsetEnvironmentVariable(Action):
+@action
+def UnsetEnvironmentVariable(self, context, name: Text) -> None:
     """Remove an environment variable for what is launched after this."""
-
-    def execute(self, context: LaunchContext, name: Text) -> None:
-        context.environment.pop(name, None)
+    context.environment.pop(name, None)
 
 
-class AppendEnvironmentVariable(Action):
+@action
+def AppendEnvironmentVariable(self, context, name: Text, value: Text, separator: Text = os.pathsep):
     """Append to an environment variable for what is launched after this."""
-
-    def execute(
-        self, context: LaunchContext, name: Text, value: Text, *, separator: Text = os.pathsep
-    ) -> None:
-        before = [context.environment[name]] if name in context.environment else []
-        context.environment[name] = separator.join([*before, value])
+    before = [context.environment[name]] if name in context.environment else []
+    context.environment[name] = separator.join([*before, value])
 
 
-class LogInfo(Action):
+@action
+def LogInfo(self, context, *, msg: Text) -> None:
     """Log a message."""
-
-    def execute(self, context: LaunchContext, *, msg: Text) -> None:
-        get_logger("launch.user").info(msg)
+    get_logger("launch.user").info(msg)
 
 
-class OpaqueFunction(Action):
+@action
+def OpaqueFunction(self, context, *, function: Any, args: Any = None, kwargs: Any = None) -> Any:
     """Call `function(context, *args, **kwargs)`, which may return entities to visit."""
-
-    def execute(
-        self, context: LaunchContext, *, function: Any, args: Any = None, kwargs: Any = None
-    ) -> Any:
-        return function(context, *(args or ()), **(kwargs or {}))
+    return function(context, *(args or ()), **(kwargs or {}))
 
 
-class RegisterEventHandler(Action):
+@action
+def RegisterEventHandler(self, context, event_handler: Any) -> None:
     """Register an event handler."""
-
-    def execute(self, context: LaunchContext, event_handler: EventHandler) -> None:
-        context.register_event_handler(event_handler)
+    context.register_event_handler(event_handler)
 
 
-class EmitEvent(Action):
+@action
+def EmitEvent(self, context, *, event: Any) -> None:
     """Emit an event."""
-
-    def execute(self, context: LaunchContext, *, event: Event) -> None:
-        context.emit_event_sync(event)
+    context.emit_event_sync(event)
 
 
-class Shutdown(Action):
+@action
+def Shutdown(self, context, *, reason: Text = "reason not given") -> None:
     """End the launch; as the reaction to a process's exit it makes that process required."""
-
-    def execute(self, context: LaunchContext, *, reason: Text = "reason not given") -> None:
-        event = context.get_locals_as_dict().get("event")
-        if isinstance(event, ProcessExited):
-            get_logger().info(f"process[{event.name}] was required: shutting down launched system")
-        context.emit_event_sync(ShutdownEvent(reason=reason))
+    event = context.get_locals_as_dict().get("event")
+    if isinstance(event, ProcessExited):
+        get_logger().info(f"process[{event.name}] was required: shutting down launched system")
+    context.emit_event_sync(ShutdownEvent(reason=reason))
 
 
-class GroupAction(Action):
+@action
+def GroupAction(
+    self, context, actions, *, scoped=True, forwarding=True, launch_configurations=None
+):
     """Actions; if scoped, launch configurations and environment go back to before after them."""
-
-    def execute(
-        self,
-        context: LaunchContext,
-        actions: Iterable[Any],
-        *,
-        scoped: bool = True,
-        forwarding: bool = True,
-        launch_configurations: dict[str, Any] | None = None,
-    ) -> list[Any]:
-        given = [SetLaunchConfiguration(*each) for each in (launch_configurations or {}).items()]
-        if not scoped:
-            return [*given, *actions]
-        context.push_scope()
-        if not forwarding:
-            context.launch_configurations.clear()
-        return [*given, *actions, OpaqueFunction(function=LaunchContext.pop_scope)]
-
-    def get_sub_entities(self) -> list[Any]:
-        return self.actions
+    given = [SetLaunchConfiguration(*each) for each in dict(launch_configurations).items()]
+    if not scoped:
+        return [*given, *actions]
+    context.push_scope()
+    if not forwarding:
+        context.launch_configurations.clear()
+    return [*given, *actions, OpaqueFunction(function=LaunchContext.pop_scope)]
 
 
 class TimerAction(Action):
     """Visit `actions` once, `period` seconds later."""
 
-    def execute(
-        self,
-        context: LaunchContext,
-        *,
-        period: Any,
-        actions: Iterable[Any],
-        cancel_on_shutdown: bool = True,
-    ) -> None:
+    def execute(self, context: LaunchContext, *, period, actions, cancel_on_shutdown=True) -> None:
         async def wait(seconds: float) -> None:
             await asyncio.sleep(seconds)
             await context.emit_event(Due(entities=list(actions), locals=variables))
 
         variables = context.get_locals_as_dict()
-        subs = normalize_to_list_of_substitutions(
-            str(period) if isinstance(period, int | float) else period
-        )
+        period = str(period) if isinstance(period, int | float) else period
+        subs = normalize_to_list_of_substitutions(period)
         seconds = float(perform_substitutions(context, subs))
         self.future = context.asyncio_loop.create_task(wait(seconds))
         if cancel_on_shutdown:
@@ -146,23 +114,13 @@ class TimerAction(Action):
         if self.future is not None:
             self.future.cancel()
 
-    def get_sub_entities(self) -> list[Any]:
-        return self.actions
-
 
 class IncludeLaunchDescription(Action):
     """Visit another launch file, with `launch_arguments` set; both share one scope."""
 
-    def execute(
-        self,
-        context: LaunchContext,
-        launch_description_source: LaunchDescriptionSource | Text,
-        *,
-        launch_arguments: Iterable[tuple[Any, Any]] = (),
-    ) -> list[Any]:
-        source = self._source()
+    def execute(self, context, launch_description_source, *, launch_arguments=()) -> list[Any]:
+        source, key = self._source(), "current_launch_file_path"
         description = source.get_launch_description(context)
-        key = "current_launch_file_path"
         outer = {key: context.get_locals_as_dict().get(key)}
         context.extend_locals({key: os.path.abspath(source.path(context))})
         back = OpaqueFunction(function=LaunchContext.extend_locals, args=[outer])
@@ -180,3 +138,36 @@ class IncludeLaunchDescription(Action):
         except Exception:
             # The path depends on the launch, or the file is bad, which will show when it is run.
             return []
+
+
+class DeclareLaunchArgument(Action):
+    """Puts the argument's value into the launch configuration of its name.
+
+    Raises, when executed:
+        RuntimeError: it is not given and has no default, or its value is not among the choices.
+    """
+
+    _conditionally_included = False
+
+    def __init__(self, name, *, default_value=None, description="", choices=None, condition=None):
+        super().__init__(condition=condition)
+        self.name, self.choices = name, choices
+        given = default_value is not None
+        self.default_value = normalize_to_list_of_substitutions(default_value) if given else None
+        self.description = description or "no description given"
+        if choices:
+            stop = "" if description.endswith(".") else "."
+            about = f"{description}{stop} Valid choices are: " if description else "One of: "
+            self.description = f"{about}{choices}"
+
+    def execute(self, context: LaunchContext) -> None:
+        values = context.launch_configurations
+        if self.name not in values:
+            if self.default_value is None:
+                raise RuntimeError(f'Required launch argument "{self.name}" was not provided.')
+            values[self.name] = perform_substitutions(context, self.default_value)
+        if self.choices and values[self.name] not in self.choices:
+            raise RuntimeError(
+                f'Argument "{self.name}" provided value "{values[self.name]}" is not valid. '
+                f"Valid options are: {self.choices}"
+            )

@@ -1,0 +1,237 @@
+"""Child processes of a launch: output, environment, exit, respawn and every way to be ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from launch import LaunchDescription, LaunchService
+from launch.actions import (
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit, OnProcessStart
+from launch.substitutions import LaunchConfiguration
+
+# Ends on SIGINT, as nodes do; `ready` exists once it waits.
+WAIT = "import pathlib, signal\npathlib.Path('ready').touch()\nsignal.pause()"
+IGNORE_SIGINT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + WAIT
+IGNORE_BOTH = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + IGNORE_SIGINT
+
+
+def python(code, **options):
+    return ExecuteProcess(cmd=[sys.executable, "-c", code], **options)
+
+
+def run(*entities):
+    service = LaunchService()
+    service.include_launch_description(LaunchDescription(entities))
+    return service.run()
+
+
+def wait_for(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "condition not met in time"
+        time.sleep(0.01)
+
+
+def gone(pid):
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_output_is_prefixed_and_the_end_reported(capfd):
+    code = "import sys; print('one\\ntwo'); print('bad', file=sys.stderr); sys.exit(3)"
+    assert run(python(code, name="worker", output="screen")) == 0
+    lines = capfd.readouterr().out.splitlines()
+    prefix = next(line.split("]")[0] for line in lines if line.endswith("] one")) + "]"
+    assert prefix.startswith("[worker-")
+    assert f"{prefix} two" in lines and f"{prefix} bad" in lines
+    assert any(f"[INFO] {prefix}: process started with pid [" in line for line in lines)
+    died = [line for line in lines if f"[ERROR] {prefix}: process has died [pid " in line]
+    assert len(died) == 1 and "exit code 3, cmd '" in died[0]
+
+
+def test_output_log_shows_only_stderr(capfd):
+    code = "import sys; print('quiet'); print('loud', file=sys.stderr)"
+    assert run(python(code)) == 0
+    shown = capfd.readouterr().out
+    assert "] loud" in shown and "] quiet" not in shown
+
+
+def test_emulated_terminal(capfd):
+    assert (
+        run(python("import sys; print(sys.stdout.isatty())", output="screen", emulate_tty=True))
+        == 0
+    )
+    assert "] True\n" in capfd.readouterr().out
+
+
+def test_environment_folder_and_shell(tmp_path):
+    code = "import json, os; json.dump([os.getcwd(), dict(os.environ)], open('out', 'w'))"
+    run(
+        SetEnvironmentVariable("SHARED", "1"),
+        python(code, cwd=str(tmp_path), additional_env={"MORE": "2"}),
+    )
+    folder, environment = json.loads((tmp_path / "out").read_text())
+    assert folder == str(tmp_path)
+    assert environment["SHARED"] == "1" and environment["MORE"] == "2"
+    python_path = os.environ["PATH"]
+    run(python(code, cwd=str(tmp_path), env={"ONLY": "3", "PATH": python_path}))
+    environment = json.loads((tmp_path / "out").read_text())[1]
+    assert environment["ONLY"] == "3" and "HOME" not in environment
+    os.environ.pop("SHARED")
+    run(
+        ExecuteProcess(
+            cmd=["echo $0 > shell; true &&", "echo two >> shell"], shell=True, cwd=str(tmp_path)
+        )
+    )
+    assert (tmp_path / "shell").read_text().split()[1:] == ["two"]
+
+
+def test_prefix_and_nested_substitutions(capfd):
+    code = ["print('", LaunchConfiguration("who", default="world"), "')"]
+    run(ExecuteProcess(cmd=[sys.executable, "-c", code], prefix="env -u HOME", output="screen"))
+    assert "] world\n" in capfd.readouterr().out
+
+
+def test_a_missing_program_is_one_line_and_the_rest_goes_on(capfd):
+    run(ExecuteProcess(cmd=["/no/such/program"]), python("print('alive')", output="screen"))
+    printed = capfd.readouterr()
+    assert "] alive" in printed.out
+
+
+def test_handlers_see_start_and_exit():
+    seen = []
+    process = python("raise SystemExit(4)")
+
+    def note(kind):
+        return lambda event, context: seen.append(
+            (kind, event.pid, getattr(event, "returncode", None))
+        )
+
+    run(
+        RegisterEventHandler(OnProcessStart(target_action=process, on_start=note("start"))),
+        RegisterEventHandler(OnProcessExit(target_action=process, on_exit=note("exit"))),
+        process,
+        python("pass"),
+    )
+    assert [kind for kind, *_ in seen] == ["start", "exit"]
+    assert seen[0][1] == seen[1][1] == process.process_details["pid"]
+    assert seen[1][2] == process.return_code == 4
+
+
+def test_respawn_until_the_retries_are_used_up(tmp_path):
+    code = "open('count', 'a').write('x'); raise SystemExit(1)"
+    run(python(code, cwd=str(tmp_path), respawn=True, respawn_delay=0.01, respawn_max_retries=2))
+    assert (tmp_path / "count").read_text() == "xxx"
+
+
+def test_a_required_process_ends_the_launch_without_respawns(tmp_path):
+    waiting = python(WAIT, cwd=str(tmp_path), respawn=True)
+    code = "import os, time\nwhile not os.path.exists('ready'): time.sleep(0.01)"
+    required = python(code, cwd=str(tmp_path), on_exit=Shutdown(reason="required"))
+    assert run(waiting, required) == 0
+    assert waiting.return_code == -signal.SIGINT or waiting.return_code == 1
+    assert gone(waiting.process_details["pid"])
+
+
+def test_no_respawn_once_shutdown_began(tmp_path):
+    crashing = python(
+        "open('count', 'a').write('x')", cwd=str(tmp_path), respawn=True, respawn_delay=60.0
+    )
+    started = time.monotonic()
+    run(crashing, TimerAction(period=0.5, actions=[Shutdown()]))
+    assert time.monotonic() - started < 20.0
+    assert (tmp_path / "count").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(IGNORE_SIGINT, -signal.SIGTERM), (IGNORE_BOTH, -signal.SIGKILL)]
+)
+def test_escalation(tmp_path, code, expected):
+    process = python(code, cwd=str(tmp_path), sigterm_timeout="0.2", sigkill_timeout="0.2")
+
+    def poll(context):
+        ready = (tmp_path / "ready").exists()
+        return (
+            [Shutdown()]
+            if ready
+            else [TimerAction(period=0.02, actions=[OpaqueFunction(function=poll)])]
+        )
+
+    run(process, OpaqueFunction(function=poll))
+    assert process.return_code == expected
+
+
+LAUNCH_FILE = """
+import sys
+from launch import LaunchDescription
+from launch.actions import ExecuteProcess
+
+WAIT = "import os, signal, sys; print(os.getpid(), file=open(sys.argv[1], 'w')); signal.pause()"
+GRANDCHILD = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+
+def generate_launch_description():
+    wait = [sys.executable, "-c", WAIT]
+    return LaunchDescription([
+        ExecuteProcess(cmd=[*wait, "child"], respawn=True),
+        ExecuteProcess(cmd=[sys.executable, "-c", GRANDCHILD, *wait, "grandchild"]),
+    ])
+"""
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """A `ros2 launch` in a process group of its own, and the pids below it."""
+    (tmp_path / "x.launch.py").write_text(LAUNCH_FILE)
+    command = [os.path.join(os.path.dirname(sys.executable), "ros2"), "launch", "x.launch.py"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL, process_group=0 if sys.version_info >= (3, 11) else None,
+        start_new_session=sys.version_info < (3, 11),
+    )  # fmt: skip
+    files = [tmp_path / name for name in ("child", "grandchild")]
+    try:
+        wait_for(lambda: all(file.exists() and file.read_text() for file in files))
+        yield process, [int(file.read_text()) for file in files]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["only the launch", "its process group"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_no_process_behind(launched, send, number):
+    process, pids = launched
+    started = time.monotonic()
+    send(process.pid, number)
+    output, _ = process.communicate(timeout=20)
+    assert all(gone(pid) for pid in pids)
+    assert time.monotonic() - started < 4.0, "took as long as an escalation"
+    assert output.count("process started") == 2, "respawned during shutdown"
+    assert "\nTraceback" not in output, "a traceback of the launch itself"
+
+
+def test_children_do_not_outlive_a_killed_launch(launched):
+    process, (child, _) = launched
+    process.kill()
+    wait_for(lambda: gone(child))
+
+
+def test_log_info_and_shutdown_reason(capfd):
+    run(LogInfo(msg=["hello ", "there"]))
+    assert "[INFO] [launch.user]: hello there" in capfd.readouterr().out
