@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from multismolvla.nodes.camera_info import scaled
 from multismolvla.nodes.health_parameters import declare_thresholds
@@ -17,6 +18,7 @@ from multismolvla.nodes.parameters import ParameterError, declare, reject_unknow
 from multismolvla.nodes.stream_status import StatusPublisher
 from multismolvla.sensing.conditioning import RawUnits, resize, to_units
 from multismolvla.sensing.health import StreamHealth
+from multismolvla.sensing.thresholds import Thresholds
 from multismolvla.streams import Stream, load_stream_table
 
 
@@ -47,11 +49,12 @@ class SensorNode(Node):
         )
         thresholds = declare_thresholds(self, self.kind)
         self._units = self.declare_units()
+        self.declare_source()
         reject_unknown(self)
         self._stream = self._checked(load_stream_table(streams_file)[name])
 
         self._bridge = CvBridge()
-        self._health = StreamHealth(self.kind, self._stream.rate_hz, thresholds)
+        self._health = self.create_health(thresholds)
         self._image = self.create_publisher(Image, f"{self.kind}/image", qos_profile_sensor_data)
         self._info = self.create_publisher(
             CameraInfo, f"{self.kind}/image/camera_info", qos_profile_sensor_data
@@ -61,17 +64,43 @@ class SensorNode(Node):
         )
         # Armed anew by every frame, so that it fires only when one is missing.
         self._silence = self.create_timer(self._stream.period_s, self._on_silence, autostart=False)
+        self.connect()
+
+    def declare_units(self) -> RawUnits:
+        """Declare what the integers of a raw image mean, where the kind has any."""
+        return RawUnits()
+
+    def declare_source(self) -> None:
+        """Declare where frames come from, for a kind that leaves a choice."""
+
+    def create_health(self, thresholds: Thresholds) -> StreamHealth:
+        """Make the judge of the stream."""
+        return StreamHealth(self.kind, self._stream.rate_hz, thresholds)
+
+    def connect(self) -> None:
+        """Subscribe to what frames are made of; each goes to `take` or `refuse`."""
         raw = self.create_subscription(
             Image, f"{self.kind}/image_raw", self._on_image, qos_profile_sensor_data
         )
         self.create_subscription(
             CameraInfo, f"{self.kind}/camera_info", self._on_camera_info, qos_profile_sensor_data
         )
-        self.get_logger().info(f"{name}: waiting for images on {raw.topic_name}")
+        self.get_logger().info(f"{self._stream.name}: waiting for images on {raw.topic_name}")
 
-    def declare_units(self) -> RawUnits:
-        """Declare what the integers of a raw image mean, where the kind has any."""
-        return RawUnits()
+    def take(self, frame: np.ndarray, header: Header) -> None:
+        """Judge a frame in the units of its kind, and publish it if it may be used."""
+        before = self._health.state, self._health.reasons
+        stamp_ns = Time.from_msg(header.stamp).nanoseconds
+        if self._health.on_frame(frame, stamp_ns, self._now_ns()):
+            conditioned = resize(self.kind, frame, self._stream.height, self._stream.width)
+            self._image.publish(self._bridge.cv2_to_imgmsg(conditioned, self.encoding, header))
+        self._after(before)
+
+    def refuse(self, reason: str) -> None:
+        """Count what came as no frame."""
+        before = self._health.state, self._health.reasons
+        self._health.on_bad_message(reason, self._now_ns())
+        self._after(before)
 
     def _checked(self, stream: Stream) -> Stream:
         where = self.get_fully_qualified_name()
@@ -91,16 +120,12 @@ class SensorNode(Node):
         return self.get_clock().now().nanoseconds
 
     def _on_image(self, message: Image) -> None:
-        before = self._health.state, self._health.reasons
         try:
             frame = to_units(self.kind, self._read(message), self._units)
         except ValueError as error:
-            self._health.on_bad_message(str(error), self._now_ns())
+            self.refuse(str(error))
         else:
-            stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
-            if self._health.on_frame(frame, stamp_ns, self._now_ns()):
-                self._publish(frame, message)
-        self._after(before)
+            self.take(frame, message.header)
 
     def _on_silence(self) -> None:
         before = self._health.state, self._health.reasons
@@ -117,10 +142,6 @@ class SensorNode(Node):
             self._silence.reset()
         if (self._health.state, self._health.reasons) != before:
             self._status.changed()
-
-    def _publish(self, frame: np.ndarray, raw: Image) -> None:
-        conditioned = resize(self.kind, frame, self._stream.height, self._stream.width)
-        self._image.publish(self._bridge.cv2_to_imgmsg(conditioned, self.encoding, raw.header))
 
     def _on_camera_info(self, info: CameraInfo) -> None:
         if info.width and info.height and self._info.get_subscription_count():

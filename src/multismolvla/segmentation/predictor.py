@@ -17,12 +17,18 @@ _SHAPES = {"rgb": "(H, W, 3) uint8", "depth": "(H, W) float32", "thermal": "(H, 
 class Segmenter:
     """Turns whichever conditioned frames there are of one instant into labels."""
 
-    def __init__(self, weights: Path = WEIGHTS_FILE) -> None:
+    inputs = INPUT_KINDS
+
+    def __init__(self, weights: Path = WEIGHTS_FILE, threads: int | None = None) -> None:
         """Load the weights.
+
+        Args:
+            threads: processor threads of an inference; None leaves torch as it is.
 
         Raises:
             WeightsError: the file is missing, damaged, or of another network.
         """
+        self._threads = threads
         self._network = SegmentationNetwork()
         self.metadata = load_weights(self._network, weights)
         self._network.eval()
@@ -52,6 +58,9 @@ class Segmenter:
         if len(set(sizes.values())) > 1:
             raise ValueError(f"frames of one instant must have one size (H, W); got {sizes}")
         present = torch.tensor([[kind in given for kind in INPUT_KINDS]])
+        if self._threads is not None:
+            # Holds for the calling thread only, so it is set here and not at the start.
+            torch.set_num_threads(self._threads)
         with torch.inference_mode():
             logits = self._network(tensors, present)
         return logits[0].argmax(0).to(torch.uint8).numpy()
