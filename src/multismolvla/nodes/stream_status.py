@@ -110,7 +110,7 @@ class StatusPublisher:
         self._ticks_per_diagnostics = round(DIAGNOSTICS_PERIOD_S / STATUS_PERIOD_S)
         self._ticks = 0
         self._logged = State.LOST
-        node.create_timer(STATUS_PERIOD_S, self._on_timer)
+        self.timer = node.create_timer(STATUS_PERIOD_S, self._on_timer)
 
     def changed(self) -> None:
         """Publish now, everywhere, and log the state if it is a new one."""

@@ -15,8 +15,9 @@ class Thresholds:
     A limit that is infinite is not judged.
 
     Attributes:
-        stale_periods: silence of this many frame periods loses the stream. Below 2, so that the
-            news of a loss still reaches the policy within 2 periods and 20 ms.
+        stale_periods: silence of this many frame periods loses the stream. One lost frame is then
+            no loss of the stream, and the news of a real one still reaches the policy within 2
+            periods and 20 ms.
         slow_fraction: a rate below this share of the nominal one is slow.
         recovery_frames: good frames in a row that end a loss or a warning.
         frozen_repeats: identical frames after the first that lose the stream; 0 = never.
@@ -37,7 +38,7 @@ class Thresholds:
         soft_frames: noisy, blurred or occluded frames in a row before the stream is degraded.
     """
 
-    stale_periods: float = 1.9
+    stale_periods: float = 2.0
     slow_fraction: float = 0.75
     recovery_frames: int = 5
     frozen_repeats: int = 3
