@@ -213,7 +213,8 @@ class FeetechBus:
         return data
 
     def _lost(self, cause: object) -> BusLost:
-        return BusLost(f"{self.port} vanished ({cause}); plug the arm's adapter in again")
+        why = cause.args[-1] if isinstance(cause, Exception) else cause
+        return BusLost(f"serial port {self.port} is gone ({why}); plug the arm's adapter in again")
 
 
 def _open(port: str, baudrate: int) -> serial.Serial:

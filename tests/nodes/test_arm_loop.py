@@ -1,0 +1,110 @@
+"""ArmLoop, ticked by hand on a clock of its own, on an emulated bus."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.control.safety import SafetyFilter, SafetyLimits, SafetyState
+from multismolvla.control.trajectory import Trajectory
+from multismolvla.nodes.arm_loop import ArmLoop
+from multismolvla.robot.bus import FeetechBus
+from multismolvla.robot.emulator import EmulatedBus
+from multismolvla.robot.first_order_plant import FirstOrderPlant
+from multismolvla.robot.servos import simulated_calibration
+
+TARGET = HOME_RAD - 0.2
+
+
+class Loop:
+    def __init__(self, bus: EmulatedBus, plant: FirstOrderPlant):
+        self.plant = plant
+        self.now_ns = 10**12
+        self.events = []
+        self.loop = ArmLoop(
+            partial(FeetechBus, bus.port),
+            simulated_calibration(),
+            SafetyFilter(
+                SafetyLimits(
+                    JOINT_LOWER_RAD, JOINT_UPPER_RAD, np.full(6, 3.0), np.full(6, 30.0), ramp_s=0.0
+                )
+            ),
+            lambda: self.now_ns,
+            lambda state: None,
+            lambda severity, text: self.events.append((severity, text)),
+        )
+
+    def tick(self, target=None, count=1):
+        """Advance by `count` periods of 10 ms, each with a fresh command if there is a target."""
+        for _ in range(count):
+            self.now_ns += 10_000_000
+            if target is not None:
+                self.loop.follow(Trajectory(self.now_ns, JOINT_NAMES, [0.0], [list(target)]))
+            self.loop.tick()
+        return self.loop.status()
+
+    def goals(self):
+        # Goals are written without acknowledgement: an answer shows that they have arrived.
+        self.loop._bus.ping(1)
+        return self.plant.goals_rad()
+
+
+@pytest.fixture
+def loop():
+    plant = FirstOrderPlant()
+    with EmulatedBus(plant) as bus:
+        loop = Loop(bus, plant)
+        yield loop
+        loop.loop.close()
+
+
+def test_goals_move_no_faster_than_allowed(loop):
+    goals = []
+    for _ in range(60):
+        loop.tick(TARGET)
+        goals.append(loop.goals())
+    np.testing.assert_allclose(goals[-1], TARGET, atol=0.002)
+    assert np.abs(np.diff(goals, axis=0)).max() <= 0.03 + 0.0016
+
+
+def test_a_clock_that_jumps_back_drops_the_trajectory_and_work_goes_on(loop):
+    loop.tick(TARGET, 5)
+    loop.now_ns -= 5 * 10**9
+    status = loop.tick(count=20)
+    assert status.state is SafetyState.HOLD
+    assert status.reason == "the clock jumped back"
+    held = loop.goals()
+    assert loop.tick(count=5).reason == "the clock jumped back"
+    np.testing.assert_array_equal(loop.goals(), held)
+    assert loop.tick(TARGET, 60).state is SafetyState.TRACKING
+    np.testing.assert_allclose(loop.goals(), TARGET, atol=0.002)
+
+
+def test_a_clock_that_stands_still_moves_nothing(loop):
+    loop.tick(TARGET, 5)
+    before = loop.goals()
+    for _ in range(10):
+        loop.loop.tick()
+    np.testing.assert_array_equal(loop.goals(), before)
+
+
+def test_leaving_a_hold_keeps_the_grip(loop, monkeypatch):
+    """A gripper that squeezes is far from its goal; to start where it is would let go."""
+    measured = loop.plant.positions_rad
+    monkeypatch.setattr(
+        loop.plant, "positions_rad", lambda: np.maximum(measured(), [-9, -9, -9, -9, -9, 0.35])
+    )
+    squeeze = np.append(TARGET[:5], 0.0)
+    loop.tick(squeeze, 80)
+    loop.loop.hold("policy holds")
+    assert loop.tick(count=30).state is SafetyState.HOLD
+    loop.tick(squeeze)
+    assert loop.goals()[5] == pytest.approx(0.0, abs=0.002)
+
+
+def test_a_fault_is_said_once_and_so_is_its_end(loop):
+    loop.tick()
+    loop.loop._bus.close()
+    loop.tick(count=3)
+    assert [severity for severity, _ in loop.events].count("error") == 1
