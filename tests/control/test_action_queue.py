@@ -99,6 +99,14 @@ def test_a_chunk_asked_for_before_a_clear_cannot_come_back():
     assert queue.merge(chunk([9.0] * 10), START_NS, generation=queue.generation) == 10
 
 
+def test_a_reader_whose_clock_was_read_before_the_merge_is_not_starved():
+    queue = queue_with([0.0] * 10)
+    now_ns = START_NS + 3 * PERIOD_NS
+    queue.merge(chunk([9.0] * 10, START_NS + PERIOD_NS), now_ns)
+    assert queue.sample(now_ns - 1_000_000)[0] == 9.0
+    assert queue.sample(now_ns - PERIOD_NS) is None
+
+
 def test_the_first_chunk_fades_in_from_the_anchor():
     queue = ActionQueue(merge_strategy("crossfade", 0.1))
     queue.merge(chunk([1.0] * 10), START_NS, anchor=np.full(6, 0.5))

@@ -44,11 +44,17 @@ def test_a_slow_inference_is_believed_at_once_and_forgotten_slowly():
     assert 0.8 < threshold.latency_s < 1.0
 
 
-def test_must_go_when_the_queue_will_not_outlast_an_inference():
-    threshold = RefillThreshold(fixed=0.9)
+def test_must_go_when_the_queue_may_not_outlast_an_inference():
+    threshold = RefillThreshold(fixed=0.9, margin=1.5)
     threshold.measured(0.5)
-    assert threshold.must_go(level(15))
-    assert not threshold.must_go(level(16))
+    assert threshold.must_go(level(25))
+    assert not threshold.must_go(level(26))
+
+
+def test_what_the_latency_makes_due_is_never_left_out():
+    threshold = RefillThreshold()
+    threshold.measured(0.4)
+    assert all(threshold.must_go(level(n)) for n in range(50) if threshold.due(level(n)))
 
 
 @given(st.lists(st.floats(0.0, 100.0), max_size=20), st.integers(1, 200))

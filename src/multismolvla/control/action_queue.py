@@ -51,6 +51,14 @@ class _Plan:
     chunk_size: int
     period_ns: int
 
+    def covers(self, now_ns: int) -> bool:
+        """Whether there is a target for this instant.
+
+        A reader may have looked at the clock just before a chunk was merged: for up to one period
+        before the merge its first target, the one for the instant of the merge, stands in.
+        """
+        return self.times_ns[0] - self.period_ns < now_ns < self.end_ns
+
     def at(self, times_ns: np.ndarray) -> np.ndarray:
         """(K, J) targets at (K,) instants: linear between rows, the last row beyond them."""
         # Relative to the first row: float64 holds wall-clock nanoseconds to only 256 ns.
@@ -133,7 +141,7 @@ class ActionQueue:
         """(J,) target for this instant, or None where the queue has nothing to say about it."""
         with self._lock:
             plan = self._plan
-            if plan is None or not plan.times_ns[0] <= now_ns < plan.end_ns:
+            if plan is None or not plan.covers(now_ns):
                 return None
             return plan.at(np.array([now_ns], dtype=np.int64))[0]
 
@@ -145,7 +153,7 @@ class ActionQueue:
         times = now_ns + np.arange(count, dtype=np.int64) * step_ns
         with self._lock:
             plan = self._plan
-            if plan is None or not plan.times_ns[0] <= now_ns < plan.end_ns:
+            if plan is None or not plan.covers(now_ns):
                 return None
             return plan.at(times[times < plan.end_ns])
 

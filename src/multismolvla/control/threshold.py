@@ -69,8 +69,7 @@ class RefillThreshold:
             return self._fixed
         if chunk_size <= 0 or period_s <= 0 or self._latency_s == 0.0:
             return 1.0
-        lead_s = self._margin * self._latency_s + SPARE_S
-        return min(1.0, lead_s / period_s / chunk_size)
+        return min(1.0, self._lead_s / period_s / chunk_size)
 
     def due(self, level: QueueLevel) -> bool:
         """True when the queue holds less than g of a chunk: the paper's test, strictly less."""
@@ -80,5 +79,12 @@ class RefillThreshold:
         return level.actions / level.chunk_size < g
 
     def must_go(self, level: QueueLevel) -> bool:
-        """True when the queue is empty or would be before an inference started now is done."""
-        return level.actions == 0 or level.seconds <= self._latency_s
+        """True when an inference is needed, not merely asked for by a high fixed threshold.
+
+        Without it the queue might be empty before the next one is done.
+        """
+        return level.actions == 0 or level.seconds <= self._lead_s
+
+    @property
+    def _lead_s(self) -> float:
+        return self._margin * self._latency_s + SPARE_S
