@@ -32,8 +32,8 @@ from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.streams import StreamTable, load_stream_table
 
 FILM_RATE_HZ = 10
-# A clean episode takes 5 to 10 s; the cut comes when the arm is on its way.
-CUT_AFTER_S = 2.0
+# A clean episode takes 3 to 5 s; the cut comes when the arm is on its way.
+CUT_AFTER_S = 1.5
 EPISODE_TIMEOUT_S = 45.0
 
 

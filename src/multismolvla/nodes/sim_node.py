@@ -30,7 +30,7 @@ from multismolvla.nodes.run import run
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.simulation import Simulation
-from multismolvla.sim.tasks import find_task
+from multismolvla.sim.tasks import DEFAULT_TASK_ID, Task, find_task
 from multismolvla.streams import Stream, load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -65,7 +65,7 @@ class SimNode(Node):
     def __init__(self, **options) -> None:
         super().__init__("sim_node", **options)
         share = get_package_share_directory("multismolvla")
-        task = declare(self, "task", "put the red cube in the bin", "Task id or instruction.")
+        declare(self, "task", "", "Task id or instruction; empty is the default task.")
         seed = declare(self, "seed", 0, "Seed of the scene.", minimum=0, maximum=2**31 - 1)
         port = declare(self, "port", "", "Path of a link to the serial port; empty makes none.")
         streams_file = declare(
@@ -86,7 +86,7 @@ class SimNode(Node):
         self._table = load_stream_table(streams_file)
         self._dead = self._checked_dead_cameras(self.get_parameter("dead_cameras").value)
         self._simulation = Simulation(seed=seed)
-        self._simulation.reset(find_task(task), seed)
+        self._simulation.reset(self._task_of(self.get_parameter("task").value), seed)
         # Simulated time never runs backwards, although every reset starts an episode at zero.
         self._clock_offset_s = 0.0
         self._episode = 0
@@ -131,6 +131,9 @@ class SimNode(Node):
             thread.join(timeout=5.0)
         self._bus.close()
 
+    def _task_of(self, name: str) -> Task:
+        return find_task(name or DEFAULT_TASK_ID)
+
     def _checked_dead_cameras(self, names: list[str]) -> frozenset[str]:
         dead = frozenset(name for name in names if name)
         for name in dead:
@@ -143,14 +146,14 @@ class SimNode(Node):
                 if parameter.name == "dead_cameras":
                     self._dead = self._checked_dead_cameras(parameter.value)
                 elif parameter.name == "task":
-                    find_task(parameter.value)
+                    self._task_of(parameter.value)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Start an episode of the task and seed that the parameters name now."""
-        task = find_task(self.get_parameter("task").value)
+        task = self._task_of(self.get_parameter("task").value)
         with self._simulation.lock:
             self._clock_offset_s += self._simulation.time_s
             self._simulation.reset(task, self.get_parameter("seed").value)
