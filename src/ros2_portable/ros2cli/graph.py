@@ -14,8 +14,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 from ros2cli.cli import CommandError
 
-# Discovery takes 3 ms to 1.7 s on one machine.
-DISCOVERY_S = 3.0
+# Discovery takes from nothing to the 3 s between the announcements of a running participant.
+DISCOVERY_S = 4.0
 _T = TypeVar("_T")
 
 
@@ -34,16 +34,17 @@ def cli_node(name: str = "", **kwargs: Any) -> Iterator[Node]:
         rclpy.try_shutdown()
 
 
-def wait_for(find: Callable[[], _T], timeout_s: float = DISCOVERY_S) -> _T:
-    """Return the first true result of `find`, or the last one when the time is over."""
-    deadline = time.monotonic() + timeout_s
+def wait_for(find: Callable[[], _T], timeout_s: float | None = None) -> _T:
+    """Return the first true result of `find`, or the last one when DISCOVERY_S are over."""
+    deadline = time.monotonic() + (DISCOVERY_S if timeout_s is None else timeout_s)
     while not (found := find()) and rclpy.ok() and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(0.02, left))
     return found
 
 
-def settled(observe: Callable[[], _T], quiet_s: float = 0.6) -> _T:
-    """Return what `observe` sees once it has not changed for a while."""
+def settled(node: Node, observe: Callable[[], _T], quiet_s: float = 0.8) -> _T:
+    """Return what `observe` sees once other nodes are known and nothing changes for a while."""
+    wait_for(lambda: len(node.get_node_names()) > 1)
     seen, since = observe(), time.monotonic()
     while rclpy.ok() and time.monotonic() - since < quiet_s:
         time.sleep(0.02)

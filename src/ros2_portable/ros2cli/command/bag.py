@@ -53,7 +53,7 @@ def record(args: argparse.Namespace) -> None:
         try:
             while rclpy.ok() and recorder.thread.is_alive():
                 executor.spin_once(timeout_sec=0.2)
-        except ExternalShutdownException:
+        except (ExternalShutdownException, KeyboardInterrupt):
             pass  # Ctrl-C is how a recording ends.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # The bag is worth the moment that closing takes.

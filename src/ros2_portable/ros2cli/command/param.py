@@ -28,7 +28,7 @@ def list_parameters(args: argparse.Namespace) -> None:
     with graph.cli_node() as node:
         names = [graph.full_name(args.node_name)] if args.node_name else []
         if not names:
-            services = graph.settled(node.get_service_names_and_types)
+            services = graph.settled(node, node.get_service_names_and_types)
             names = sorted(n.removesuffix(_SUFFIX) for n, _ in services if n.endswith(_SUFFIX))
         for name in names:
             future = _client(node, name).list_parameters()

@@ -14,7 +14,7 @@ add_arguments, main = _verbs.add_arguments, _verbs.main
 def list_services(args: argparse.Namespace) -> None:
     """List the services."""
     with graph.cli_node() as node:
-        graph.print_names(graph.settled(node.get_service_names_and_types), args.show_types)
+        graph.print_names(graph.settled(node, node.get_service_names_and_types), args.show_types)
 
 
 @_verbs.verb(

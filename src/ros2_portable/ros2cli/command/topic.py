@@ -23,7 +23,7 @@ add_arguments, main = _verbs.add_arguments, _verbs.main
 def list_topics(args: argparse.Namespace) -> None:
     """List the topics."""
     with graph.cli_node() as node:
-        graph.print_names(graph.settled(node.get_topic_names_and_types), args.show_types)
+        graph.print_names(graph.settled(node, node.get_topic_names_and_types), args.show_types)
 
 
 @_verbs.verb(
@@ -39,7 +39,9 @@ def info(args: argparse.Namespace) -> None:
         if not types:
             raise CommandError(f"unknown topic '{topic}'")
         queries = (node.get_publishers_info_by_topic, node.get_subscriptions_info_by_topic)
-        ends = graph.settled(lambda: [[str(end) for end in query(topic)] for query in queries])
+        ends = graph.settled(
+            node, lambda: [[str(end) for end in query(topic)] for query in queries]
+        )
     gap = "\n\n" if args.verbose else "\n"
     print(f"Type: {types[0] if len(types) == 1 else types}", end=gap)
     for label, infos in zip(("Publisher", "Subscription"), ends, strict=True):
