@@ -14,9 +14,7 @@ __getattr__ = outside(__name__)
 class EventHandler:
     """Yields `entities`, or what `entities(event, context)` returns, for each matching event."""
 
-    def __init__(
-        self, *, matcher: Callable[[Event], bool], entities: Any = None, handle_once: bool = False
-    ) -> None:
+    def __init__(self, *, matcher: Callable[[Event], bool], entities=None, handle_once=False):
         self.matches, self.entities, self.handle_once = matcher, entities, handle_once
 
     def handle(self, event: Event, context: LaunchContext) -> Any:
@@ -27,7 +25,7 @@ class EventHandler:
         return self.entities(event, context) if callable(self.entities) else self.entities
 
 
-def _handler(name: str, event_type: type[Event], reaction: str, doc: str) -> type[EventHandler]:
+def _handler(name: str, event_type: type[Event], reaction: str) -> type[EventHandler]:
     """Make a handler class whose argument `reaction` takes the entities or the function."""
 
     def initialize(self: Any, *, target_action: Any = None, **options: Any) -> None:
@@ -37,12 +35,10 @@ def _handler(name: str, event_type: type[Event], reaction: str, doc: str) -> typ
 
         EventHandler.__init__(self, matcher=matches, entities=options.pop(reaction), **options)
 
-    return type(name, (EventHandler,), {"__init__": initialize, "__doc__": doc})
+    return type(name, (EventHandler,), {"__init__": initialize})
 
 
-OnProcessStart = _handler("OnProcessStart", ProcessStarted, "on_start", "A process has started.")
-OnProcessExit = _handler("OnProcessExit", ProcessExited, "on_exit", "A process has ended.")
-OnShutdown = _handler("OnShutdown", Shutdown, "on_shutdown", "The launch ends.")
-OnExecutionComplete = _handler(
-    "OnExecutionComplete", ExecutionComplete, "on_completion", "An action is through."
-)
+OnProcessStart = _handler("OnProcessStart", ProcessStarted, "on_start")
+OnProcessExit = _handler("OnProcessExit", ProcessExited, "on_exit")
+OnShutdown = _handler("OnShutdown", Shutdown, "on_shutdown")
+OnExecutionComplete = _handler("OnExecutionComplete", ExecutionComplete, "on_completion")

@@ -11,17 +11,15 @@ from typing import Any
 class LaunchContext:
     """Launch configurations, environment, local variables, event handlers and queued events."""
 
-    def __init__(self, *, argv: Iterable[str] | None = None, noninteractive: bool = False) -> None:
-        self.argv = list(argv or ())
-        self.noninteractive = noninteractive
+    def __init__(self, *, argv: Iterable[str] = (), noninteractive: bool = False) -> None:
+        self.argv, self.noninteractive, self.is_shutdown = list(argv), noninteractive, False
         self.launch_configurations: dict[str, Any] = {}
         self.environment = os.environ  # what child processes inherit
-        self.is_shutdown = False
-        self.asyncio_loop: asyncio.AbstractEventLoop | None = None
+        self.locals = SimpleNamespace()  # such as `event`, the one that is being handled
         self.event_handlers: list[Any] = []
         self.events: deque[Any] = deque()
         self.woken = asyncio.Event()
-        self.locals = SimpleNamespace()  # such as `event`, the one that is being handled
+        self.asyncio_loop: asyncio.AbstractEventLoop | None = None
         self._scopes: list[tuple[dict[str, Any], dict[str, str]]] = []
 
     def get_locals_as_dict(self) -> dict[str, Any]:
@@ -55,10 +53,6 @@ class LaunchContext:
         """Queue an event, from the launch's own thread."""
         self.events.append(event)
         self.woken.set()
-
-    async def emit_event(self, event: Any) -> None:
-        """Queue an event."""
-        self.emit_event_sync(event)
 
     def perform_substitution(self, substitution: Any) -> str:
         """Return the text of a substitution."""

@@ -11,21 +11,13 @@ class LaunchDescription(LaunchDescriptionEntity):
     """Entities that are visited in their order."""
 
     def __init__(self, initial_entities: Iterable[LaunchDescriptionEntity] | None = None) -> None:
-        self.entities = list(initial_entities or ())
+        self.actions = self.entities = list(initial_entities or ())
+        self.add_action = self.add_entity = self.entities.append
 
     def visit(self, context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return self.entities
 
-    def get_sub_entities(self) -> list[LaunchDescriptionEntity]:
-        return self.entities
-
-    def add_action(self, action: LaunchDescriptionEntity) -> None:
-        """Append an entity."""
-        self.entities.append(action)
-
-    add_entity = add_action
-
-    def get_launch_arguments(self, conditional_inclusion: bool = False) -> list[Any]:
+    def get_launch_arguments(self) -> list[Any]:
         """Return the DeclareLaunchArgument actions inside, the first of each name.
 
         Their `_conditionally_included` says whether they depend on a condition.
@@ -42,5 +34,5 @@ class LaunchDescription(LaunchDescriptionEntity):
                     found[entity.name] = entity
                 search(entity.get_sub_entities(), depends)
 
-        search(self.entities, conditional_inclusion)
+        search(self.entities, False)
         return list(found.values())

@@ -8,12 +8,14 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-from .event_handlers import EventHandler, OnShutdown
+from .event_handlers import EventHandler
 from .events import Due, Event, Shutdown
 from .events.process import SignalProcess
 from .launch_context import LaunchContext
 from .launch_description import LaunchDescription
 from .logging import get_logger, log_dir
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 class LaunchService:
@@ -24,21 +26,20 @@ class LaunchService:
     ) -> None:
         self._log = get_logger()
         self._log.setLevel(logging.DEBUG if debug else logging.INFO)
-        self._log.info(f"All log files can be found below {log_dir()}")
         level = logging.getLevelName(self._log.level)
+        self._log.info(f"All log files can be found below {log_dir()}")
         self._log.info(f"Default logging verbosity is set to {level}")
         self.context = LaunchContext(argv=argv, noninteractive=noninteractive)
-        self.context.register_event_handler(OnShutdown(on_shutdown=self._on_shutdown))
+        visit_due = lambda event, context: event.entities(context)  # noqa: E731
         self.context.register_event_handler(
-            EventHandler(matcher=lambda event: isinstance(event, Due), entities=self._on_due)
+            EventHandler(matcher=lambda event: isinstance(event, Due), entities=visit_due)
         )
         self._futures: set[asyncio.Future] = set()
-        self._return_code = 0
-        self._interrupts = 0
+        self._return_code = self._interrupts = 0
 
     def include_launch_description(self, launch_description: LaunchDescription) -> None:
         """Add a launch description, before or while the service runs."""
-        self.emit_event(Due(entities=[launch_description], locals={}))
+        self.emit_event(Due(entities=lambda context: launch_description))
 
     def emit_event(self, event: Event) -> None:
         """Queue an event, from any thread."""
@@ -59,8 +60,7 @@ class LaunchService:
         """Like `run`, inside a running loop."""
         loop = self.context.asyncio_loop = asyncio.get_running_loop()
         on_main_thread = threading.current_thread() is threading.main_thread()
-        signals = [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP]
-        previous = {each: signal.getsignal(each) for each in signals if on_main_thread}
+        previous = {each: signal.getsignal(each) for each in _SIGNALS if on_main_thread}
         for number in previous:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
@@ -75,31 +75,31 @@ class LaunchService:
 
     async def _step(self, shutdown_when_idle: bool) -> None:
         """Handle what has happened; if nothing has, wait, or shut down if nothing can."""
-        context = self.context
-        context.woken.clear()
+        self.context.woken.clear()
         for future in [each for each in self._futures if each.done()]:
             self._futures.remove(future)
             if not future.cancelled() and future.exception():
                 self._fail(future.exception())
-        if context.events:
-            self._handle(context.events.popleft())
+        if self.context.events:
+            self._handle(self.context.events.popleft())
         elif not self._futures and shutdown_when_idle:
-            context.emit_event_sync(Shutdown(reason="idle"))
+            self.context.emit_event_sync(Shutdown(reason="idle"))
         else:
-            woken = asyncio.ensure_future(context.woken.wait())
+            woken = asyncio.ensure_future(self.context.woken.wait())
             await asyncio.wait({woken, *self._futures}, return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
 
     def _handle(self, event: Event) -> None:
-        for handler in list(self.context.event_handlers):
-            if handler.matches(event):
-                outer = self.context.get_locals_as_dict()
-                try:
-                    self._visit(handler.handle(event, self.context))
-                except Exception as error:
-                    self._fail(error)
-                vars(self.context.locals).clear()
-                self.context.extend_locals(outer)
+        if isinstance(event, Shutdown):
+            self.context.is_shutdown = True
+        for handler in [each for each in self.context.event_handlers if each.matches(event)]:
+            outer = self.context.get_locals_as_dict()
+            try:
+                self._visit(handler.handle(event, self.context))
+            except Exception as error:
+                self._fail(error)
+            vars(self.context.locals).clear()
+            self.context.extend_locals(outer)
 
     def _visit(self, entities: Any) -> None:
         for entity in entities if isinstance(entities, list | tuple) else [entities]:
@@ -117,24 +117,16 @@ class LaunchService:
         self._return_code = 1
         self.context.emit_event_sync(Shutdown(reason=f"Caught exception in launch: {text}"))
 
-    def _on_due(self, event: Event, context: LaunchContext) -> list[Any]:
-        context.extend_locals(event.locals)
-        return event.entities
-
-    def _on_shutdown(self, event: Event, context: LaunchContext) -> None:
-        context.is_shutdown = True
-
     def _on_signal(self, number: signal.Signals) -> None:
+        event: Event = Shutdown(reason=number.name, due_to_sigint=number == signal.SIGINT)
         if number != signal.SIGINT:
             self._log.error(f"user interrupted with {number.name}, terminating...")
             self._return_code = 1
-            event: Event = Shutdown(reason=number.name)
         elif self._interrupts == 0:
             self._log.warning("user interrupted with ctrl-c (SIGINT)")
-            event = Shutdown(reason="ctrl-c (SIGINT)", due_to_sigint=True)
         else:
             harder = signal.SIGTERM if self._interrupts == 1 else signal.SIGKILL
             self._log.warning(f"user interrupted with ctrl-c (SIGINT) again: {harder.name}")
-            event = SignalProcess(signal_number=harder, process_matcher=lambda _: True)
+            event = SignalProcess(signal_number=harder, process_matcher=lambda action: True)
         self._interrupts += number == signal.SIGINT
         self.context.emit_event_sync(event)

@@ -1,13 +1,13 @@
 """Where a launch writes: the screen and, below ROS_LOG_DIR, `launch.log` and files of processes."""
 
 import contextlib
-import datetime
 import logging
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from functools import cache
 from typing import TextIO
 
@@ -26,10 +26,9 @@ def log_dir() -> str:
     """Make this launch's folder in $ROS_LOG_DIR, else $ROS_HOME/log, else ~/.ros/log."""
     home = os.environ.get("ROS_HOME") or "~/.ros"
     base = os.path.expanduser(os.environ.get("ROS_LOG_DIR") or os.path.join(home, "log"))
-    start = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S-%f")
-    path = os.path.join(base, f"{start}-{socket.gethostname()}-{os.getpid()}")
-    os.makedirs(path, exist_ok=True)
-    return path
+    name = f"{datetime.now():%Y-%m-%d-%H-%M-%S-%f}-{socket.gethostname()}-{os.getpid()}"
+    os.makedirs(os.path.join(base, name), exist_ok=True)
+    return os.path.join(base, name)
 
 
 @cache

@@ -1,8 +1,15 @@
 """One clear line for every upstream name that these stand-ins leave out."""
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
+
+
+def explain(name: str) -> str:
+    """Return the line that says where to get `name`, such as launch.frontend."""
+    package = name.partition(".")[0]
+    return f"{name} is not part of ros2_portable; it needs the package {package} of ROS 2 Jazzy"
 
 
 def outside(module: str) -> Callable[[str], Any]:
@@ -10,14 +17,11 @@ def outside(module: str) -> Callable[[str], Any]:
 
     It raises ImportError, which, unlike AttributeError, `from module import name` shows as it is.
     """
-    package = module.partition(".")[0]
 
     def missing(name: str) -> Any:
-        if name.startswith("__") or package in name or find_spec(f"{module}.{name}"):
+        is_package = "__path__" in vars(sys.modules[module])
+        if name.startswith("_") or (is_package and find_spec(f"{module}.{name}")):
             raise AttributeError(name)
-        raise ImportError(
-            f"{module}.{name} is not part of ros2_portable; "
-            f"it needs the package {package} of ROS 2 Jazzy"
-        )
+        raise ImportError(explain(f"{module}.{name}"))
 
     return missing

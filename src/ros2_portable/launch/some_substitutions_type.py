@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from .arguments import Text as SomeSubstitutionsType
+from .arguments import Text as SomeSubstitutionsType  # noqa: F401
 from .substitution import Substitution
 
 SomeSubstitutionsType_types_tuple = (str, Substitution, Iterable)
-__all__ = ["SomeSubstitutionsType", "SomeSubstitutionsType_types_tuple"]

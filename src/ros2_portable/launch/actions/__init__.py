@@ -80,11 +80,9 @@ def Shutdown(self, context, *, reason: Text = "reason not given") -> None:
 
 
 @action
-def GroupAction(
-    self, context, actions, *, scoped=True, forwarding=True, launch_configurations=None
-):
+def GroupAction(self, context, actions, *, scoped=True, forwarding=True, launch_configurations=()):
     """Actions; if scoped, launch configurations and environment go back to before after them."""
-    given = [SetLaunchConfiguration(*each) for each in dict(launch_configurations).items()]
+    given = [SetLaunchConfiguration(*each) for each in dict(launch_configurations or ()).items()]
     if not scoped:
         return [*given, *actions]
     context.push_scope()
@@ -99,7 +97,11 @@ class TimerAction(Action):
     def execute(self, context: LaunchContext, *, period, actions, cancel_on_shutdown=True) -> None:
         async def wait(seconds: float) -> None:
             await asyncio.sleep(seconds)
-            await context.emit_event(Due(entities=list(actions), locals=variables))
+            context.emit_event_sync(Due(entities=due))
+
+        def due(context: LaunchContext) -> list[Any]:
+            context.extend_locals(variables)
+            return list(actions)
 
         variables = context.get_locals_as_dict()
         period = str(period) if isinstance(period, int | float) else period

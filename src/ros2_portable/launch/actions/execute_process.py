@@ -32,7 +32,7 @@ class ExecuteProcess(Action):
     reach the processes that it has started, too.
     """
 
-    details: dict[str, Any] | None = None
+    process_details: dict[str, Any] | None = None  # name, cmd, cwd, env and pid, once it runs
     return_code: int | None = None
 
     def execute(
@@ -61,12 +61,14 @@ class ExecuteProcess(Action):
             return perform_substitutions(context, normalize_to_list_of_substitutions(subs))
 
         command = [text(part) for part in cmd]
-        if self.details is not None:
+        if self.process_details is not None:
             raise RuntimeError(f"ExecuteProcess action '{self.final_name}' executed more than once")
+        self.process_description = self  # where output formats look for final_name
+        self.final_name = f"{name or os.path.basename(command[0])}-{next(_numbers)}"
         environment = dict(context.environment if env is None else env) | (additional_env or {})
-        self.details = {
+        self.process_details = {
             "action": self,
-            "name": f"{name or os.path.basename(command[0])}-{next(_numbers)}",
+            "name": self.final_name,
             "cmd": [*shlex.split(prefix), *command],
             "cwd": cwd,
             "env": {text(key): text(value) for key, value in environment.items()},
@@ -86,21 +88,6 @@ class ExecuteProcess(Action):
             context.register_event_handler(handler)
         if not context.is_shutdown:
             self.future = context.asyncio_loop.create_task(self._supervise(context))
-
-    @property
-    def process_description(self) -> "ExecuteProcess":
-        """The action itself, for output formats."""
-        return self
-
-    @property
-    def process_details(self) -> dict[str, Any] | None:
-        """Name, cmd, cwd, env and pid, once there is a process."""
-        return self.details
-
-    @property
-    def final_name(self) -> str:
-        """The given or the executable's name, and a number."""
-        return self.details["name"]
 
     def _concerned(self, event: Event) -> bool:
         return isinstance(event, ShutdownProcess | SignalProcess) and event.process_matcher(self)
@@ -131,21 +118,21 @@ class ExecuteProcess(Action):
 
     async def _run(self, context: LaunchContext) -> bool:
         """Run the process to its end; return False if it could not be started."""
-        command = " ".join(part for part in self.details["cmd"] if part.strip())
+        command = " ".join(part for part in self.process_details["cmd"] if part.strip())
         if self.log_cmd:
-            self._log.info(f"process details: cmd='{command}', cwd='{self.details['cwd']}'")
+            self._log.info(f"process details: cmd='{command}', cwd='{self.process_details['cwd']}'")
         # Nobody writes to its standard input: reading it waits, until the launch is gone.
         pipes = [os.pipe(), *((pty.openpty if self.emulate_tty else os.pipe)() for _ in "oe")]
         (stdin, stdin_end), (out, out_end), (err, err_end) = pipes
         start = asyncio.create_subprocess_shell if self.shell else asyncio.create_subprocess_exec
         try:
             process = await start(
-                *([command] if self.shell else self.details["cmd"]),
+                *([command] if self.shell else self.process_details["cmd"]),
                 stdin=stdin,
                 stdout=out_end,
                 stderr=err_end,
-                cwd=self.details["cwd"],
-                env=self.details["env"],
+                cwd=self.process_details["cwd"],
+                env=self.process_details["env"],
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
@@ -158,9 +145,9 @@ class ExecuteProcess(Action):
             for end in (stdin, out_end, err_end):
                 os.close(end)
         self._log.info(f"process started with pid [{process.pid}]")
-        self.details["pid"] = process.pid
+        self.process_details["pid"] = process.pid
         self._groups.append(process.pid)
-        await context.emit_event(ProcessStarted(**self.details))
+        context.emit_event_sync(ProcessStarted(**self.process_details))
         ending = asyncio.ensure_future(self._end())
         readers = [
             await context.asyncio_loop.connect_read_pipe(
@@ -186,7 +173,7 @@ class ExecuteProcess(Action):
                 f"process has died [pid {process.pid}, exit code {self.return_code}, "
                 f"cmd '{command}']."
             )
-        await context.emit_event(ProcessExited(returncode=self.return_code, **self.details))
+        context.emit_event_sync(ProcessExited(returncode=self.return_code, **self.process_details))
         return True
 
     def _show(self, line: str, places: list[str]) -> None:

@@ -11,10 +11,10 @@ __getattr__ = outside(__name__)
 
 
 class Shutdown(Event):
-    """The launch ends, for this reason."""
+    """The launch ends: reason."""
 
-    def __init__(self, *, reason: str = "reason not given", due_to_sigint: bool = False) -> None:
-        super().__init__(reason=reason, due_to_sigint=due_to_sigint)
+    reason = "reason not given"
+    due_to_sigint = False
 
 
 class ExecutionComplete(Event):
@@ -22,7 +22,7 @@ class ExecutionComplete(Event):
 
 
 class Due(Event):
-    """Entities that have waited are to be visited: entities, locals (variables of theirs)."""
+    """The time has come to visit what `entities(context)` returns."""
 
 
 def matches_action(target_action: Any) -> Callable[[Any], bool]:

@@ -5,31 +5,23 @@ import os
 import sys
 from pathlib import Path
 
-from ament_index_python.packages import (
-    PackageNotFoundError,
-    get_package_prefix,
-    get_package_share_directory,
-)
-from launch import LaunchDescription, LaunchService
+from ament_index_python.packages import get_packages_with_prefixes
+from launch import LaunchContext, LaunchDescription, LaunchService
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import (
-    AnyLaunchDescriptionSource,
-    InvalidLaunchFileError,
-    get_launch_description_from_python_launch_file,
-)
+from launch.launch_description_sources import InvalidLaunchFileError, LaunchDescriptionSource
+
+_FLAGS = {
+    ("-n", "--noninteractive"): "run without a terminal",
+    ("-d", "--debug"): "show more, with tracebacks",
+    ("-s", "--show-args", "--show-arguments"): "show the launch file's arguments and end",
+    ("-a", "--show-all-subprocesses-output"): "show the output of all processes",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `ros2 launch`."""
-    flags = {
-        ("-n", "--noninteractive"): "run without a terminal",
-        ("-d", "--debug"): "show more, with tracebacks",
-        ("-s", "--show-args", "--show-arguments"): "show the launch file's arguments and end",
-        ("-a", "--show-all-subprocesses-output"): "show the output of all processes",
-    }
-    for names, text in flags.items():
+    for names, text in _FLAGS.items():
         parser.add_argument(*names, action="store_true", help=text)
-    parser.add_argument("--launch-prefix", default="", help="command that runs every executable")
     parser.add_argument("package_name", help="name of the package, or path of a launch file")
     parser.add_argument("launch_file_name", nargs="?", help="name of the launch file")
     parser.add_argument("launch_arguments", nargs="*", help="<name>:=<value>; the last one wins")
@@ -40,22 +32,17 @@ def main(args: argparse.Namespace) -> int:
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     words = [word for word in [args.launch_file_name, *args.launch_arguments] if word]
     try:
-        path = _find(args.package_name, words)
+        source = LaunchDescriptionSource(_find(args.package_name, words))
         arguments = dict(_split(word) for word in words)
         if args.show_args:
-            description = get_launch_description_from_python_launch_file(path)
-            _show(description.get_launch_arguments())
+            _show(source.get_launch_description(LaunchContext()).get_launch_arguments())
             return 0
-    except (LookupError, OSError, ValueError, InvalidLaunchFileError) as error:
-        print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
+    except (OSError, ValueError, InvalidLaunchFileError) as error:
+        print(f"ros2 launch: {error}", file=sys.stderr)
         return 1
-    if args.launch_prefix:
-        arguments["launch-prefix"] = args.launch_prefix
     if args.show_all_subprocesses_output:
         os.environ["OVERRIDE_LAUNCH_PROCESS_OUTPUT"] = "both"
-    include = IncludeLaunchDescription(
-        AnyLaunchDescriptionSource(path), launch_arguments=arguments.items()
-    )
+    include = IncludeLaunchDescription(source, launch_arguments=arguments.items())
     service = LaunchService(argv=words, noninteractive=args.noninteractive, debug=args.debug)
     service.include_launch_description(LaunchDescription([include]))
     return service.run()
@@ -63,28 +50,16 @@ def main(args: argparse.Namespace) -> int:
 
 def _find(package: str, words: list[str]) -> str:
     """Return the launch file's path; take its name off `words` if that is where it is."""
-    try:
-        get_package_prefix(package)
-    except (PackageNotFoundError, ValueError):
+    prefixes = get_packages_with_prefixes()
+    if package not in prefixes:
         if os.path.isfile(package):
             return package
-        raise ValueError(
-            f"Package '{package}' not found, and no launch file has that path"
-        ) from None
-    if not words:
-        raise ValueError(f"name a launch file of package '{package}'")
-    name, share = words.pop(0), get_package_share_directory(package)
-    found = sorted(str(path) for path in Path(share).rglob(name))
-    if not found:
-        raise ValueError(
-            f"file '{name}' was not found in the share directory of package '{package}' "
-            f"which is at '{share}'"
-        )
-    if len(found) > 1:
-        raise ValueError(
-            f"file '{name}' was found more than once in the share directory of package "
-            f"'{package}': {found}"
-        )
+        raise ValueError(f"'{package}' is neither an installed package nor a launch file")
+    share = Path(prefixes[package], "share", package)
+    name = words.pop(0) if words else "*launch.py"
+    found = sorted(str(path) for path in share.rglob(name))
+    if len(found) != 1:
+        raise ValueError(f"file '{name}': expected one in '{share}', found {len(found)}: {found}")
     return found[0]
 
 
