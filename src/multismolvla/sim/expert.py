@@ -16,9 +16,10 @@ import numpy as np
 
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.sim import kinematics
+from multismolvla.sim.approach import grasp, nearest_roll
 from multismolvla.sim.destination import Destination, destination
 from multismolvla.sim.goals import Goal
-from multismolvla.sim.grasp import Hand, closing_yaws, contact_angle, grip_height
+from multismolvla.sim.grasp import Hand, contact_angle
 from multismolvla.sim.layout import half_height
 from multismolvla.sim.posture import reach
 
@@ -27,7 +28,6 @@ GRIPPER_SPEED_RAD_S = 2.0
 # Share of the remaining way taken per second: the hand slows down over the last centimetres.
 APPROACH_RATE_HZ = 10.0
 
-OPEN_RAD = 0.85
 CLOSED_RAD = float(JOINT_LOWER_RAD[5])
 # How far the fingers open beyond contact to let go: further, they would reach for the neighbours.
 RELEASE_RAD = 0.28
@@ -88,7 +88,7 @@ def _move(
             continue
         if surrounded and hand.holds(goal.name, pose):
             return _carry(joints, hand, goal.name, pose, target)
-        return _take(joints, hand, goal.name, pose)
+        return _take(joints, hand, goal.name, poses)
     return None
 
 
@@ -111,7 +111,7 @@ def _carry(
     roll = float(joints[4])
     if target.closing_yaw is not None:
         pan = -math.atan2(target.position[1], target.position[0] - kinematics.PAN_X)
-        roll = _nearest_roll(target.closing_yaw, pan, roll)
+        roll = nearest_roll(target.closing_yaw, pan, roll)
     way = target.position[:2] - pose[:2]
     distance = float(np.linalg.norm(way)) + ROLL_WEIGHT_M * max(0.0, abs(roll - joints[4]) - 0.1)
     bottom = float(pose[2]) - half_height(name, pose)
@@ -121,52 +121,22 @@ def _carry(
     return Move(position, roll if freedom > 0 else float(joints[4]), CLOSED_RAD)
 
 
-def _take(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> Move:
-    roll, position = _grasp(joints, hand, name, pose)
-    aside = float(np.linalg.norm(hand.middle[:2] - pose[:2]))
+def _take(joints: np.ndarray, hand: Hand, name: str, poses: Mapping[str, np.ndarray]) -> Move:
+    roll, position, opening = grasp(joints, hand, name, poses)
+    aside = float(np.linalg.norm(hand.middle[:2] - poses[name][:2]))
     above = abs(float(hand.position[2] - position[2]))
     turned = abs(roll - joints[4])
     # Once closing has begun, small disturbances do not undo it.
-    slack = 1.0 if hand.gripper > OPEN_RAD - 0.12 else 2.5
+    slack = 1.0 if hand.gripper > opening - 0.06 else 2.5
     if aside < 0.008 * slack and above < 0.008 * slack and turned < 0.12 * slack:
         return Move(position, roll, CLOSED_RAD)
-    shut = max(0.0, OPEN_RAD - 0.10 - hand.gripper)
+    shut = max(0.0, opening - 0.04 - hand.gripper)
     distance = aside + ROLL_WEIGHT_M * max(0.0, turned - 0.1) + SHUT_WEIGHT_M * shut
     needed = _funnel(distance, float(position[2]), HOVER_M)
     freedom = _freedom(needed - float(hand.position[2]))
     position[:2] = hand.position[:2] + freedom * (position[:2] - hand.position[:2])
     position[2] = needed
-    return Move(position, roll if freedom > 0 else float(joints[4]), OPEN_RAD)
-
-
-def _grasp(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> tuple[float, np.ndarray]:
-    """Roll and grip point with which the fingers stand around the object, by the least turning."""
-    pan = -math.atan2(pose[1], pose[0] - kinematics.PAN_X)
-    yaws = closing_yaws(name, pose)
-    if yaws is None:
-        roll = min(max(float(joints[4]), -0.8), 0.8)
-    else:
-        roll = min(
-            (_nearest_roll(yaw, pan, float(joints[4])) for yaw in yaws or (0.0,)),
-            key=lambda candidate: abs(candidate - joints[4]),
-        )
-    yaw = roll - pan - kinematics.ROLL_TWIST
-    across = np.array([math.cos(yaw), math.sin(yaw), 0.0])
-    position = pose[:3] - hand.middle_offset * across
-    position[2] += grip_height(name, pose)
-    # The shift across changed the pan angle a little: keep the fingers' direction on the table.
-    shifted = -math.atan2(position[1], position[0] - kinematics.PAN_X)
-    return roll + shifted - pan, position
-
-
-def _nearest_roll(yaw: float, pan: float, roll: float) -> float:
-    """Roll angle within limits, nearest to `roll`, that closes along `yaw` or against it."""
-    first = kinematics.roll_for_closing_yaw(yaw, pan)
-    turns = (first, first - math.pi, first + math.pi)
-    lower, upper = JOINT_LOWER_RAD[4] + 0.1, JOINT_UPPER_RAD[4] - 0.1
-    return min(
-        (turn for turn in turns if lower <= turn <= upper), key=lambda turn: abs(turn - roll)
-    )
+    return Move(position, roll if freedom > 0 else float(joints[4]), opening)
 
 
 def _funnel(distance: float, low: float, high: float) -> float:

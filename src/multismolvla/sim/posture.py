@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.sim import kinematics
 
+Position = tuple[float, float, float]
+
 MARGIN_RAD = 0.03
 FLATTEST_PITCH_RAD = 0.5
 _LOWER, _UPPER = JOINT_LOWER_RAD[:5] + MARGIN_RAD, JOINT_UPPER_RAD[:5] - MARGIN_RAD
+# Rounding in the angle of a clipped heading.
+_ROUNDING_RAD = 1e-9
 # Middle of the table in reach, to which a position out of reach is drawn.
 _EASY_RADIUS_M, _EASY_HEIGHT_M = 0.17, 0.07
 
@@ -21,20 +27,19 @@ def reach(position: np.ndarray, roll: float) -> np.ndarray:
     leans outwards, by as little as the joint limits ask.
     """
     roll = min(max(roll, _LOWER[4]), _UPPER[4])
-    offset = np.array([position[0] - kinematics.PAN_X, position[1]])
-    radius = float(np.linalg.norm(offset))
-    heading = offset / radius if radius > 1e-6 else np.array([1.0, 0.0])
+    x, y = float(position[0]) - kinematics.PAN_X, float(position[1])
+    radius, heading = math.hypot(x, y), min(max(math.atan2(y, x), _LOWER[0]), _UPPER[0])
     for share in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0):
         near = radius + share * (_EASY_RADIUS_M - radius)
         height = position[2] + share * (_EASY_HEIGHT_M - position[2])
-        x, y = kinematics.PAN_X + near * heading[0], near * heading[1]
-        joints = _most_upright(np.array([x, y, height]), roll)
+        x, y = kinematics.PAN_X + near * math.cos(heading), near * math.sin(heading)
+        joints = _most_upright((x, y, height), roll)
         if joints is not None:
             return joints
     raise AssertionError("the middle of the table is always in reach")
 
 
-def _most_upright(position: np.ndarray, roll: float) -> np.ndarray | None:
+def _most_upright(position: Position, roll: float) -> np.ndarray | None:
     joints = _within_limits(position, kinematics.DOWN, roll)
     if joints is not None:
         return joints
@@ -58,9 +63,10 @@ def _most_upright(position: np.ndarray, roll: float) -> np.ndarray | None:
     return joints
 
 
-def _within_limits(position: np.ndarray, pitch: float, roll: float) -> np.ndarray | None:
+def _within_limits(position: Position, pitch: float, roll: float) -> np.ndarray | None:
     try:
         joints = kinematics.inverse(position, pitch, roll)
     except kinematics.UnreachableError:
         return None
-    return joints if (joints >= _LOWER).all() and (joints <= _UPPER).all() else None
+    within = ((joints >= _LOWER - _ROUNDING_RAD) & (joints <= _UPPER + _ROUNDING_RAD)).all()
+    return joints if within else None

@@ -1,0 +1,108 @@
+"""How the open hand comes to stand around an object: direction of the fingers and their opening."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.sim import kinematics
+from multismolvla.sim.grasp import (
+    WIDEST_GRASP_M,
+    Hand,
+    closing_yaws,
+    contact_angle,
+    grip_height,
+)
+from multismolvla.sim.layout import BIN_CENTRE, BIN_INNER_HALF, SHAPES
+
+OPEN_RAD = 0.85
+# How far the fingers open beyond contact where something stands close by.
+NARROW_RAD = 0.20
+# From the object's centre to the outside of a finger, open and narrow, on the closing direction.
+REACH_M, NARROW_REACH_M = 0.042, 0.027
+FINGER_HALF_WIDTH_M = 0.012
+# The bin's wall, with some air.
+WALL_M = 0.005
+# Turning the roll joint by this much is worth avoiding a finger on something else.
+BLOCKED_COST_RAD = 3.0
+# Directions tried around an upright cylinder when the present one is blocked.
+TRIED_TURNS = np.deg2rad([0, 25, -25, 50, -50, 75, -75])
+
+
+def grasp(
+    joints: np.ndarray, hand: Hand, name: str, poses: Mapping[str, np.ndarray]
+) -> tuple[float, np.ndarray, float]:
+    """Roll angle, grip point (3,) and gripper angle with which the open fingers stand around it.
+
+    The direction that asks for the least turning, unless a finger would land on something else.
+    """
+    pose = poses[name]
+    pan = -math.atan2(pose[1], pose[0] - kinematics.PAN_X)
+    roll, blocked = _best_roll(float(joints[4]), pan, name, poses)
+    yaw = roll - pan - kinematics.ROLL_TWIST
+    across = np.array([math.cos(yaw), math.sin(yaw), 0.0])
+    position = pose[:3] - hand.middle_offset * across
+    position[2] += grip_height(name, pose)
+    # The shift across changed the pan angle a little: keep the fingers' direction on the table.
+    shifted = -math.atan2(position[1], position[0] - kinematics.PAN_X)
+    opening = OPEN_RAD
+    if blocked:
+        width = max(2 * half for half in SHAPES[name].half if 2 * half < WIDEST_GRASP_M)
+        opening = contact_angle(width) + NARROW_RAD
+    return roll + shifted - pan, position, opening
+
+
+def nearest_roll(yaw: float, pan: float, roll: float) -> float:
+    """Roll angle within limits, nearest to `roll`, that closes along `yaw` or against it."""
+    first = kinematics.roll_for_closing_yaw(yaw, pan)
+    turns = (first, first - math.pi, first + math.pi)
+    lower, upper = JOINT_LOWER_RAD[4] + 0.1, JOINT_UPPER_RAD[4] - 0.1
+    return min(
+        (turn for turn in turns if lower <= turn <= upper), key=lambda turn: abs(turn - roll)
+    )
+
+
+def _best_roll(
+    roll: float, pan: float, name: str, poses: Mapping[str, np.ndarray]
+) -> tuple[float, bool]:
+    """The cheapest roll angle and whether the wide-open fingers would hit something there."""
+    yaws = closing_yaws(name, poses[name])
+    if yaws is None:
+        middle = min(max(roll, -0.8), 0.8)
+        candidates = [middle + turn for turn in TRIED_TURNS]
+    else:
+        candidates = [nearest_roll(yaw, pan, roll) for yaw in yaws or (0.0,)]
+    costs = []
+    for candidate in candidates:
+        yaw = candidate - pan - kinematics.ROLL_TWIST
+        hits = _hits(name, yaw, poses, REACH_M)
+        narrow_hits = hits and _hits(name, yaw, poses, NARROW_REACH_M)
+        cost = abs(candidate - roll) + BLOCKED_COST_RAD * (hits + narrow_hits)
+        costs.append((cost, candidate, hits))
+    _, best, hits = min(costs)
+    return best, hits
+
+
+def _hits(name: str, yaw: float, poses: Mapping[str, np.ndarray], reach_m: float) -> bool:
+    """Whether fingers on both sides, `reach_m` from the object's centre, meet something else."""
+    across = np.array([math.cos(yaw), math.sin(yaw)])
+    centre = poses[name][:2]
+    for other, pose in poses.items():
+        if other == name:
+            continue
+        way = pose[:2] - centre
+        size = min(SHAPES[other].half[:2])
+        aside = abs(way[0] * across[1] - way[1] * across[0])
+        if abs(way @ across) < reach_m + size and aside < FINGER_HALF_WIDTH_M + size:
+            return True
+    inside = np.abs(centre - BIN_CENTRE).max() < BIN_INNER_HALF
+    along = np.array([-across[1], across[0]]) * FINGER_HALF_WIDTH_M
+    offsets = (sign * along + side * across for sign in (-1, 1) for side in (-reach_m, reach_m))
+    for offset in offsets:
+        finger = np.abs(centre + offset - BIN_CENTRE).max()
+        if finger > BIN_INNER_HALF if inside else finger < BIN_INNER_HALF + WALL_M:
+            return True
+    return False
