@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def prepare_environment() -> None:
     """Give this process and its children an own ROS domain and the image transport profile.
 
-    Call before rclpy is imported.
+    Call before rclpy is imported. What is set already stays: a child that imports the benchmark
+    again must end up in its parent's domain.
     """
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="multismolvla_bench_"))
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)

@@ -19,7 +19,8 @@ from multismolvla.nodes.camera_info import scaled
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.rgb_node import RgbNode
-from multismolvla.nodes.stream_status import StatusMonitor, from_message
+from multismolvla.nodes.status_message import from_message
+from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.nodes.thermal_node import ThermalNode
 from multismolvla.sensing.health import State
 from multismolvla.streams import StreamTableError
@@ -202,6 +203,19 @@ def test_a_colour_image_is_no_depth_image_and_the_status_says_so(cameras):
     camera.send(BRIDGE.cv2_to_imgmsg(pixels("rgb"), "rgb8"))
     camera.await_status(lambda status: status.reasons == ("invalid",))
     assert "encoding is 'rgb8'; expected 16UC1" in heard[-1].status[0].message
+
+
+def test_each_event_is_one_line_in_the_log(cameras, capfd):
+    camera = Camera(cameras)
+    for _ in range(3):
+        camera.send(wrong_encoding(camera))
+    camera.recover()
+    lines = capfd.readouterr().err.splitlines()
+    said = [line.partition(": ")[2] for line in lines if "rgb is" in line]
+    assert len(said) == 2
+    assert "rgb is lost: invalid" in said[0]
+    assert "nonsense" in said[0]
+    assert said[1] == "rgb is OK"
 
 
 def test_depth_without_any_return_is_lost_and_not_passed_on(cameras):

@@ -3,102 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.time import Time
 
+from multismolvla.nodes.status_message import StreamStatus, from_message, sentence, to_message
 from multismolvla.sensing.health import HealthReport, State
 
 STATUS_QOS = QoSProfile(depth=1)
 STATUS_PERIOD_S = 0.2
 # /diagnostics is for people and logs: REP 107 has its publishers speak once a second.
 DIAGNOSTICS_PERIOD_S = 1.0
+LOG_PERIOD_S = 0.5
 # Three statuses in a row must be missing before silence counts as the publisher's death.
 LATE_S = 3 * STATUS_PERIOD_S
-
-_LEVELS = {
-    State.OK: DiagnosticStatus.OK,
-    State.DEGRADED: DiagnosticStatus.WARN,
-    State.LOST: DiagnosticStatus.ERROR,
-}
-_WORDS = {State.OK: "OK", State.DEGRADED: "degraded", State.LOST: "lost"}
-
-
-@dataclass(frozen=True)
-class StreamStatus:
-    """What is known of one stream on the receiving side.
-
-    Attributes:
-        reasons: health reasons; `status_late` where the status itself does not come.
-    """
-
-    state: State = State.LOST
-    reasons: tuple[str, ...] = ("status_late",)
-    rate_hz: float = 0.0
-    age_s: float = float("inf")
-    frames: int = 0
-
-    @property
-    def alive(self) -> bool:
-        """Whether the stream may be used and is worth waiting for."""
-        return self.state is not State.LOST
-
-
-def sentence(stream: str, report: HealthReport) -> str:
-    """Say in one sentence for a person how the stream is."""
-    said = f"{stream} is {_WORDS[report.state]}"
-    if report.reasons:
-        said += f": {', '.join(report.reasons)}"
-    return f"{said} ({report.detail})" if report.detail else said
-
-
-def to_message(stream: str, hardware_id: str, report: HealthReport, now: Time) -> DiagnosticArray:
-    """Return the status message of one stream."""
-    values = {
-        "state": report.state.name,
-        "reason": ",".join(report.reasons),
-        "rate_hz": f"{report.rate_hz:.2f}",
-        "age_s": f"{report.age_s:.3f}",
-        "frames": str(report.frames),
-    }
-    status = DiagnosticStatus(
-        level=_LEVELS[report.state],
-        name=stream,
-        message=sentence(stream, report),
-        hardware_id=hardware_id,
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
-    )
-    message = DiagnosticArray(status=[status])
-    message.header.stamp = now.to_msg()
-    return message
-
-
-def from_message(message: DiagnosticArray) -> StreamStatus:
-    """Read a status message.
-
-    Raises:
-        ValueError: it is not a stream's status.
-    """
-    try:
-        values = {pair.key: pair.value for pair in message.status[0].values}
-        return StreamStatus(
-            state=State[values["state"]],
-            reasons=tuple(reason for reason in values["reason"].split(",") if reason),
-            rate_hz=float(values["rate_hz"]),
-            age_s=float(values["age_s"]),
-            frames=int(values["frames"]),
-        )
-    except (IndexError, KeyError, ValueError) as error:
-        raise ValueError(f"not the status of a stream: {type(error).__name__}: {error}") from None
 
 
 class StatusPublisher:
     """Publishes a stream's status 5 times a second, and at once when `changed` is called.
 
-    `report` is asked for the state of now. A change of state is also logged, in one line.
+    `report` is asked for the state of now. A new state, and a new reason for a loss, is also logged
+    in one line.
     """
 
     def __init__(
@@ -109,23 +35,32 @@ class StatusPublisher:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._ticks_per_diagnostics = round(DIAGNOSTICS_PERIOD_S / STATUS_PERIOD_S)
         self._ticks = 0
-        self._logged = State.LOST
+        # The first state is no news: every stream is lost until its first frames.
+        self._logged = self._event(report())
         self.timer = node.create_timer(STATUS_PERIOD_S, self._on_timer)
 
     def changed(self) -> None:
-        """Publish now, everywhere, and log the state if it is a new one."""
+        """Publish now, everywhere, and log what is new."""
         report = self._report()
         self._publish(report, everywhere=True)
-        if report.state is self._logged:
+        if self._event(report) == self._logged:
             return
-        self._logged = report.state
-        text = sentence(self._stream, report)
+        self._logged = self._event(report)
+        text, logger = sentence(self._stream, report), self._node.get_logger()
+        # A camera that comes and goes must not fill the log.
         if report.state is State.OK:
-            self._node.get_logger().info(text)
+            logger.info(text, throttle_duration_sec=LOG_PERIOD_S)
         elif report.state is State.DEGRADED:
-            self._node.get_logger().warning(f"{text}; it stays in use")
+            logger.warning(f"{text}; it stays in use", throttle_duration_sec=LOG_PERIOD_S)
         else:
-            self._node.get_logger().error(f"{text}; masked until good frames come")
+            logger.error(
+                f"{text}; masked until good frames come", throttle_duration_sec=LOG_PERIOD_S
+            )
+
+    @staticmethod
+    def _event(report: HealthReport) -> tuple:
+        """Return what two reports of one event have in common."""
+        return report.state, report.reasons if report.state is State.LOST else ()
 
     def _on_timer(self) -> None:
         self._publish(self._report(), everywhere=self._ticks % self._ticks_per_diagnostics == 0)

@@ -78,6 +78,8 @@ DEFAULTS: dict[str, Thresholds] = {
         flat_std=1e-5,
         blank_share=1.0,
         occluded_share=math.inf,
+        # A wrist camera that looks past the table's edge has no return there.
+        gap_share=0.8,
         noise_above=0.03,
     ),
     "thermal": Thresholds(

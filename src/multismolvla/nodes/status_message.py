@@ -1,0 +1,85 @@
+"""A stream's health as a message: one DiagnosticStatus in a DiagnosticArray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.time import Time
+
+from multismolvla.sensing.health import HealthReport, State
+
+_LEVELS = {
+    State.OK: DiagnosticStatus.OK,
+    State.DEGRADED: DiagnosticStatus.WARN,
+    State.LOST: DiagnosticStatus.ERROR,
+}
+_WORDS = {State.OK: "OK", State.DEGRADED: "degraded", State.LOST: "lost"}
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """What is known of one stream on the receiving side.
+
+    Attributes:
+        reasons: health reasons; `status_late` where the status itself does not come.
+    """
+
+    state: State = State.LOST
+    reasons: tuple[str, ...] = ("status_late",)
+    rate_hz: float = 0.0
+    age_s: float = float("inf")
+    frames: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the stream may be used and is worth waiting for."""
+        return self.state is not State.LOST
+
+
+def sentence(stream: str, report: HealthReport) -> str:
+    """Say in one sentence for a person how the stream is."""
+    said = f"{stream} is {_WORDS[report.state]}"
+    if report.reasons:
+        said += f": {', '.join(report.reasons)}"
+    return f"{said} ({report.detail})" if report.detail else said
+
+
+def to_message(stream: str, hardware_id: str, report: HealthReport, now: Time) -> DiagnosticArray:
+    """Return the status message of one stream."""
+    values = {
+        "state": report.state.name,
+        "reason": ",".join(report.reasons),
+        "rate_hz": f"{report.rate_hz:.2f}",
+        "age_s": f"{report.age_s:.3f}",
+        "frames": str(report.frames),
+    }
+    status = DiagnosticStatus(
+        level=_LEVELS[report.state],
+        name=stream,
+        message=sentence(stream, report),
+        hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+    message = DiagnosticArray(status=[status])
+    message.header.stamp = now.to_msg()
+    return message
+
+
+def from_message(message: DiagnosticArray) -> StreamStatus:
+    """Read a status message.
+
+    Raises:
+        ValueError: it is not a stream's status.
+    """
+    try:
+        values = {pair.key: pair.value for pair in message.status[0].values}
+        return StreamStatus(
+            state=State[values["state"]],
+            reasons=tuple(reason for reason in values["reason"].split(",") if reason),
+            rate_hz=float(values["rate_hz"]),
+            age_s=float(values["age_s"]),
+            frames=int(values["frames"]),
+        )
+    except (IndexError, KeyError, ValueError) as error:
+        raise ValueError(f"not the status of a stream: {type(error).__name__}: {error}") from None
