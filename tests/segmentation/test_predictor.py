@@ -1,0 +1,111 @@
+"""The shipped weights on frames of the simulator, and refusals of what cannot be labelled."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from multismolvla.segmentation.network import SegmentationNetwork
+from multismolvla.segmentation.predictor import Segmenter
+from multismolvla.segmentation.weights import (
+    WEIGHTS_FILE,
+    WeightsError,
+    load_weights,
+    save_weights,
+)
+from multismolvla.streams import LABELS, load_stream_table
+from multismolvla.training.segmentation_scenes import Scenes
+from multismolvla.training.segmentation_score import SUBSETS
+
+TABLE = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter(threads=1)
+
+
+@pytest.fixture(scope="module")
+def views():
+    # A seed that neither training nor its report has used.
+    scenes = Scenes(TABLE, seed=3, vary_appearance=False)
+    yield [view for _ in range(6) for view in scenes.next().values()]
+    scenes.close()
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids="+".join)
+def test_labels_frames_of_the_simulator_from_any_inputs(segmenter, views, subset):
+    right = total = 0
+    for view in views:
+        labels = segmenter.predict({kind: view[kind] for kind in subset})
+        assert labels.dtype == np.uint8
+        assert labels.shape == view["segmentation"].shape
+        right += (labels == view["segmentation"]).sum()
+        total += labels.size
+    assert right / total > 0.9
+
+
+def test_a_frame_of_none_is_missing(segmenter, views):
+    alone = segmenter.predict({"depth": views[0]["depth"]})
+    with_nones = segmenter.predict({"rgb": None, "depth": views[0]["depth"], "thermal": None})
+    assert np.array_equal(alone, with_nones)
+
+
+RGB = np.zeros((16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ({}, "nothing to segment: give at least one of rgb, depth, thermal"),
+        ({"rgb": None}, "nothing to segment"),
+        ({"sonar": RGB}, "frames of kind 'sonar'; expected rgb, depth, thermal"),
+        ({"rgb": RGB.astype(np.float32)}, r"rgb frame has shape .* type float32; expected"),
+        ({"rgb": RGB[:, :, 0]}, r"shape \(16, 16\) .* expected \(H, W, 3\) uint8"),
+        ({"rgb": RGB[:0]}, r"shape \(0, 16, 3\)"),
+        ({"depth": np.zeros((16, 16), np.uint16)}, r"expected \(H, W\) float32"),
+        ({"rgb": RGB, "depth": np.ones((8, 16), np.float32)}, "must have one size"),
+    ],
+)
+def test_what_cannot_be_labelled_is_refused_in_one_line(segmenter, frames, said):
+    with pytest.raises(ValueError, match=said) as refusal:
+        segmenter.predict(frames)
+    assert "\n" not in str(refusal.value)
+
+
+def test_shipped_weights_are_small_and_say_what_they_are(segmenter):
+    assert WEIGHTS_FILE.stat().st_size < 5_000_000
+    assert segmenter.metadata["classes"] == list(LABELS)
+    assert len(segmenter.metadata["mean_iou"]) == len(SUBSETS)
+    assert {"git_revision", "seeds", "normalisation"} <= set(segmenter.metadata)
+
+
+def test_weights_survive_being_saved_and_loaded(tmp_path):
+    torch.manual_seed(1)
+    network, other = SegmentationNetwork(), SegmentationNetwork()
+    save_weights(network, tmp_path / "weights", seeds=[1])
+    assert load_weights(other, tmp_path / "weights")["seeds"] == [1]
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path):
+    network = SegmentationNetwork()
+    with pytest.raises(WeightsError, match="nowhere: cannot read the segmentation weights"):
+        load_weights(network, tmp_path / "nowhere")
+    (tmp_path / "broken").write_bytes(b"no safetensors")
+    with pytest.raises(WeightsError, match="broken: cannot read"):
+        load_weights(network, tmp_path / "broken")
+    save_weights(network, tmp_path / "labels", classes=["cat", "dog"])
+    with pytest.raises(WeightsError, match=r"classes is \['cat', 'dog'\]; this version expects"):
+        load_weights(network, tmp_path / "labels")
+    state = load_file(tmp_path / "labels")
+    state.pop("head.bias")
+    meaning = {"classes", "inputs", "normalisation", "relief_scale_m"}
+    metadata = {key: json.dumps(value) for key, value in Segmenter().metadata.items()}
+    save_file(state, tmp_path / "short", {k: v for k, v in metadata.items() if k in meaning})
+    with pytest.raises(WeightsError, match=r"short: the weights fit another network.*head.bias"):
+        load_weights(network, tmp_path / "short")
