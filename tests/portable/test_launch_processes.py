@@ -178,45 +178,59 @@ def test_escalation(tmp_path, code, expected):
 
 
 LAUNCH_FILE = """
-import sys
+import os, sys
 from launch import LaunchDescription
 from launch.actions import ExecuteProcess
 
 WAIT = "import os, signal, sys; print(os.getpid(), file=open(sys.argv[1], 'w')); signal.pause()"
-GRANDCHILD = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+CODES = {
+    "child": WAIT,
+    "grandchild": "import subprocess, sys; sys.exit(subprocess.call([*sys.argv[2:], sys.argv[1]]))",
+    "left_behind": "import subprocess, sys; subprocess.Popen([*sys.argv[2:], sys.argv[1]])",
+    "stubborn": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " + WAIT,
+}
 
 def generate_launch_description():
-    wait = [sys.executable, "-c", WAIT]
     return LaunchDescription([
-        ExecuteProcess(cmd=[*wait, "child"], respawn=True),
-        ExecuteProcess(cmd=[sys.executable, "-c", GRANDCHILD, *wait, "grandchild"]),
+        ExecuteProcess(cmd=[sys.executable, "-c", CODES[name], name, sys.executable, "-c", WAIT],
+                       respawn=name == "child")
+        for name in os.environ["PROCESSES"].split()
     ])
 """
 
 
 @pytest.fixture
-def launched(tmp_path):
-    """A `ros2 launch` in a process group of its own, and the pids below it."""
+def launch(tmp_path):
+    """Starts `ros2 launch` in a process group of its own; returns it and the pids below it."""
     (tmp_path / "x.launch.py").write_text(LAUNCH_FILE)
-    command = [os.path.join(os.path.dirname(sys.executable), "ros2"), "launch", "x.launch.py"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        stdin=subprocess.DEVNULL, process_group=0 if sys.version_info >= (3, 11) else None,
-        start_new_session=sys.version_info < (3, 11),
-    )  # fmt: skip
-    files = [tmp_path / name for name in ("child", "grandchild")]
-    try:
+    started = []
+
+    def start(*names):
+        process = subprocess.Popen(
+            [os.path.join(os.path.dirname(sys.executable), "ros2"), "launch", "x.launch.py"],
+            cwd=tmp_path,
+            env=os.environ | {"PROCESSES": " ".join(names)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        files = [tmp_path / name for name in names]
         wait_for(lambda: all(file.exists() and file.read_text() for file in files))
-        yield process, [int(file.read_text()) for file in files]
-    finally:
+        return process, [int(file.read_text()) for file in files]
+
+    yield start
+    for process in started:
         process.kill()
         process.wait()
 
 
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["only the launch", "its process group"])
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["only the launch", "its group"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_leave_no_process_behind(launched, send, number):
-    process, pids = launched
+def test_signals_leave_no_process_behind(launch, send, number):
+    process, pids = launch("child", "grandchild")
     started = time.monotonic()
     send(process.pid, number)
     output, _ = process.communicate(timeout=20)
@@ -226,8 +240,26 @@ def test_signals_leave_no_process_behind(launched, send, number):
     assert "\nTraceback" not in output, "a traceback of the launch itself"
 
 
-def test_children_do_not_outlive_a_killed_launch(launched):
-    process, (child, _) = launched
+def test_ctrl_c_reaches_what_an_ended_process_left_behind(launch):
+    process, pids = launch("child", "left_behind")
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    wait_for(lambda: all(gone(pid) for pid in pids))
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_stubborn(launch):
+    process, [pid] = launch("stubborn")
+    started = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    while "sending signal 'SIGINT'" not in process.stdout.readline():
+        pass
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    assert gone(pid) and time.monotonic() - started < 4.0
+
+
+def test_children_do_not_outlive_a_killed_launch(launch):
+    process, [child] = launch("child")
     process.kill()
     wait_for(lambda: gone(child))
 

@@ -197,6 +197,14 @@ def test_bad_input_is_one_line_and_status_1(package, capfd, options, message):
     assert not package.out.exists()
 
 
+@pytest.mark.parametrize("text", ["a: [", "a: 1", "- a", "/**: {parameters: {a: 1}}"])
+def test_a_bad_parameter_file_is_named(package, capfd, text):
+    path = package.add_file("bad.yaml", text)
+    assert run(recorder(parameters=[path])) == 1
+    errors = [line for line in capfd.readouterr().out.splitlines() if "ERROR" in line]
+    assert len(errors) == 1 and path in errors[0]
+
+
 REAL_NODE = """#!{python}
 import rclpy
 rclpy.init()

@@ -86,12 +86,8 @@ def check_file(path: str) -> None:
         raise RuntimeError(f"parameter file '{path}': {' '.join(str(error).split())}") from None
 
     def holds_parameters(node: Any) -> bool:
-        return isinstance(node, dict) and (
-            isinstance(node.get("ros__parameters"), dict)
-            or any(map(holds_parameters, node.values()))
-        )
+        below = node.values() if isinstance(node, dict) else ()
+        return bool(below) and ("ros__parameters" in node or any(map(holds_parameters, below)))
 
-    if not holds_parameters(content):
-        raise RuntimeError(
-            f"parameter file '{path}': expected 'NODE: ros__parameters: NAME: VALUE'"
-        )
+    if content is not None and not holds_parameters(content):
+        raise RuntimeError(f"parameter file '{path}': expected NODE: ros__parameters: NAME: VALUE")

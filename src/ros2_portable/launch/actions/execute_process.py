@@ -34,6 +34,8 @@ class ExecuteProcess(Action):
 
     process_details: dict[str, Any] | None = None  # name, cmd, cwd, env and pid, once it runs
     return_code: int | None = None
+    final_name = ""
+    _ending: asyncio.Future | None = None
 
     def execute(
         self,
@@ -60,6 +62,8 @@ class ExecuteProcess(Action):
         def text(subs: Text) -> str:
             return perform_substitutions(context, normalize_to_list_of_substitutions(subs))
 
+        if context.is_shutdown:
+            return
         command = [text(part) for part in cmd]
         if self.process_details is not None:
             raise RuntimeError(f"ExecuteProcess action '{self.final_name}' executed more than once")
@@ -81,13 +85,17 @@ class ExecuteProcess(Action):
         self._told_to_end = asyncio.Event()
         self._groups: list[int] = []  # the process's, and what is left of those it replaced
         for handler in (
-            OnShutdown(on_shutdown=lambda event, context: self._told_to_end.set()),
+            OnShutdown(on_shutdown=self._on_shutdown),
             EventHandler(matcher=self._concerned, entities=self._on_process_event),
             OnProcessExit(target_action=self, on_exit=on_exit),
         ):
             context.register_event_handler(handler)
-        if not context.is_shutdown:
-            self.future = context.asyncio_loop.create_task(self._supervise(context))
+        self.future = context.asyncio_loop.create_task(self._supervise(context))
+
+    def _on_shutdown(self, event: Event, context: LaunchContext) -> None:
+        self._told_to_end.set()
+        if event.due_to_sigint and self._ending is None:
+            self._send(SIGINT)  # What it has left behind: a terminal's Ctrl-C would reach it.
 
     def _concerned(self, event: Event) -> bool:
         return isinstance(event, ShutdownProcess | SignalProcess) and event.process_matcher(self)
@@ -100,7 +108,7 @@ class ExecuteProcess(Action):
             self._send(Signals[number] if isinstance(number, str) else Signals(number))
 
     def _send(self, number: Signals) -> None:
-        for group in self._groups if self.future and not self.future.done() else ():
+        for group in self._groups:
             try:
                 os.killpg(group, number)
                 self._log.info(f"sending signal '{number.name}' to process[{self.final_name}]")
@@ -148,7 +156,7 @@ class ExecuteProcess(Action):
         self.process_details["pid"] = process.pid
         self._groups.append(process.pid)
         context.emit_event_sync(ProcessStarted(**self.process_details))
-        ending = asyncio.ensure_future(self._end())
+        self._ending = asyncio.ensure_future(self._end())
         readers = [
             await context.asyncio_loop.connect_read_pipe(
                 lambda places=places: Lines(lambda line: self._show(line, places)),
@@ -157,11 +165,12 @@ class ExecuteProcess(Action):
             for end, places in zip((out, err), self._places, strict=True)
         ]
         self.return_code = await process.wait()
-        while self._told_to_end.is_set() and group_lives(process.pid):
-            await asyncio.sleep(0.05)
-        ending.cancel()
         # A process that outlives the one it was started by may hold the pipes.
         await asyncio.wait([lines.closed for _, lines in readers], timeout=1.0)
+        while self._told_to_end.is_set() and group_lives(process.pid):
+            await asyncio.sleep(0.05)
+        self._ending.cancel()
+        self._ending = None
         for transport, _ in readers:
             transport.close()
         os.close(stdin_end)
