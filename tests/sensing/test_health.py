@@ -248,6 +248,16 @@ def test_bad_stamps_degrade_first_and_lose_the_stream_when_they_persist(bench, o
     assert why in report.detail
 
 
+def test_recovery_needs_good_frames_in_a_row(bench):
+    bench.wait_for_loss()
+    bench.feed(3)
+    bench.feed(1, stamp=0)
+    bench.feed(4)
+    assert bench.health.state is State.LOST
+    bench.feed(1)
+    assert bench.health.state is not State.LOST
+
+
 def test_a_stamp_that_repeats_is_bad(bench):
     bench.feed(1, stamp=bench.now - 1)
     bench.feed(3, stamp=bench.now)
