@@ -37,9 +37,10 @@ find_python() {
 }
 
 install_system_packages() {
-    local missing=() install="apt-get install -y --no-install-recommends"
+    local libraries missing=() install="apt-get install -y --no-install-recommends"
     find_python && "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
-    if ! /sbin/ldconfig -p | grep -q libEGL.so.1 || ! /sbin/ldconfig -p | grep -q libOpenGL.so.0 ||
+    libraries=$(/sbin/ldconfig -p)
+    if [[ $libraries != *libEGL.so.1* || $libraries != *libOpenGL.so.0* ]] ||
         ! compgen -G '/usr/lib/*/dri/*_dri.so' >/dev/null; then
         missing+=("${gl_packages[@]}")
     fi
