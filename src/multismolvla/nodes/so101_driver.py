@@ -20,7 +20,7 @@ from multismolvla.nodes.arm_loop import ArmLoop, LoopStatus
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.run import run
-from multismolvla.robot.bus import BAUDRATE, FeetechBus
+from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import CalibrationError, load_calibration
 from multismolvla.robot.so101 import ArmState
 
@@ -31,6 +31,9 @@ TORQUE_TIMEOUT_S = 2.0
 
 # Pause before a calibration that could not be read is tried again.
 CONFIGURE_PERIOD_S = 2.0
+
+# The next tick asks again anyway.
+RETRIES = 1
 
 # Warn above this temperature; the servo switches itself off at 70 (STS3215 memory table).
 WARM_C = 60.0
@@ -122,7 +125,7 @@ class SO101Driver(LifecycleNode):
         self._trouble = ""
         clock = self.get_clock()
         self._loop = ArmLoop(
-            partial(FeetechBus, self._port, BAUDRATE),
+            partial(FeetechBus, self._port, retries=RETRIES),
             calibration,
             SafetyFilter(self._limits),
             lambda: clock.now().nanoseconds,

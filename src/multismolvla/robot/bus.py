@@ -28,7 +28,8 @@ from multismolvla.robot.registers import ID, LOCK, Register
 BAUDRATE = 1_000_000
 
 # A servo answers within a millisecond; the rest is for the adapter and for a busy computer.
-TIMEOUT_S = 0.02
+TIMEOUT_S = 0.05
+SCAN_TIMEOUT_S = 0.01
 
 
 class FeetechBus:
@@ -134,7 +135,7 @@ class FeetechBus:
         for servo in servos:
             answers: dict[int, bytes] = {}
             self._send(Packet(servo, Instruction.PING))
-            self._receive([servo], 0, answers)
+            self._receive([servo], 0, answers, SCAN_TIMEOUT_S)
             found += answers
         return found
 
@@ -184,11 +185,17 @@ class FeetechBus:
         except (OSError, termios.error) as error:
             raise self._lost(error) from None
 
-    def _receive(self, servos: Sequence[int], size: int, answers: dict[int, bytes]) -> int:
+    def _receive(
+        self,
+        servos: Sequence[int],
+        size: int,
+        answers: dict[int, bytes],
+        timeout_s: float | None = None,
+    ) -> int:
         """Collect the servos' answers of `size` bytes; return how many bytes were thrown away."""
         parser = PacketParser(size)
         waiting = set(servos)
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + (timeout_s or self._timeout_s)
         while waiting:
             left_s = deadline - time.monotonic()
             if left_s <= 0:

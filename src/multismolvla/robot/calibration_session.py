@@ -1,0 +1,142 @@
+"""Calibrating by hand, as LeRobot does: the middle pose first, then a sweep of every joint."""
+
+from __future__ import annotations
+
+import argparse
+import select
+import sys
+import time
+
+from rich.live import Live
+from rich.table import Table
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.robot import registers
+from multismolvla.robot.bus import FeetechBus
+from multismolvla.robot.calibration import (
+    MAX_HOMING_OFFSET,
+    Calibration,
+    CalibrationError,
+    MotorCalibration,
+)
+from multismolvla.robot.registers import MAX_POSITION, MIN_POSITION, TICKS_PER_TURN
+
+MIDDLE = TICKS_PER_TURN // 2 - 1
+
+# A joint that was swept less than this was forgotten: no joint of the arm has so little travel.
+LEAST_SWEEP = 500
+
+# Turns without an end, so that a sweep cannot find one (as in LeRobot).
+FULL_TURN = "wrist_roll"
+
+SWEEP_RATE_HZ = 30.0
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Ask for the middle pose and the sweep; write the servos and the file."""
+    if not sys.stdin.isatty():
+        raise CalibrationError("calibration asks questions; run it in a terminal")
+    with FeetechBus(options.port) as bus:
+        session = CalibrationSession(bus)
+        input("The arm will go limp: support it, then press Enter. ")
+        session.begin()
+        input("Move every joint to the middle of its travel, then press Enter. ")
+        session.set_middle()
+        print(f"Move every joint except {FULL_TURN} through its whole travel, then press Enter.")
+        _sweep(session)
+        calibration = session.finish()
+    calibration.save(options.calibration)
+    print(f"calibrated: {options.calibration}")
+    return 0
+
+
+class CalibrationSession:
+    """The steps of a calibration, in the order of its methods; ids are 1 to 6."""
+
+    def __init__(self, bus: FeetechBus) -> None:
+        self._bus = bus
+        self._ids = range(1, len(JOINT_NAMES) + 1)
+        bus.names = dict(zip(self._ids, JOINT_NAMES, strict=True))
+        self._offsets: list[int] = []
+        self.lowest: list[int] = []
+        self.highest: list[int] = []
+        self.present: list[int] = []
+
+    def begin(self) -> None:
+        """Let the arm go limp and forget the servos' earlier calibration."""
+        for servo in self._ids:
+            self._bus.write(servo, registers.TORQUE_ENABLE, 0)
+            self._bus.write(servo, registers.LOCK, 0)
+            self._bus.write(servo, registers.HOMING_OFFSET, 0)
+            self._bus.write(servo, MIN_POSITION, 0)
+            self._bus.write(servo, MAX_POSITION, TICKS_PER_TURN - 1)
+
+    def set_middle(self) -> None:
+        """Make the present pose the middle of the servos' range."""
+        self._offsets = [
+            max(-MAX_HOMING_OFFSET, min(MAX_HOMING_OFFSET, position - MIDDLE))
+            for position in self._positions()
+        ]
+        for servo, offset in zip(self._ids, self._offsets, strict=True):
+            self._bus.write(servo, registers.HOMING_OFFSET, offset)
+        self.lowest = self._positions()
+        self.highest = list(self.lowest)
+
+    def sample(self) -> None:
+        """Widen each joint's travel by where it is now."""
+        self.present = self._positions()
+        self.lowest = list(map(min, self.lowest, self.present))
+        self.highest = list(map(max, self.highest, self.present))
+
+    def finish(self) -> Calibration:
+        """Write the travel into the servos and return the calibration.
+
+        Raises:
+            CalibrationError: a joint was hardly moved.
+        """
+        motors = {}
+        for name, servo, offset, low, high in zip(
+            JOINT_NAMES, self._ids, self._offsets, self.lowest, self.highest, strict=True
+        ):
+            if name == FULL_TURN:
+                low, high = 0, TICKS_PER_TURN - 1
+            elif high - low < LEAST_SWEEP:
+                raise CalibrationError(
+                    f"{name} was moved by only {high - low} of {TICKS_PER_TURN} ticks; calibrate "
+                    "again and move every joint through its whole travel"
+                )
+            motors[name] = MotorCalibration(servo, 0, offset, low, high)
+        for motor in motors.values():
+            self._bus.write(motor.id, MIN_POSITION, motor.range_min)
+            self._bus.write(motor.id, MAX_POSITION, motor.range_max)
+            self._bus.write(motor.id, registers.LOCK, 1)
+        return Calibration(motors)
+
+    def _positions(self) -> list[int]:
+        register = registers.PRESENT_POSITION
+        answers = self._bus.sync_read(self._ids, register.address, register.size)
+        return [register.decode(answers[servo]) for servo in self._ids]
+
+
+def _sweep(session: CalibrationSession) -> None:
+    """Sample until Enter, showing the travel so far."""
+    session.sample()
+    with Live(_table(session), auto_refresh=False, redirect_stderr=False) as live:
+        while not _enter_pressed():
+            session.sample()
+            live.update(_table(session), refresh=True)
+            time.sleep(1.0 / SWEEP_RATE_HZ)
+
+
+def _enter_pressed() -> bool:
+    if not select.select([sys.stdin], [], [], 0.0)[0]:
+        return False
+    sys.stdin.readline()
+    return True
+
+
+def _table(session: CalibrationSession) -> Table:
+    table = Table("joint", "lowest", "now", "highest")
+    for row in zip(JOINT_NAMES, session.lowest, session.present, session.highest, strict=True):
+        table.add_row(*map(str, row))
+    return table
