@@ -185,7 +185,7 @@ from launch.actions import ExecuteProcess
 WAIT = "import os, signal, sys; print(os.getpid(), file=open(sys.argv[1], 'w')); signal.pause()"
 CODES = {
     "child": WAIT,
-    "grandchild": "import subprocess, sys; sys.exit(subprocess.call([*sys.argv[2:], sys.argv[1]]))",
+    "grandchild": "import os, sys; os.spawnv(os.P_WAIT, sys.argv[2], [*sys.argv[2:], sys.argv[1]])",
     "left_behind": "import subprocess, sys; subprocess.Popen([*sys.argv[2:], sys.argv[1]])",
     "stubborn": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " + WAIT,
 }

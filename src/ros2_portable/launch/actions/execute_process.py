@@ -116,7 +116,7 @@ class ExecuteProcess(Action):
                 continue  # It has ended.
 
     async def _supervise(self, context: LaunchContext) -> None:
-        while await self._run(context) and self._retries and not self._told_to_end.is_set():
+        while await self._run(context) and self._retries:
             self._retries -= 1
             told = asyncio.ensure_future(self._told_to_end.wait())
             await asyncio.wait({told}, timeout=self.respawn_delay or 0)

@@ -1,9 +1,9 @@
 """Run a launch file."""
 
 import argparse
+import glob
 import os
 import sys
-from pathlib import Path
 
 from ament_index_python.packages import get_packages_with_prefixes
 from launch import LaunchContext, LaunchDescription, LaunchService
@@ -55,9 +55,9 @@ def _find(package: str, words: list[str]) -> str:
         if os.path.isfile(package):
             return package
         raise ValueError(f"'{package}' is neither an installed package nor a launch file")
-    share = Path(prefixes[package], "share", package)
+    share = os.path.join(prefixes[package], "share", package)
     name = words.pop(0) if words else "*launch.py"
-    found = sorted(str(path) for path in share.rglob(name))
+    found = sorted(glob.glob(os.path.join(glob.escape(share), "**", name), recursive=True))
     if len(found) != 1:
         raise ValueError(f"file '{name}': expected one in '{share}', found {len(found)}: {found}")
     return found[0]
