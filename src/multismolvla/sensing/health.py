@@ -12,9 +12,9 @@ from multismolvla.sensing.appearance import Appearance
 from multismolvla.sensing.stamps import StampCheck
 from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 
-# A first look past the deadline waits this long for a second one, so that a frame which already
-# lies in the receiver's queue still counts.
-MIN_GRACE_NS = 1_000_000
+# A first look past the deadline waits this long for a second one, so that a frame which is already
+# on its way through a busy machine still counts.
+MIN_GRACE_NS = 5_000_000
 
 
 class State(IntEnum):
