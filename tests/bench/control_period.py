@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="time measured")
     parser.add_argument(
         "--policy",
-        default="busy_policy:BusyPolicy",
+        default="slow_policies:BusyPolicy",
         help="policy, or module:Class beside this file",
     )
     arguments = parser.parse_args()
