@@ -124,8 +124,9 @@ def test_the_arm_reaches_its_limits_without_jamming_itself():
     simulation = Simulation()
     for joint in range(len(JOINT_NAMES)):
         for limit in (JOINT_LOWER_RAD[joint], JOINT_UPPER_RAD[joint]):
-            # Clear of the table, whichever joint goes to its limit.
-            pose = np.array([0.0, -0.3, -1.5 if joint == 1 else -0.8, 0.0, 0.0, 0.2])
+            # Clear of table and objects, whichever joint goes to its limit.
+            lift, elbow = {1: (0.0, -1.5), 2: (-1.6, 0.0)}.get(joint, (-0.3, -0.8))
+            pose = np.array([0.0, lift, elbow, 0.0, 0.0, 0.2])
             simulation.servos.teleport(pose)
             # The fingers rightly stop each other before the gripper's lower limit.
             goal = 0.98 * limit if (joint, limit) != (5, JOINT_LOWER_RAD[5]) else -0.08
@@ -143,3 +144,10 @@ def test_a_snapshot_shows_the_state_of_its_instant(simulation):
     np.testing.assert_allclose(view.body("red_cube").xpos, pose[:3])
     simulation.move_object("red_cube", pose + np.eye(7)[0] * 0.01)
     np.testing.assert_allclose(view.body("red_cube").xpos, pose[:3])
+
+
+def test_the_empty_fingers_stop_each_other():
+    simulation = Simulation()
+    simulation.servos.set_goal_rad(5, JOINT_LOWER_RAD[5])
+    simulation.advance(1.0)
+    assert -0.12 < simulation.servos.positions_rad()[5] < -0.05
