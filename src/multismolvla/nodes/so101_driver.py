@@ -22,6 +22,7 @@ from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.run import run
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import CalibrationError, load_calibration
+from multismolvla.robot.priority import raise_priority
 from multismolvla.robot.so101 import ArmState
 
 STATUS_PERIOD_S = 0.2
@@ -75,6 +76,9 @@ class SO101Driver(LifecycleNode):
             "Time over which the speed limit rises after the arm was at rest, s.",
             minimum=0.0,
             maximum=10.0,
+        )
+        self._realtime = fixed(
+            "realtime", True, "Run the control loop with real-time priority where it is granted."
         )
         autostart = fixed("autostart", True, "Configure and activate without being asked.")
         reject_unknown(self)
@@ -133,6 +137,7 @@ class SO101Driver(LifecycleNode):
             self._on_event,
         )
         self._loop.hold("not active")
+        self._prepared = False
         self._thread = PeriodicThread(1.0 / self._rate_hz, self._tick, self._on_loop_error)
         self._thread.start()
         return TransitionCallbackReturn.SUCCESS
@@ -170,6 +175,12 @@ class SO101Driver(LifecycleNode):
         super().destroy_node()
 
     def _tick(self) -> None:
+        if not self._prepared:
+            self._prepared = True
+            if self._realtime and not raise_priority():
+                self.get_logger().info(
+                    "no real-time priority for the control loop; on a busy computer it may be late"
+                )
         self._loop.tick()
         status = self._loop.status()
         if (status.state, status.reason, status.fault, status.torque) != self._published:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from multismolvla.robot import protocol
 from multismolvla.robot.calibration import Calibration
+from multismolvla.robot.priority import raise_priority
 from multismolvla.robot.protocol import PacketParser
 from multismolvla.robot.servos import EmulatedServos, Plant
 
@@ -32,6 +33,7 @@ class EmulatedBus:
         wire_time: answer only after the time that the bytes take on a wire at 1 Mbaud.
         torque_on: start with the servos holding the plant's goals, as an earlier driver leaves
             them; otherwise limp, as after power-up.
+        realtime: serve with real-time priority where the system grants it.
 
     Attributes:
         port: path for the driver to open: the link if there is one.
@@ -46,12 +48,14 @@ class EmulatedBus:
         calibration: Calibration | None = None,
         wire_time: bool = False,
         torque_on: bool = False,
+        realtime: bool = True,
     ) -> None:
         self.servos = EmulatedServos(plant, calibration, ids)
         if torque_on:
             self.servos.hold()
         self._link = Path(link) if link else None
         self._wire_time = wire_time
+        self._realtime = realtime
         self._corrupt = 0
         self._halve = 0
         self._thread: threading.Thread | None = None
@@ -117,6 +121,9 @@ class EmulatedBus:
         self._halve = answers
 
     def _serve(self) -> None:
+        # Servos have processors of their own, and do not wait for this one.
+        if self._realtime:
+            raise_priority()
         parser = PacketParser()
         while True:
             ready, _, _ = select.select([self._master, self._wake_read], [], [])
