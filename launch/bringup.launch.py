@@ -135,7 +135,7 @@ def arguments():
     yield DeclareLaunchArgument(
         "task",
         default_value="put the red cube in the bin",
-        description="Language instruction at start; empty waits for one on the topic `task`.",
+        description="Language instruction at start; a blank waits for one on the topic `task`.",
     )
     yield DeclareLaunchArgument(
         "seed", default_value="0", description="Seed of the simulated scene at start."

@@ -24,7 +24,7 @@ from multismolvla.sim.tasks import TASKS
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.evaluation.wilson import wilson_interval
-from multismolvla.nodes.bringup_process import BringupProcess
+from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner
 from multismolvla.streams import KINDS, load_stream_table
 
@@ -71,7 +71,7 @@ def _run_condition(args, table, condition: str) -> None:
     ]
     dead = [stream.name for stream in table if stream.kind == condition]
     # The simulator's own labels can be cut like a camera; the network's would live on its sources.
-    arguments = {"policy": args.policy, "task": ""}
+    arguments = {"policy": args.policy, "task": NO_TASK}
     if condition == "segmentation":
         arguments["segmentation"] = "ground_truth"
     if wanted:

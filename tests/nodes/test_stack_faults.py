@@ -13,7 +13,7 @@ from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
-from multismolvla.nodes.bringup_process import BringupProcess
+from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner
 from multismolvla.streams import load_stream_table
 
@@ -53,7 +53,7 @@ def stack(tmp_path_factory):
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     log = tmp_path_factory.mktemp("stack") / "launch.log"
     with (
-        BringupProcess({"task": ""}, log) as bringup,
+        BringupProcess({"task": NO_TASK}, log) as bringup,
         contextlib.closing(EpisodeRunner(table, check=bringup.check)) as runner,
     ):
         runner.wait_ready()

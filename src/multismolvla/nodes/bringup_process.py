@@ -11,6 +11,9 @@ from pathlib import Path
 # The launch system gives each node 5 s after SIGINT and 5 s after SIGTERM.
 SHUTDOWN_TIMEOUT_S = 15.0
 
+# As the launch argument `task`: start idle. `ros2 launch` refuses an empty value.
+NO_TASK = " "
+
 
 class BringupProcess:
     """`ros2 launch multismolvla bringup.launch.py` with its output in a file.

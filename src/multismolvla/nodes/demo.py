@@ -27,7 +27,7 @@ from multismolvla.evaluation.episode_log import EpisodeLog, Sample
 from multismolvla.evaluation.film import write_film
 from multismolvla.evaluation.timeline import write_timeline
 from multismolvla.evaluation.wilson import wilson_interval
-from multismolvla.nodes.bringup_process import BringupProcess
+from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -122,7 +122,7 @@ def main(args: argparse.Namespace) -> int:
     table = load_stream_table(
         Path(get_package_share_directory("multismolvla")) / "config" / "streams.yaml"
     )
-    launch_arguments = {"policy": args.policy, "task": "", "seed": str(args.seed)}
+    launch_arguments = {"policy": args.policy, "task": NO_TASK, "seed": str(args.seed)}
     try:
         episodes = _perform(args, table, launch_arguments)
     except KeyboardInterrupt:

@@ -132,7 +132,7 @@ class SimNode(Node):
         self._bus.close()
 
     def _task_of(self, name: str) -> Task:
-        return find_task(name or DEFAULT_TASK_ID)
+        return find_task(name.strip() or DEFAULT_TASK_ID)
 
     def _checked_dead_cameras(self, names: list[str]) -> frozenset[str]:
         dead = frozenset(name for name in names if name)
