@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -41,13 +42,8 @@ class BringupProcess:
     def __exit__(self, *_) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(SHUTDOWN_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                pass
-            except KeyboardInterrupt:
-                # Impatience is honoured, but nothing is left behind for it.
-                self._process.send_signal(signal.SIGTERM)
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:

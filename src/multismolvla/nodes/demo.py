@@ -29,6 +29,7 @@ from multismolvla.evaluation.timeline import write_timeline
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
+from multismolvla.nodes.run import stop_on_signal
 from multismolvla.streams import StreamTable, load_stream_table
 
 FILM_RATE_HZ = 10
@@ -117,7 +118,6 @@ class StatusLine:
 
 
 def main(args: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     args.out.mkdir(parents=True, exist_ok=True)
     table = load_stream_table(
         Path(get_package_share_directory("multismolvla")) / "config" / "streams.yaml"
@@ -139,15 +139,20 @@ def _perform(
 ) -> list[EpisodeLog]:
     """Bring the stack up, run every episode, take it down."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stop = stop_on_signal()
+
+    def check() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        bringup.check()
+
     cut = [stream.name for stream in table if stream.kind == "rgb"]
     episodes = []
     try:
         with (
             StatusLine(table, args.episodes) as line,
             BringupProcess(launch_arguments, args.out / "launch.log") as bringup,
-            contextlib.closing(
-                EpisodeRunner(table, FILM_RATE_HZ, line.sample, bringup.check)
-            ) as runner,
+            contextlib.closing(EpisodeRunner(table, FILM_RATE_HZ, line.sample, check)) as runner,
         ):
             line.say("bringing the stack up ...")
             runner.wait_ready()
@@ -166,6 +171,8 @@ def _perform(
                 line.end(episodes[-1])
     finally:
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     return episodes
 
 

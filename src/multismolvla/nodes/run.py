@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -13,6 +14,18 @@ from rclpy.signals import SignalHandlerOptions
 
 # Python notices a signal only between two waits for messages.
 SIGNAL_LATENCY_S = 0.1
+
+
+def stop_on_signal() -> threading.Event:
+    """Return an event that SIGINT and SIGTERM set from now on, instead of raising.
+
+    An exception out of a signal handler would surface in the middle of whatever runs, where rclpy's
+    bindings turn it into errors that have nothing to do with it.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -25,26 +38,26 @@ def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> i
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    node = None
     try:
         node = create_node()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while True:
-            executor.spin_once(timeout_sec=SIGNAL_LATENCY_S)
     except ValueError as error:
-        if node is not None:
-            raise
         print(f"error: {error}", file=sys.stderr, flush=True)
+        rclpy.try_shutdown()
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
+        rclpy.try_shutdown()
         return 0
+    stop = stop_on_signal()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=SIGNAL_LATENCY_S)
+    except ExternalShutdownException:
+        pass
     finally:
-        # A second Ctrl-C must not cut the closing short; the launch system kills what hangs.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if hasattr(node, "close"):
             node.close()
-        if node is not None:
-            node.destroy_node()
+        node.destroy_node()
         rclpy.try_shutdown()
+    return 0

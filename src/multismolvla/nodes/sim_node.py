@@ -232,7 +232,9 @@ class SimNode(Node):
             stamp = self._stamp()
             time_s = self._clock_offset_s + self._simulation.time_s
             poses = self._simulation.object_poses()
-            solved = self._simulation.success()
+            # Judged and kept under one lock: a reset in between must not inherit the verdict.
+            was_solved, self._solved = self._solved, self._simulation.success()
+            changed = was_solved != self._solved
         names = [stream.name for stream in self._table if stream.name not in self._dead]
         for name, frame in cameras.render(data, names, time_s).items():
             header = Header(stamp=stamp, frame_id=self._table[name].frame_id)
@@ -241,8 +243,7 @@ class SimNode(Node):
             infos[name].header = header
             info.publish(infos[name])
         self._objects.publish(self._markers(poses, stamp))
-        if solved != self._solved:
-            self._solved = solved
+        if changed:
             self._publish_result()
 
     def _camera_info(self, cameras: Cameras, stream: Stream) -> CameraInfo:
