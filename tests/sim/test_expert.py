@@ -7,7 +7,7 @@ from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.interfaces import Observation
 from multismolvla.sim import kinematics
 from multismolvla.sim.expert import next_target
-from multismolvla.sim.expert_policy import COMMITTED_S, PERIOD_S, ExpertPolicy
+from multismolvla.sim.expert_policy import PERIOD_S, ExpertPolicy
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import TASKS, find_task
 
@@ -154,9 +154,15 @@ def test_the_next_chunk_agrees_with_the_last_one_where_the_arm_may_already_be(si
     simulation.reset("red_cube_in_bin", 8)
     policy = ExpertPolicy()
     first = policy.infer(observe(simulation))
-    rows = round(COMMITTED_S / PERIOD_S)
-    second = policy.infer(observe(simulation, stamp_ns=first.stamp_ns + round(3 * PERIOD_S * 1e9)))
-    np.testing.assert_allclose(second.actions[: rows + 1], first.actions[3 : rows + 4], atol=1e-6)
+    # The object has moved meanwhile, so the law itself would turn elsewhere at once.
+    poses = simulation.object_poses()
+    poses["red_cube"][1] -= 0.05
+    stamp_ns = first.stamp_ns + round(3 * PERIOD_S * 1e9)
+    second = policy.infer(observe(simulation, stamp_ns=stamp_ns, privileged=poses))
+    # The longest latency that the policy is meant for.
+    rows = round(0.3 / PERIOD_S)
+    np.testing.assert_allclose(second.actions[:rows], first.actions[3 : rows + 3], atol=1e-6)
+    assert np.abs(second.actions[-4] - first.actions[-1]).max() > 0.02
 
 
 def test_without_commitment_a_chunk_depends_on_its_observation_alone(simulation):

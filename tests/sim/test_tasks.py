@@ -76,6 +76,16 @@ def test_placement_is_seeded_and_leaves_room(task, seed):
     assert not any(goal.reached(poses) for goal in task.bind(poses))
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(TASKS[:3]), st.integers(0, 2**31 - 1))
+def test_the_object_that_a_relation_means_stands_out(task, seed):
+    poses = task.place(seed)
+    first, second = sorted(task.measure(pose) for pose in poses.values())[:2]
+    assert second - first > 0.025
+    (goal,) = task.bind(poses)
+    assert task.measure(poses[goal.name]) == first
+
+
 def test_a_condition_that_nothing_meets_is_reported():
     with pytest.raises(RuntimeError, match="no acceptable placement"):
         place_objects(np.random.default_rng(0), lambda poses: False)
