@@ -64,7 +64,7 @@ class Simulation:
         """Simulate `duration_s`; what does not fill a time step is kept for the next call."""
         timestep = self.model.opt.timestep
         self._remainder_s += duration_s
-        # The tolerance keeps 1/30 s at 20 steps in spite of rounding.
+        # The tolerance keeps 0.3 s at 180 steps in spite of rounding.
         steps = int(self._remainder_s / timestep + 1e-6)
         self._remainder_s -= steps * timestep
         while steps > 0:
