@@ -166,6 +166,19 @@ def test_a_pose_outside_the_limits_is_led_back_slowly():
     assert elbow[-1] == pytest.approx(JOINT_UPPER_RAD[2], abs=1e-4)
 
 
+def test_a_fast_target_that_ends_at_the_limit_is_braked_in_time():
+    run = Run()
+    run.settle(HOME_RAD, 110)
+    velocity = np.array([3.0, 0, 0, 0, 0, 0])
+    for tick in range(64):
+        run.step(HOME_RAD + velocity * 0.01 * tick, velocity)
+    for _ in range(40):
+        run.step(None, reason="policy holds")
+    pans = np.array(run.goals)[:, 0]
+    assert pans.max() > JOINT_UPPER_RAD[0] - 0.2
+    assert pans.max() <= JOINT_UPPER_RAD[0]
+
+
 def test_a_clock_that_jumps_back_moves_nothing():
     run = Run()
     run.settle(FAR, 50)
