@@ -28,10 +28,12 @@ NORMALISATION: dict[str, tuple[float, float]] = {
 RELIEF_SCALE_M = 0.02
 RELIEF_LIMIT = 4.0
 
-_CHANNELS = {"rgb": 3, "depth": 3, "thermal": 1}
+_CHANNELS = {"rgb": 3, "depth": 4, "thermal": 1}
 _FULL, _HALF, _QUARTER, _EIGHTH = 12, 24, 48, 64
 # Three halvings, hence this multiple; other sizes are padded.
 _STRIDE = 8
+# The wider surroundings, in blocks of the stride.
+_FAR = 5
 
 
 class SegmentationNetwork(nn.Module):
@@ -129,7 +131,7 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 def _channels(kind: str, frame: Tensor) -> Tensor:
-    """Normalise a frame (B, C, H, W); depth becomes depth, relief and validity."""
+    """Normalise a frame (B, C, H, W); depth becomes depth, two reliefs and validity."""
     centre, scale = NORMALISATION[kind]
     if kind != "depth":
         # A dead pixel of a thermal camera counts as a pixel of middling temperature.
@@ -137,13 +139,26 @@ def _channels(kind: str, frame: Tensor) -> Tensor:
     valid = torch.isfinite(frame)
     known = torch.where(valid, frame, 0.0)
     weight = valid.to(frame.dtype)
-    # Objects are low against the slope of the table as a camera sees it: show relief as well.
-    around = functional.avg_pool2d(known, _STRIDE) / functional.avg_pool2d(weight, _STRIDE).clamp(
-        min=0.5 / _STRIDE**2
+    near_sum = functional.avg_pool2d(known, _STRIDE)
+    near_count = functional.avg_pool2d(weight, _STRIDE)
+    # Objects are low against the slope of the table as a camera sees it: show relief as well,
+    # against the surroundings near by for edges and far around for whole objects.
+    far_sum, far_count = (
+        functional.avg_pool2d(part, _FAR, stride=1, padding=_FAR // 2)
+        for part in (near_sum, near_count)
     )
+    reliefs = (
+        _relief(known, total, count) * weight
+        for total, count in ((near_sum, near_count), (far_sum, far_count))
+    )
+    return torch.cat([(known - centre) / scale * weight, *reliefs, weight], 1)
+
+
+def _relief(depth: Tensor, around_sum: Tensor, around_count: Tensor) -> Tensor:
+    """Return how far each pixel stands out from the mean of what is around it."""
+    around = around_sum / around_count.clamp(min=0.5 / _STRIDE**2)
     around = functional.interpolate(around, scale_factor=float(_STRIDE), mode="bilinear")
-    relief = ((around - known) / RELIEF_SCALE_M).clamp(-RELIEF_LIMIT, RELIEF_LIMIT)
-    return torch.cat([(known - centre) / scale * weight, relief * weight, weight], 1)
+    return ((around - depth) / RELIEF_SCALE_M).clamp(-RELIEF_LIMIT, RELIEF_LIMIT)
 
 
 def _pad(frame: Tensor) -> Tensor:
