@@ -62,6 +62,8 @@ def node(executable, *parameters, **options):
         output="screen",
         parameters=[config(f"{executable}.yaml"), *parameters],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        # A wrong configuration is reported by the node itself instead of crashing again and again.
+        additional_env={"MULTISMOLVLA_SUPERVISED": "1"},
         respawn=True,
         respawn_delay=1.0,
         **options,

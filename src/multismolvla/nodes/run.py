@@ -12,6 +12,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from multismolvla.nodes.misconfigured import wait_misconfigured
+
 # Python notices a signal only between two waits for messages.
 SIGNAL_LATENCY_S = 0.1
 
@@ -28,20 +30,30 @@ def stop_on_signal() -> threading.Event:
     return stop
 
 
+def _init(args: Sequence[str] | None) -> None:
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        # rclpy's word for arguments and parameter files that it cannot parse.
+        raise ValueError(" ".join(str(error).split())) from None
+
+
 def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Spin one node until SIGINT or SIGTERM; return the exit status of the process.
 
     A `ValueError` while the node is being made is bad configuration: it is printed as one line,
-    without a traceback, and the process ends with status 2. A node with a method `close` has it
+    without a traceback, and the process ends with status 2; under the launch file, which would
+    start it again, it stays and reports the error instead. A node with a method `close` has it
     called before it is destroyed, while its publishers still work: rclpy's own signal handlers
     would invalidate them first.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _init(args)
         node = create_node()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        wait_misconfigured(str(error), stop_on_signal())
         rclpy.try_shutdown()
         return 2
     except KeyboardInterrupt:

@@ -1,0 +1,45 @@
+"""What stands in for a node whose configuration is wrong, while somebody else keeps it running."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
+
+# Set by the launch file. A process that ended would be started again, and would fail again.
+SUPERVISED = "MULTISMOLVLA_SUPERVISED"
+PERIOD_S = 1.0
+
+
+def wait_misconfigured(reason: str, stop: threading.Event) -> None:
+    """Report `reason` as an error on `/diagnostics` until `stop`; return at once unsupervised.
+
+    The stand-in bears the node's own name and namespace, which come from the command line.
+    """
+    if SUPERVISED not in os.environ:
+        return
+    if not rclpy.ok():
+        # Even the command line is wrong, so there is no name to report under.
+        stop.wait()
+        return
+    node = rclpy.create_node("misconfigured")
+    name = node.get_fully_qualified_name()
+    publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
+
+    def report() -> None:
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.ERROR, name=name, message=reason, hardware_id=name
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+
+    node.create_timer(PERIOD_S, report)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stop.is_set():
+        executor.spin_once(timeout_sec=0.1)
+    node.destroy_node()
