@@ -25,7 +25,8 @@ def wait_misconfigured(reason: str, stop: threading.Event) -> None:
         # Even the command line is wrong, so there is no name to report under.
         stop.wait()
         return
-    node = rclpy.create_node("misconfigured")
+    # The node that failed may still hold the name on rosout.
+    node = rclpy.create_node("misconfigured", enable_rosout=False)
     name = node.get_fully_qualified_name()
     publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
 
