@@ -146,12 +146,15 @@ def clean(rate_hz: float, minutes: float, seed: int, node: NodeProcess) -> bool:
     bench.until_healthy()
     started, cpu_s, before = time.monotonic(), node.cpu_s(), len(bench.changes)
     bench.gaps.clear()
+    received_before = bench.monitor.statuses["rgb"].frames
     frames = 0
     while time.monotonic() < started + minutes * 60.0:
         bench.frame()
         frames += 1
     elapsed_s = time.monotonic() - started
     changes = bench.changes[before:]
+    # The status lags by up to its period, so this is exact to a few frames.
+    received = bench.monitor.statuses["rgb"].frames - received_before
     own = [
         at
         for at, state in changes
@@ -161,7 +164,7 @@ def clean(rate_hz: float, minutes: float, seed: int, node: NodeProcess) -> bool:
     warnings = sum(state is State.DEGRADED for _, state in changes)
     print(
         f"{rate_hz:4.0f} Hz  clean for {elapsed_s / 60:.1f} min, {frames} frames of "
-        f"{WIDTH}x{HEIGHT}: {losses} false losses (target 0), {warnings} warnings, "
+        f"{WIDTH}x{HEIGHT}, {received} received: {losses} false losses (target 0), {warnings} warnings, "
         f"{len(own)} losses while the benchmark itself did not publish for 1.9 periods; "
         f"the node used {(node.cpu_s() - cpu_s) / elapsed_s:.1%} of a core"
     )

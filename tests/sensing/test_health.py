@@ -100,7 +100,7 @@ def test_silence_loses_the_stream_after_two_periods(rate_hz):
         now = due
         health.tick(now)
     assert health.reasons == ("stale",)
-    assert 2 * period <= now - last < 2 * period + 6_000_000
+    assert 2 * period <= now - last < 2 * period + 11_000_000
     report = health.report(now + 10**9)
     assert (report.state, report.rate_hz) == (State.LOST, 0.0)
     assert report.age_s == pytest.approx((now + 10**9 - last) / 1e9)
@@ -272,7 +272,7 @@ def test_a_clock_that_is_set_back_costs_no_frame(bench):
     bench.health.tick(bench.now)
     assert bench.health.deadline_ns > bench.now
     assert bench.feed()
-    assert bench.wait_for_loss() < 2 * PERIOD + 6_000_000
+    assert bench.wait_for_loss() < 2 * PERIOD + 11_000_000
 
 
 def test_simulated_time_that_has_not_started_is_no_bad_stamp():

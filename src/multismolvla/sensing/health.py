@@ -14,7 +14,7 @@ from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 
 # A first look past the deadline waits this long for a second one, so that a frame which is already
 # on its way through a busy machine still counts.
-MIN_GRACE_NS = 5_000_000
+MIN_GRACE_NS = 10_000_000
 
 
 class State(IntEnum):
