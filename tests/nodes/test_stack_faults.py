@@ -12,7 +12,7 @@ import rclpy
 from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner
 from multismolvla.streams import load_stream_table
@@ -70,10 +70,12 @@ def positions(runner: EpisodeRunner) -> np.ndarray:
 def start_moving(runner: EpisodeRunner) -> None:
     """A fresh scene and the task in it; returns once the arm has left its pose."""
     runner.begin_episode(TASK, seed=1)
-    start = positions(runner)
-    runner.wait_until(
-        lambda: np.abs(positions(runner) - start).max() > 0.1, "motion after the task", 20.0
-    )
+
+    def distance() -> float:
+        return np.abs(positions(runner) - HOME_RAD).max()
+
+    runner.wait_until(lambda: distance() < 0.05, "the arm at its home pose", 20.0)
+    runner.wait_until(lambda: distance() > 0.2, "motion after the task", 20.0)
 
 
 def assert_within_limits(runner: EpisodeRunner) -> None:
@@ -119,8 +121,9 @@ def test_a_killed_driver_leaves_the_servos_holding_and_work_resumes(stack):
     last = positions(stack)
     stack.joints_rad = None
     stack.wait_until(lambda: stack.joints_rad is not None, "the driver to return", 30.0)
-    # Servos without commands stay on their last goal: the arm has not fallen meanwhile.
-    assert np.abs(positions(stack) - last).max() < 0.35
+    # Servos without commands go to their last goal, a quarter of a second ahead at 2 rad/s, and
+    # stay there: the arm has not fallen meanwhile.
+    assert np.abs(positions(stack) - last).max() < 0.5
     assert_within_limits(stack)
     stack.wait_until(lambda: stack.policy["mode"] == "running", "work to resume", 30.0)
 
