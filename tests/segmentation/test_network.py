@@ -8,7 +8,7 @@ import torch
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.streams import LABELS
 
-SUBSETS = [set(s) for size in (1, 2, 3) for s in combinations(INPUT_KINDS, size)]
+SUBSETS = [s for size in (1, 2, 3) for s in combinations(INPUT_KINDS, size)]
 CHANNELS = {"rgb": 3, "depth": 1, "thermal": 1}
 SCALE = {"rgb": 255.0, "depth": 1.0, "thermal": 50.0}
 
