@@ -230,5 +230,5 @@ def test_subscriber_passes_messages_of_its_topic():
 
 
 def test_what_is_missing_names_the_real_package():
-    with pytest.raises(ImportError, match="ros-jazzy-message-filters"):
+    with pytest.raises(ImportError, match="the package message_filters of ROS 2"):
         _ = message_filters.Chain

@@ -1,7 +1,9 @@
 """Images as messages and as numpy arrays: the Python interface of ROS 2 Jazzy's cv_bridge."""
 
-from .conversion import cvtColorForDisplay
-from .core import CvBridge
-from .encodings import CvBridgeError, getCvType
+from ros2_portable import outside
 
-__all__ = ["CvBridge", "CvBridgeError", "cvtColorForDisplay", "getCvType"]
+from .bridge import CvBridge
+from .conversion import CvBridgeError, cvtColorForDisplay
+
+__all__ = ["CvBridge", "CvBridgeError", "cvtColorForDisplay"]
+__getattr__ = outside(__name__)

@@ -1,5 +1,6 @@
 """Sets of messages that belong together, by equal or by similar stamps."""
 
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from rclpy.clock import ROSClock
 from rclpy.duration import Duration
 
-from .simple_filter import SimpleFilter, message_time
+from .filters import SimpleFilter, message_time
 
 
 class TimeSynchronizer(SimpleFilter):
@@ -86,42 +87,34 @@ class ApproximateTimeSynchronizer(TimeSynchronizer):
             self._store(msg, my_queue, new_ns)
             if new_ns not in my_queue:
                 return  # Older than all of a full queue.
-            nearest_first = []
+            candidates = []
             for queue in self.queues:
                 keys = [new_ns] if queue is my_queue else queue
                 near = (key for key in keys if abs(key - new_ns) <= slop_ns)
-                nearest_first.append(sorted(near, key=lambda key: abs(key - new_ns)))
-            chosen = _first_within(nearest_first, new_ns, new_ns, slop_ns)
+                candidates.append(sorted(near, key=lambda key: abs(key - new_ns)))
+            chosen = _nearest_set(candidates, slop_ns)
             if chosen is not None:
                 pairs = zip(self.queues, chosen, strict=True)
                 self.signalMessage(*[queue.pop(key) for queue, key in pairs])
 
 
-def _first_within(
-    candidates: list[list[int]], low: int, high: int, slop_ns: int
-) -> list[int] | None:
+def _nearest_set(candidates: list[list[int]], slop_ns: int) -> list[int] | None:
     """Return the first combination, in the order of itertools.product, spanning less than the slop.
 
-    Looking ahead instead of trying all keeps this short for many inputs with long queues.
+    Deciding on one input after the other keeps this short for many inputs with long queues.
     """
-    chosen: list[int] = []
+    if not _fit(candidates, slop_ns):
+        return None
     for index, stamps in enumerate(candidates):
-        for stamp in stamps:
-            span = min(low, stamp), max(high, stamp)
-            if _completes(candidates[index + 1 :], *span, slop_ns):
-                low, high = span
-                chosen.append(stamp)
-                break
-        else:
-            return None
-    return chosen
+        before, after = candidates[:index], candidates[index + 1 :]
+        decided = ([*before, [stamp], *after] for stamp in stamps)
+        candidates = next(each for each in decided if _fit(each, slop_ns))
+    return [stamp for [stamp] in candidates]
 
 
-def _completes(candidates: list[list[int]], low: int, high: int, slop_ns: int) -> bool:
-    """Return whether one stamp of each fits with [low, high] into less than the slop."""
-    starts = [low, *(stamp for stamps in candidates for stamp in stamps if stamp < low)]
+def _fit(candidates: list[list[int]], slop_ns: int) -> bool:
+    """Return whether a window shorter than the slop holds a stamp of every input."""
     return any(
-        high - start < slop_ns
-        and all(any(start <= s < start + slop_ns for s in stamps) for stamps in candidates)
-        for start in starts
+        all(any(start <= stamp < start + slop_ns for stamp in stamps) for stamps in candidates)
+        for start in itertools.chain(*candidates)
     )

@@ -1,1 +1,0 @@
-"""Where the original keeps its compiled part."""
