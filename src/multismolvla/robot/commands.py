@@ -25,11 +25,13 @@ USUAL_IDS = range(21)
 
 MOVE_RATE_HZ = 50.0
 MONITOR_RATE_HZ = 10.0
+# A person at the keyboard would rather wait than be told of a busy machine as a servo that is silent.
+PATIENCE_S = 0.2
 
 
 def scan(options: argparse.Namespace) -> int:
     """List the servos that answer, with what they are."""
-    with FeetechBus(options.port) as bus:
+    with FeetechBus(options.port, timeout_s=PATIENCE_S) as bus:
         found = bus.scan(range(MAX_ID + 1) if options.all else USUAL_IDS)
         if not found:
             raise BusError(
@@ -52,7 +54,7 @@ def scan(options: argparse.Namespace) -> int:
 
 def set_id(options: argparse.Namespace) -> int:
     """Give a servo another id, unless another servo has it."""
-    with FeetechBus(options.port) as bus:
+    with FeetechBus(options.port, timeout_s=PATIENCE_S) as bus:
         present = bus.scan([options.old, options.new])
         if options.old not in present:
             raise BusError(
@@ -70,7 +72,7 @@ def set_id(options: argparse.Namespace) -> int:
 def restore(options: argparse.Namespace) -> int:
     """Write a calibration file into the servos; the arm goes limp first."""
     calibration = load_calibration(options.calibration)
-    with FeetechBus(options.port) as bus:
+    with FeetechBus(options.port, timeout_s=PATIENCE_S) as bus:
         arm = SO101Arm(bus, calibration)
         if arm.torque().any():
             input("The arm will go limp: support it, then press Enter. ")
@@ -83,7 +85,7 @@ def restore(options: argparse.Namespace) -> int:
 def move(options: argparse.Namespace) -> int:
     """Move joints at a bounded speed, all arriving together, and leave the arm holding."""
     calibration = load_calibration(options.calibration)
-    with FeetechBus(options.port) as bus:
+    with FeetechBus(options.port, timeout_s=PATIENCE_S) as bus:
         arm = SO101Arm(bus, calibration)
         arm.prepare()
         arm.set_torque(True)
@@ -108,7 +110,7 @@ def move(options: argparse.Namespace) -> int:
 def monitor(options: argparse.Namespace) -> int:
     """Show all servos until Ctrl-C; changes nothing."""
     calibration = load_calibration(options.calibration)
-    with FeetechBus(options.port) as bus:
+    with FeetechBus(options.port, timeout_s=PATIENCE_S) as bus:
         arm = SO101Arm(bus, calibration)
         torque = arm.torque()
         diagnostics = [arm.read_diagnostics(joint) for joint in range(len(JOINT_NAMES))]
