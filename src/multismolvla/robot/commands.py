@@ -25,7 +25,7 @@ USUAL_IDS = range(21)
 
 MOVE_RATE_HZ = 50.0
 MONITOR_RATE_HZ = 10.0
-# A person at the keyboard would rather wait than be told of a busy machine as a servo that is silent.
+# A person at the keyboard would rather wait than take a busy machine for a silent servo.
 PATIENCE_S = 0.2
 
 
