@@ -349,6 +349,19 @@ def test_a_new_task_resets_the_policy_and_drops_the_old_actions(rig):
     rig.until(lambda: rig.trajectories[-1].points[0].positions[0] == pytest.approx(-0.7))
 
 
+def test_what_was_seen_before_the_task_does_not_count_for_it(rig):
+    policy = rig.start(task="")
+    rig.until_status(mode="idle", **{f"mask.{name}": "1" for name in STREAMS})
+    rig.dead_images = set(STREAMS)
+    rig.give_task("pick the cube")
+    rig.until_status(task="pick the cube")
+    reports = len(rig.statuses)
+    rig.until(lambda: len(rig.statuses) >= reports + 2)
+    assert not policy.observations
+    rig.dead_images = set()
+    rig.until(lambda: policy.observations)
+
+
 def test_the_answer_to_an_old_task_is_dropped(rig):
     policy = rig.start(task="")
     policy.may_answer.clear()

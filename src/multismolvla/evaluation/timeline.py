@@ -55,7 +55,7 @@ def write_timeline(path: Path, table: StreamTable, episodes: Sequence[EpisodeLog
     queue.set_ylabel("actions queued")
     joints.set_ylabel("joint position (rad)\nsolid measured, dotted commanded")
     joints.set_xlabel("time (s)")
-    joints.legend(ncols=len(JOINT_NAMES), fontsize=8, loc="lower center")
+    joints.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -144,6 +144,10 @@ class EpisodeRunner(Node):
         """Ask for nothing, so that the arm holds, and wait until the policy says so."""
         self._task.publish(String(data=""))
         self.wait_until(lambda: self.policy.get("mode") == "idle", "an idle policy", 30.0)
+        # A driver that still follows the last command would pull the arm out of the reset pose.
+        self.wait_until(
+            lambda: self.driver.get("state") not in (None, "TRACKING"), "the driver to hold", 30.0
+        )
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until joints are measured, every stream is in use and the simulator answers."""
@@ -188,7 +192,8 @@ class EpisodeRunner(Node):
         """
         episode = self.begin_episode(task, seed, dead)
         start_s = episode.start_s
-        next_sample_s = next_frame_s = start_s
+        next_sample_s = start_s
+        next_frame_s = start_s + (self._film_period_s or 0.0)
         while self.elapsed_s - start_s < timeout_s:
             self._check()
             self._executor.spin_once(timeout_sec=0.01)

@@ -112,6 +112,10 @@ class PolicyInputs:
         fresh = 0 <= now_ns - objects_ns <= MAX_OBJECTS_AGE_NS
         return Observation(stamp_ns, frames, available, state, task, objects if fresh else {})
 
+    def seen_since(self, since_ns: int) -> bool:
+        """Whether the newest set of images was taken at or after `since_ns`."""
+        return self._newest is not None and self._newest[1].stamp_ns >= since_ns
+
     def clear(self) -> None:
         """Forget everything with a stamp: the clock was set back."""
         self._newest = None

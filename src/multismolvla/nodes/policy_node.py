@@ -57,6 +57,7 @@ class PolicyNode(Node):
         self._step_ns = round(1e9 / parameters.control_rate_hz)
         self._playback = Playback(self._queue, parameters.look_ahead_points, self._step_ns)
         self._task = ""
+        self._since_ns = 0
         self._wanted_task = parameters.task.strip()
         self._mask = StreamMask()
         self._mode = Mode("idle", "")
@@ -125,7 +126,9 @@ class PolicyNode(Node):
         if targets is not None:
             offsets = [i * self._step_ns for i in range(len(targets))]
             self._trajectory.publish(trajectory(now_ns, offsets, targets))
-        if not hold_reason and self._schedule.due(now_ns, self._queue.level(now_ns)):
+        # What was seen before the task was given may show a scene that is gone.
+        ready = not hold_reason and self._inputs.seen_since(self._since_ns)
+        if ready and self._schedule.due(now_ns, self._queue.level(now_ns)):
             self._schedule.started(now_ns)
             self._inference.request(self._task)
 
@@ -134,6 +137,7 @@ class PolicyNode(Node):
             self._publish_status(now_ns)
 
     def _start_anew(self, now_ns: int) -> None:
+        self._since_ns = now_ns
         self._playback.restart(now_ns)
         self._schedule.reset()
         self._inference.start_anew()

@@ -81,7 +81,7 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             "slop_s", 0.03, 0.001, 1.0, "Largest distance of an image from its set, seconds."
         ),
         max_wait_s=number(
-            "max_wait_s", 0.05, 0.0, 1.0, "Wait of a set for a healthy stream's image, seconds."
+            "max_wait_s", 0.1, 0.0, 1.0, "Wait of a set for a healthy stream's image, seconds."
         ),
         max_set_age_s=number(
             "max_set_age_s", 0.5, 0.05, 5.0, "Age at which the newest images count for nothing."
