@@ -165,7 +165,8 @@ def clean(rate_hz: float, minutes: float, seed: int, node: NodeProcess) -> bool:
     print(
         f"{rate_hz:4.0f} Hz  clean for {elapsed_s / 60:.1f} min, {frames} frames of "
         f"{WIDTH}x{HEIGHT}, {received} received: {losses} false losses (target 0), "
-        f"{warnings} warnings, {len(own)} losses while the benchmark itself did not publish for 1.9 periods; "
+        f"{warnings} warnings, {len(own)} losses while the benchmark itself did not publish "
+        f"for 1.9 periods; "
         f"the node used {(node.cpu_s() - cpu_s) / elapsed_s:.1%} of a core"
     )
     bench.close()
