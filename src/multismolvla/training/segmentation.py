@@ -122,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
+    # The code that trains is the one of now, whatever is committed meanwhile.
+    revision = _git_revision()
     columns = ("{task.description}", BarColumn(), "{task.completed}/{task.total}")
     with Progress(*columns, TextColumn("{task.fields[loss]}"), TimeRemainingColumn()) as progress:
         scenes = Scenes(table, TRAINING_SEED + args.seed, vary_appearance=True)
@@ -134,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     save_weights(
         network,
         args.weights,
-        git_revision=_git_revision(),
+        git_revision=revision,
         seeds={"training": TRAINING_SEED + args.seed, "held_out": HELD_OUT_SEED + args.seed},
         steps=args.steps,
         frames=args.steps * args.scenes_per_step * len({stream.view for stream in table}),
