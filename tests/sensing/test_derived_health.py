@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multismolvla.sensing.derived_health import DerivedHealth
-from multismolvla.sensing.health import State
+from multismolvla.sensing.health import State, StreamHealth
 
 PERIOD_NS = 10**9 // 15
 LABELS = np.arange(100, dtype=np.uint8).reshape(10, 10) % 9
@@ -62,10 +62,15 @@ def test_the_report_says_which_source_is_missing():
     assert report.detail == "its sources: rgb LOST (stale)"
 
 
-def test_silence_loses_the_stream_although_its_sources_are_well():
+def test_silence_loses_the_stream_one_period_later_than_a_source():
     health = running(rgb=OK)
-    health.tick(20 * PERIOD_NS)
-    health.tick(22 * PERIOD_NS)
+    source = StreamHealth("segmentation", 15.0)
+    source.on_frame(LABELS, 14 * PERIOD_NS, 14 * PERIOD_NS)
+    assert health.deadline_ns == source.deadline_ns + PERIOD_NS
+    health.tick(health.deadline_ns - 1)
+    assert health.state is State.OK
+    health.tick(health.deadline_ns)
+    health.tick(health.deadline_ns)
     assert (health.state, health.reasons) == (State.LOST, ("stale",))
 
 

@@ -59,7 +59,7 @@ class SegmentationNode(SensorNode):
         self._max_wait_s = declare(
             self,
             "max_wait_s",
-            0.05,
+            0.03,
             "Wait for the image of a healthy source, seconds.",
             minimum=0.0,
             maximum=1.0,

@@ -16,6 +16,9 @@ class DerivedHealth(StreamHealth):
 
     It is lost at once when its last source is, and degraded while any source is not OK: what is
     computed from less, or from worse, is worth a warning. Sources start lost.
+
+    Its own silence loses it one period later than a source's would: a source that dies is waited
+    for, and that it is dead is known already.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class DerivedHealth(StreamHealth):
         thresholds: Thresholds | None = None,
     ) -> None:
         super().__init__(kind, rate_hz, thresholds)
+        self._stale_ns += self._period_ns
         self._sources: dict[str, tuple[State, tuple[str, ...]]] = dict.fromkeys(
             sources, (State.LOST, ())
         )
