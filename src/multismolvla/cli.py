@@ -15,7 +15,14 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; return its exit status."""
+    """Run one subcommand; return its exit status, 130 where Ctrl-C ended it."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="multismolvla", description="MultiSmolVLA on ROS 2.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
