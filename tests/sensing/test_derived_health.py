@@ -1,6 +1,7 @@
 """A derived stream's health follows its sources, whatever its own frames look like."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def test_silence_loses_the_stream_one_period_later_than_a_source():
     health = running(rgb=OK)
     source = StreamHealth("segmentation", 15.0)
     source.on_frame(LABELS, 14 * PERIOD_NS, 14 * PERIOD_NS)
-    assert health.deadline_ns == source.deadline_ns + PERIOD_NS
+    assert health.deadline_ns - source.deadline_ns == pytest.approx(PERIOD_NS, abs=1)
     health.tick(health.deadline_ns - 1)
     assert health.state is State.OK
     health.tick(health.deadline_ns)
