@@ -21,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.evaluation.episode_log import EpisodeLog, Sample
+from multismolvla.nodes.misconfigured import MISCONFIGURED
 from multismolvla.streams import StreamTable
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -61,6 +62,7 @@ class EpisodeRunner(Node):
         self.policy: dict[str, str] = {}
         self.driver: dict[str, str] = {}
         self._result: dict[str, str] = {}
+        self._misconfigured = ""
         self.joints_rad: np.ndarray | None = None
         self._target: np.ndarray | None = None
         self._images: dict[str, Image] = {}
@@ -69,6 +71,7 @@ class EpisodeRunner(Node):
         self._task = self.create_publisher(String, "task", LATCHED)
         self._reset = self.create_client(Trigger, "sim_node/reset")
         self._parameter_client = self.create_client(SetParameters, "sim_node/set_parameters")
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self.create_subscription(DiagnosticArray, "policy/status", self._on_policy, 1)
         self.create_subscription(DiagnosticArray, "so101_driver/status", self._on_driver, 1)
         self.create_subscription(DiagnosticStatus, "sim_node/result", self._on_result, LATCHED)
@@ -84,6 +87,11 @@ class EpisodeRunner(Node):
                 )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if any(entry.value == MISCONFIGURED for entry in status.values):
+                self._misconfigured = status.message
 
     def _on_policy(self, message: DiagnosticArray) -> None:
         self.policy = {entry.key: entry.value for entry in message.status[0].values}
@@ -115,10 +123,16 @@ class EpisodeRunner(Node):
         return float(self._result.get("real_time_factor", "nan"))
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Serve the graph until `condition` holds; raise StackError after `timeout_s`."""
+        """Serve the graph until `condition` holds.
+
+        Raises:
+            StackError: it did not within `timeout_s`, or a node says that it is misconfigured.
+        """
         deadline = time.monotonic() + timeout_s
         while not condition():
             self._check()
+            if self._misconfigured:
+                raise StackError(self._misconfigured)
             if time.monotonic() > deadline:
                 raise StackError(f"waited {timeout_s:.0f} s for {what}, in vain")
             self._executor.spin_once(timeout_sec=0.02)

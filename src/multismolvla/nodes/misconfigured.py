@@ -6,12 +6,14 @@ import os
 import threading
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.executors import SingleThreadedExecutor
 
 # Set by the launch file. A process that ended would be started again, and would fail again.
 SUPERVISED = "MULTISMOLVLA_SUPERVISED"
 PERIOD_S = 1.0
+# Value of `state` in the report: no waiting will help.
+MISCONFIGURED = "MISCONFIGURED"
 
 
 def wait_misconfigured(reason: str, stop: threading.Event) -> None:
@@ -34,6 +36,7 @@ def wait_misconfigured(reason: str, stop: threading.Event) -> None:
         status = DiagnosticStatus(
             level=DiagnosticStatus.ERROR, name=name, message=reason, hardware_id=name
         )
+        status.values = [KeyValue(key="state", value=MISCONFIGURED)]
         message = DiagnosticArray(status=[status])
         message.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(message)
