@@ -103,6 +103,7 @@ def test_bad_input_is_one_line_and_status_1(ros2, words, message):
         ("from launch.actions import ForLoop", "launch"),
         ("from launch_ros.actions import ComposableNodeContainer", "launch_ros"),
         ("import launch.substitutions; launch.substitutions.AnonName", "launch"),
+        ("from launch_ros.actions import Node; Node(executable='x', emulate_tty=1)", "launch_ros"),
         ("from launch.frontend import Parser", "launch"),
     ],
 )
@@ -111,7 +112,7 @@ def test_what_is_left_out_names_the_real_package(ros2, tmp_path, line, package):
     done = ros2("launch", "y.launch.py")
     [error] = [text for text in (done.stdout + done.stderr).splitlines() if "ERROR" in text]
     assert done.returncode == 1
-    assert "ros2_portable" in error and f"package {package} of ROS 2" in error
+    assert "ros2_portable" in error and f"{package} of ROS 2 Jazzy" in error
 
 
 def test_run_passes_arguments_and_exit_code(ros2):

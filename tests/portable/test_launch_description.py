@@ -5,9 +5,7 @@ import os
 import pytest
 from launch import LaunchDescription, LaunchService
 from launch.actions import (
-    AppendEnvironmentVariable,
     DeclareLaunchArgument,
-    EmitEvent,
     GroupAction,
     IncludeLaunchDescription,
     LogInfo,
@@ -17,31 +15,18 @@ from launch.actions import (
     SetLaunchConfiguration,
     Shutdown,
     TimerAction,
-    UnsetEnvironmentVariable,
 )
-from launch.conditions import (
-    IfCondition,
-    LaunchConfigurationEquals,
-    LaunchConfigurationNotEquals,
-    UnlessCondition,
-)
+from launch.conditions import IfCondition, UnlessCondition
 from launch.event_handlers import OnShutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
-    AndSubstitution,
     EnvironmentVariable,
-    EqualsSubstitution,
-    FindExecutable,
-    IfElseSubstitution,
     LaunchConfiguration,
-    NotSubstitution,
-    OrSubstitution,
     PathJoinSubstitution,
     PythonExpression,
     TextSubstitution,
-    ThisLaunchFileDir,
+    as_text,
 )
-from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
 
 
 class Probe:
@@ -52,8 +37,7 @@ class Probe:
 
     def see(self, *substitution, **options):
         def note(context):
-            subs = normalize_to_list_of_substitutions(substitution)
-            self.seen.append(perform_substitutions(context, subs))
+            self.seen.append(as_text(context, substitution))
 
         return OpaqueFunction(function=note, **options)
 
@@ -80,21 +64,10 @@ def test_substitutions(probe, monkeypatch):
         "a/true/b": PathJoinSubstitution(["a", sim, "b"]),
         "7": PythonExpression(["3 + 4 if '", sim, "' == 'true' else 0"]),
         "2": PythonExpression("int(sqrt(4))"),
-        "yes": IfElseSubstitution(sim, if_value="yes", else_value="no"),
-    }
-    truths = {
-        NotSubstitution(sim): "false",
-        AndSubstitution(sim, "false"): "false",
-        OrSubstitution("false", sim): "true",
-        EqualsSubstitution(sim, "1"): "true",
-        EqualsSubstitution(sim, True): "true",
-        EqualsSubstitution("0.1", 0.1): "true",
-        EqualsSubstitution("a", "b"): "false",
     }
     set_sim = SetLaunchConfiguration("sim", "true")
-    assert probe.run(set_sim, *(probe.see(each) for each in [*cases.values(), *truths])) == 0
-    assert probe.seen == [*cases, *truths.values()]
-    assert os.path.isabs(FindExecutable(name="sh").perform(None))
+    assert probe.run(set_sim, *(probe.see(each) for each in cases.values())) == 0
+    assert probe.seen == list(cases)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +76,6 @@ def test_substitutions(probe, monkeypatch):
         LogInfo(msg=LaunchConfiguration("missing")),
         LogInfo(msg=EnvironmentVariable("PROBE_MISSING")),
         LogInfo(msg=PythonExpression("1 +")),
-        LogInfo(msg=FindExecutable(name="no-such-program")),
-        LogInfo(msg=NotSubstitution("perhaps")),
-        LogInfo(msg=ThisLaunchFileDir()),
         LogInfo(msg="x", condition=IfCondition("perhaps")),
         DeclareLaunchArgument("required"),
         GroupAction([SetLaunchConfiguration("a", "z"), DeclareLaunchArgument("a", choices=["x"])]),
@@ -127,12 +97,9 @@ def test_conditions(probe):
         "if": IfCondition(PythonExpression(["'", mode, "' == 'fast'"])),
         "if 0": IfCondition("0"),
         "unless": UnlessCondition("False"),
-        "equals": LaunchConfigurationEquals("mode", "fast"),
-        "unset": LaunchConfigurationEquals("missing", None),
-        "not equals": LaunchConfigurationNotEquals("mode", "fast"),
     }
     probe.run(set_mode, *(probe.see(key, condition=each) for key, each in conditions.items()))
-    assert probe.seen == ["if", "unless", "equals", "unset"]
+    assert probe.seen == ["if", "unless"]
 
 
 def test_group_scopes_configurations_and_environment(probe):
@@ -140,9 +107,6 @@ def test_group_scopes_configurations_and_environment(probe):
     inside = [
         SetLaunchConfiguration("a", "inner"),
         SetEnvironmentVariable("PROBE", "set"),
-        AppendEnvironmentVariable("PROBE", "more", separator=","),
-        probe.see(*look),
-        UnsetEnvironmentVariable("PROBE"),
         probe.see(*look),
     ]
     probe.run(
@@ -152,7 +116,7 @@ def test_group_scopes_configurations_and_environment(probe):
         GroupAction([SetLaunchConfiguration("a", "kept")], scoped=False),
         probe.see(*look),
     )
-    assert probe.seen == ["innerset,more", "inner-", "outer-", "kept-"]
+    assert probe.seen == ["innerset", "outer-", "kept-"]
     assert "PROBE" not in os.environ
 
 
@@ -165,26 +129,24 @@ def test_group_launch_configurations_are_set_inside(probe):
 INCLUDED = """
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetLaunchConfiguration
-from launch.substitutions import LaunchConfiguration, ThisLaunchFileDir
+from launch.substitutions import LaunchConfiguration
 
 def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument("speed", default_value="1"),
         DeclareLaunchArgument("given", default_value="no"),
-        SetLaunchConfiguration("here", ThisLaunchFileDir()),
         SetLaunchConfiguration("result", [LaunchConfiguration(n) for n in ("speed", "given")]),
     ])
 """
 
 
-def test_include_passes_arguments_and_knows_its_folder(probe, tmp_path):
+def test_include_passes_arguments(probe, tmp_path):
     path = tmp_path / "included.launch.py"
     path.write_text(INCLUDED)
     source = PythonLaunchDescriptionSource([str(tmp_path), "/included.launch.py"])
     include = IncludeLaunchDescription(source, launch_arguments={"given": "yes"}.items())
-    result = [LaunchConfiguration("result"), " ", LaunchConfiguration("here")]
-    assert probe.run(include, probe.see(*result)) == 0
-    assert probe.seen == [f"1yes {tmp_path}"]
+    assert probe.run(include, probe.see(LaunchConfiguration("result"))) == 0
+    assert probe.seen == ["1yes"]
 
 
 def test_launch_arguments_are_found_before_the_launch(tmp_path):
@@ -225,12 +187,3 @@ def test_timer_comes_later_and_shutdown_cancels_it(probe):
     handler = RegisterEventHandler(OnShutdown(on_shutdown=[probe.see("shutdown")]))
     assert probe.run(handler, never, soon, probe.see("now")) == 0
     assert probe.seen == ["now", "soon", "shutdown"]
-
-
-def test_emit_event_reaches_handlers(probe):
-    from launch.events import Shutdown as ShutdownEvent
-
-    note = lambda event, context: probe.see(event.reason)  # noqa: E731
-    handler = RegisterEventHandler(OnShutdown(on_shutdown=note))
-    probe.run(handler, EmitEvent(event=ShutdownEvent(reason="told")))
-    assert probe.seen == ["told"]

@@ -9,16 +9,9 @@ import yaml
 from launch import LaunchDescription, LaunchService
 from launch.actions import GroupAction, LogInfo, SetLaunchConfiguration
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import (
-    Node,
-    PushRosNamespace,
-    SetParameter,
-    SetParametersFromFile,
-    SetRemap,
-    SetUseSimTime,
-)
-from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
-from launch_ros.substitutions import ExecutableInPackage, FindPackagePrefix, FindPackageShare
+from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 # Writes its arguments, and after them the contents of its parameter files, to a file.
 RECORDER = """#!{python}
@@ -129,14 +122,12 @@ def test_parameter_values(package):
 
 
 def test_scoped_namespace_parameters_and_remaps(package):
-    file = package.add_file("shared.yaml", "/**: {ros__parameters: {shared: 1}}")
     run(
         GroupAction(
             [
                 PushRosNamespace("robot"),
                 SetParameter("depth", 3),
-                SetUseSimTime(True),
-                SetParametersFromFile(file),
+                SetParameter("use_sim_time", True),
                 SetRemap("in", "out"),
                 GroupAction([PushRosNamespace("arm"), recorder(name="inner")]),
                 recorder(name="absolute", namespace="/alone"),
@@ -146,7 +137,7 @@ def test_scoped_namespace_parameters_and_remaps(package):
         GroupAction([PushRosNamespace(""), recorder(name="root")]),
     )
     arguments = {args[2].partition(":=")[2]: args[3:] for args, _ in package.records()}
-    shared = ["-p", "depth:=3", "-p", "use_sim_time:=True", "--params-file", file]
+    shared = ["-p", "depth:=3", "-p", "use_sim_time:=True"]
     assert arguments["inner"] == ["-r", "__ns:=/robot/arm", *shared, "-r", "in:=out"]
     assert arguments["absolute"] == ["-r", "__ns:=/alone", *shared, "-r", "in:=out"]
     assert arguments["outside"] == []
@@ -154,19 +145,18 @@ def test_scoped_namespace_parameters_and_remaps(package):
 
 
 def test_parameter_file_that_is_missing_is_skipped_with_a_warning(package, capfd):
-    assert run(recorder(parameters=[ParameterFile("/no/such.yaml")])) == 0
+    assert run(recorder(parameters=["/no/such.yaml"])) == 0
     assert "Parameter file path is not a file: /no/such.yaml" in capfd.readouterr().out
     assert package.records()[0][0] == ["--ros-args"]
 
 
 def test_find_package(package):
     finds = [
-        FindPackagePrefix("probe"),
         FindPackageShare("probe"),
         ExecutableInPackage(package="probe", executable="recorder"),
     ]
     prefix = str(package.prefix)
-    expected = [prefix, f"{prefix}/share/probe", f"{prefix}/lib/probe/recorder"]
+    expected = [f"{prefix}/share/probe", f"{prefix}/lib/probe/recorder"]
     assert [each.perform(None) for each in finds] == expected
 
 

@@ -1,57 +1,38 @@
 """Conditions: whether an action is executed."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
-from .arguments import Arguments, Text
+from ros2_portable import outside
+
 from .launch_context import LaunchContext
-from .outside import outside
+from .substitutions import Text, as_text
 
 __getattr__ = outside(__name__)
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
-class InvalidConditionExpressionError(Exception):
-    """The text of a condition is neither true nor false."""
+def is_true(context: LaunchContext, expression: Text | bool) -> bool:
+    """Return the truth that a text stands for; ValueError if it stands for none."""
+    text = as_text(context, expression)
+    if text.strip().lower() not in _TRUTHS:
+        expected = f"expected one of {', '.join(_TRUTHS)}, got '{text}'"
+        raise ValueError(f"invalid condition expression, {expected}")
+    return _TRUTHS[text.strip().lower()]
 
 
-class Condition(Arguments, method="evaluate"):
-    """Wraps a function of the launch context that returns whether the condition holds."""
+@dataclass(eq=False)
+class IfCondition:
+    """Holds if the expression is true or 1."""
 
-    def __init__(self, *, predicate: Callable[[LaunchContext], bool]) -> None:
-        self._predicate = predicate
+    predicate_expression: Text
 
     def evaluate(self, context: LaunchContext) -> bool:
         """Return whether the condition holds now."""
-        return self._predicate(context)
+        return is_true(context, self.predicate_expression)
 
 
-def _read(expression: str) -> bool:
-    values = {"true": True, "1": True, "false": False, "0": False}
-    if expression.strip().lower() not in values:
-        raise InvalidConditionExpressionError(
-            f"invalid condition expression, expected one of {', '.join(values)}, got '{expression}'"
-        )
-    return values[expression.strip().lower()]
-
-
-@Condition.from_function
-def IfCondition(self, context, predicate_expression: Text) -> bool:
-    """Holds if the expression is true or 1."""
-    return _read(predicate_expression)
-
-
-@Condition.from_function
-def UnlessCondition(self, context, predicate_expression: Text) -> bool:
+class UnlessCondition(IfCondition):
     """Holds if the expression is false or 0."""
-    return not _read(predicate_expression)
 
-
-@Condition.from_function
-def LaunchConfigurationEquals(self, context, launch_configuration_name, expected_value: Text):
-    """Holds if the launch configuration has this value; None: if it is not set. Deprecated."""
-    return context.launch_configurations.get(launch_configuration_name) == expected_value
-
-
-@Condition.from_function
-def LaunchConfigurationNotEquals(self, context, launch_configuration_name, expected_value: Text):
-    """Holds if the launch configuration has another value. Deprecated."""
-    return context.launch_configurations.get(launch_configuration_name) != expected_value
+    def evaluate(self, context: LaunchContext) -> bool:
+        return not super().evaluate(context)

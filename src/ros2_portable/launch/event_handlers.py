@@ -1,44 +1,51 @@
-"""Event handlers: which entities are visited after which events."""
+"""Events and the handlers that say which entities are visited after them."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-from .events import Event, ExecutionComplete, Shutdown
-from .events.process import ProcessExited, ProcessStarted
-from .launch_context import LaunchContext
-from .outside import outside
+from ros2_portable import outside
+
+from .launch_context import Shutdown
 
 __getattr__ = outside(__name__)
 
 
+class ProcessStarted(SimpleNamespace):
+    """Event: a process runs: action, name, cmd, cwd, env, pid."""
+
+
+class ProcessExited(SimpleNamespace):
+    """Event: a process has ended: as ProcessStarted, and returncode, negative for a signal."""
+
+
 class EventHandler:
-    """Yields `entities`, or what `entities(event, context)` returns, for each matching event."""
+    """Visits `reaction`, or what `reaction(event, context)` returns, after each matching event."""
 
-    def __init__(self, *, matcher: Callable[[Event], bool], entities=None, handle_once=False):
-        self.matches, self.entities, self.handle_once = matcher, entities, handle_once
-
-    def handle(self, event: Event, context: LaunchContext) -> Any:
-        """Return the entities to visit for this event."""
-        context.extend_locals({"event": event})
-        if self.handle_once:
-            context.unregister_event_handler(self)
-        return self.entities(event, context) if callable(self.entities) else self.entities
+    def __init__(self, matches: Callable[[SimpleNamespace], bool], reaction: Any) -> None:
+        self.matches, self.reaction = matches, reaction
 
 
-def _handler(name: str, event_type: type[Event], reaction: str) -> type[EventHandler]:
-    """Make a handler class whose argument `reaction` takes the entities or the function."""
+class OnProcessStart(EventHandler):
+    """Reacts when a process, or any, has been started."""
 
-    def initialize(self: Any, *, target_action: Any = None, **options: Any) -> None:
-        def matches(event: Event) -> bool:
-            fits = target_action if callable(target_action) else lambda each: each is target_action
-            return isinstance(event, event_type) and (target_action is None or fits(event.action))
-
-        EventHandler.__init__(self, matcher=matches, entities=options.pop(reaction), **options)
-
-    return type(name, (EventHandler,), {"__init__": initialize})
+    def __init__(self, *, target_action: Any = None, on_start: Any) -> None:
+        super().__init__(_of(target_action, ProcessStarted), on_start)
 
 
-OnProcessStart = _handler("OnProcessStart", ProcessStarted, "on_start")
-OnProcessExit = _handler("OnProcessExit", ProcessExited, "on_exit")
-OnShutdown = _handler("OnShutdown", Shutdown, "on_shutdown")
-OnExecutionComplete = _handler("OnExecutionComplete", ExecutionComplete, "on_completion")
+class OnProcessExit(EventHandler):
+    """Reacts when a process, or any, has ended."""
+
+    def __init__(self, *, target_action: Any = None, on_exit: Any) -> None:
+        super().__init__(_of(target_action, ProcessExited), on_exit)
+
+
+class OnShutdown(EventHandler):
+    """Reacts when the launch begins to end."""
+
+    def __init__(self, *, on_shutdown: Any) -> None:
+        super().__init__(lambda event: isinstance(event, Shutdown), on_shutdown)
+
+
+def _of(action: Any, event_type: type) -> Callable[[SimpleNamespace], bool]:
+    return lambda event: isinstance(event, event_type) and action in (None, event.action)

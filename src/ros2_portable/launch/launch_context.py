@@ -1,59 +1,79 @@
-"""LaunchContext: what the entities of one launch share."""
+"""LaunchContext: what the entities of one launch share, and how they are visited."""
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
+from signal import Signals
 from types import SimpleNamespace
 from typing import Any
 
+from .logging import get_logger, write
+
+
+class Shutdown(SimpleNamespace):
+    """Event: the launch begins to end: reason."""
+
 
 class LaunchContext:
-    """Launch configurations, environment, local variables, event handlers and queued events."""
+    """Launch configurations, environment, local variables and everything that is still to come."""
 
-    def __init__(self, *, argv: Iterable[str] = (), noninteractive: bool = False) -> None:
-        self.argv, self.noninteractive, self.is_shutdown = list(argv), noninteractive, False
+    def __init__(self, *, argv: Iterable[str] = ()) -> None:
+        self.argv = list(argv)
         self.launch_configurations: dict[str, Any] = {}
         self.environment = os.environ  # what child processes inherit
-        self.locals = SimpleNamespace()  # such as `event`, the one that is being handled
-        self.event_handlers: list[Any] = []
-        self.events: deque[Any] = deque()
-        self.woken = asyncio.Event()
-        self.asyncio_loop: asyncio.AbstractEventLoop | None = None
-        self._scopes: list[tuple[dict[str, Any], dict[str, str]]] = []
-
-    def get_locals_as_dict(self) -> dict[str, Any]:
-        """Return a copy of the local variables."""
-        return dict(vars(self.locals))
-
-    def extend_locals(self, extension: dict[str, Any]) -> None:
-        """Set local variables."""
-        vars(self.locals).update(extension)
-
-    def push_scope(self) -> None:
-        """Remember launch configurations and environment until `pop_scope`."""
-        self._scopes.append((dict(self.launch_configurations), dict(self.environment)))
-
-    def pop_scope(self) -> None:
-        """Go back to the launch configurations and the environment of the last `push_scope`."""
-        self.launch_configurations, environment = self._scopes.pop()
-        for name in set(self.environment) - set(environment):
-            del self.environment[name]
-        self.environment.update(environment)
+        self.locals = SimpleNamespace(event=None)  # the event whose reactions are visited
+        self.is_shutdown, self.return_code = False, 0
+        self.futures: set[asyncio.Future] = set()  # what the launch waits for
+        # Called once the launch ends, and again with each signal of someone impatient.
+        self.enders: list[Callable[[Signals | None], None]] = []
+        self._handlers: list[Any] = []
 
     def register_event_handler(self, event_handler: Any) -> None:
         """Add a handler; the newest one is asked first."""
-        self.event_handlers.insert(0, event_handler)
+        self._handlers.insert(0, event_handler)
 
-    def unregister_event_handler(self, event_handler: Any) -> None:
-        """Remove a handler; ValueError if it is not there."""
-        self.event_handlers.remove(event_handler)
+    def emit(self, event: SimpleNamespace) -> None:
+        """Visit the reactions to an event."""
+        for handler in list(self._handlers):
+            if handler.matches(event):
+                self.visit(handler.reaction, event)
 
-    def emit_event_sync(self, event: Any) -> None:
-        """Queue an event, from the launch's own thread."""
-        self.events.append(event)
-        self.woken.set()
+    def visit(self, entities: Any, event: SimpleNamespace | None = None) -> None:
+        """Visit entities, or what `entities(event, context)` returns; an error ends the launch."""
+        before, self.locals = self.locals, SimpleNamespace(event=event)
+        try:
+            self._visit(entities(event, self) if callable(entities) else entities)
+        except Exception as error:
+            self._fail(error)
+        self.locals = before
 
-    def perform_substitution(self, substitution: Any) -> str:
-        """Return the text of a substitution."""
-        return substitution.perform(self)
+    def _visit(self, entities: Any) -> None:
+        for entity in entities if isinstance(entities, list | tuple) else [entities]:
+            if entity is not None:
+                inside = entity.visit(self)
+                if entity.future is not None:
+                    self.futures.add(entity.future)
+                    entity.future.add_done_callback(self._on_done)
+                self._visit(inside)
+
+    def _on_done(self, future: asyncio.Future) -> None:
+        self.futures.discard(future)
+        if not future.cancelled() and future.exception():
+            self._fail(future.exception())
+
+    def _fail(self, error: BaseException) -> None:
+        # A KeyError prints as the representation of its message.
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        write("".join(traceback.format_exception(error)), ["log"])
+        get_logger().error(f"Caught exception in launch (see launch.log for traceback): {text}")
+        self.return_code = 1
+        self.shutdown(f"Caught exception in launch: {text}")
+
+    def shutdown(self, reason: str, number: Signals | None = None) -> None:
+        """End the launch; `number` is the signal that asked for it, if one did."""
+        first, self.is_shutdown = not self.is_shutdown, True
+        for end in self.enders:
+            end(number)
+        if first:
+            self.emit(Shutdown(reason=reason))

@@ -1,14 +1,13 @@
 """Launch descriptions from Python launch files."""
 
+import runpy
 import traceback
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 
-from .arguments import Text
+from ros2_portable import explain, outside
+
+from .entities import LaunchDescription
 from .launch_context import LaunchContext
-from .launch_description import LaunchDescription
-from .outside import explain, outside
-from .utilities import normalize_to_list_of_substitutions, perform_substitutions
+from .substitutions import Text, as_text
 
 __getattr__ = outside(__name__)
 
@@ -21,11 +20,7 @@ class LaunchDescriptionSource:
     """A launch description in a Python launch file."""
 
     def __init__(self, launch_file_path: Text) -> None:
-        self._path = normalize_to_list_of_substitutions(launch_file_path)
-
-    def path(self, context: LaunchContext) -> str:
-        """Return the path of the launch file."""
-        return perform_substitutions(context, self._path)
+        self._path = launch_file_path
 
     def get_launch_description(self, context: LaunchContext) -> LaunchDescription:
         """Run the launch file's `generate_launch_description`.
@@ -33,25 +28,27 @@ class LaunchDescriptionSource:
         Raises:
             InvalidLaunchFileError: it is not Python, raises, or lacks that function.
         """
-        path = self.path(context)
-        file_format = path.rpartition(".")[2]
-        if file_format in ("xml", "yaml", "yml"):
-            reader = "launch_xml" if file_format == "xml" else "launch_yaml"
-            raise InvalidLaunchFileError(f"launch file '{path}': {explain(f'{reader}.Parser')}")
-        loader = SourceFileLoader("python_launch_file", path)
-        module = module_from_spec(spec_from_loader(loader.name, loader))
+        path = as_text(context, self._path)
+        if path.endswith((".xml", ".yaml", ".yml")):
+            raise InvalidLaunchFileError(f"launch file '{path}': {explain('launch.frontend')}")
         try:
-            loader.exec_module(module)
-            return module.generate_launch_description()
+            return runpy.run_path(path)["generate_launch_description"]()
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             lines = [f", line {frame.lineno}" for frame in frames if frame.filename == path]
-            text = f"{type(error).__name__}: {error}"
-            name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
-            if name and name.startswith(("launch.", "launch_ros.")):
-                text = explain(name)
             where = f"launch file '{path}'{lines[-1] if lines else ''}"
-            raise InvalidLaunchFileError(f"{where}: {text}") from error
+            raise InvalidLaunchFileError(f"{where}: {_reason(error)}") from error
 
 
-PythonLaunchDescriptionSource = AnyLaunchDescriptionSource = LaunchDescriptionSource
+def _reason(error: Exception) -> str:
+    name = getattr(error, "name", None) or ""
+    if isinstance(error, ModuleNotFoundError) and name.startswith(("launch.", "launch_ros.")):
+        return explain(name)
+    foreign = isinstance(error, TypeError) and "unexpected keyword argument" in str(error)
+    hint = (
+        "; what ros2_portable lacks is in launch and launch_ros of ROS 2 Jazzy" if foreign else ""
+    )
+    return f"{type(error).__name__}: {error}{hint}"
+
+
+PythonLaunchDescriptionSource = LaunchDescriptionSource

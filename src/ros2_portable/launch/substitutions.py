@@ -1,127 +1,134 @@
-"""The substitutions of a launch description."""
+"""Substitutions: text that becomes known only at launch time."""
 
-import importlib
 import math
 import os
-import shutil
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import Any
 
-from .arguments import Text, Truth
+from ros2_portable import outside
+
 from .launch_context import LaunchContext
-from .outside import outside
-from .substitution import Substitution, TextSubstitution  # noqa: F401
-from .utilities import normalize_to_list_of_substitutions as normalize
-from .utilities import perform_substitutions
 
 __getattr__ = outside(__name__)
-substitution = Substitution.from_function
+# An argument that is text, a substitution or several of both, to be joined.
+Text = str | Path | Iterable[Any]
 
 
 class SubstitutionFailure(RuntimeError):
     """A substitution has no text; the message says why."""
 
 
-def _text(context: LaunchContext, value: Any) -> str:
-    """Return the text of substitutions, or of any other value, booleans in lower case."""
-    if isinstance(value, bool | int | float):
-        value = str(value).lower()
-    return perform_substitutions(context, normalize("" if value is None else value))
+class Substitution:
+    """Text that is worked out from the launch context when it is needed."""
 
+    label = ""  # how `ros2 launch --show-args` names it, if not by its class
 
-@substitution
-def LaunchConfiguration(self, context, variable_name: Text, *, default: Any = None) -> str:
-    """The value of a launch argument or another launch configuration."""
-    if variable_name in context.launch_configurations:
-        return context.launch_configurations[variable_name]
-    if default is None:
-        raise SubstitutionFailure(f"launch configuration '{variable_name}' does not exist")
-    return _text(context, default)
-
-
-@substitution
-def EnvironmentVariable(self, context, name: Text, *, default_value: Any = None) -> str:
-    """The value of an environment variable of the launch."""
-    if name in context.environment:
-        return context.environment[name]
-    if default_value is None:
-        raise SubstitutionFailure(f"environment variable '{name}' does not exist")
-    return _text(context, default_value)
-
-
-@substitution
-def FindExecutable(self, context, *, name: Text) -> str:
-    """The path of a program on PATH."""
-    path = shutil.which(name)
-    if path is None:
-        raise SubstitutionFailure(f"executable '{name}' not found on the PATH")
-    return path
-
-
-class ThisLaunchFileDir(Substitution):
-    """The folder of the launch file that is being run."""
+    def describe(self) -> str:
+        """Return the form shown by `ros2 launch --show-args`, from the first argument."""
+        return f"{self.label or type(self).__name__}({describe(next(iter(vars(self).values())))})"
 
     def perform(self, context: LaunchContext) -> str:
-        path = context.get_locals_as_dict().get("current_launch_file_path")
-        if path is None:
-            raise SubstitutionFailure("ThisLaunchFileDir used outside of a launch file")
-        return os.path.dirname(path)
+        """Return the text."""
+        raise NotImplementedError(f"{type(self).__name__} does not define perform()")
 
 
+@dataclass(eq=False, kw_only=True)
+class TextSubstitution(Substitution):
+    """Text that is known already."""
+
+    text: str
+
+    def describe(self) -> str:
+        return f"'{self.text}'"
+
+    def perform(self, context: LaunchContext) -> str:
+        return self.text
+
+
+def _as_list(subs: Text | Substitution) -> list[Substitution]:
+    if isinstance(subs, Substitution):
+        return [subs]
+    if isinstance(subs, str | Path):
+        return [TextSubstitution(text=str(subs))]
+    items = list(subs) if isinstance(subs, Iterable) else [None]
+    if not all(isinstance(item, str | Path | Substitution) for item in items):
+        raise TypeError(f"expected text or substitutions, got {subs!r} ({type(subs).__name__})")
+    return [sub for item in items for sub in _as_list(item)]
+
+
+def as_text(context: LaunchContext, value: Text | Substitution | bool | float) -> str:
+    """Return the text of what an argument may be; booleans in lower case."""
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    return "".join(sub.perform(context) for sub in _as_list(value))
+
+
+def describe(value: Text | Substitution) -> str:
+    """Return the form of an argument that is shown by `ros2 launch --show-args`."""
+    return " + ".join(sub.describe() for sub in _as_list(value))
+
+
+@dataclass(eq=False)
+class LaunchConfiguration(Substitution):
+    """The value of a launch argument or another launch configuration."""
+
+    variable_name: Text
+    _: KW_ONLY
+    default: Any = None
+    label = "LaunchConfig"
+
+    def perform(self, context: LaunchContext) -> str:
+        name = as_text(context, self.variable_name)
+        if name in context.launch_configurations:
+            return context.launch_configurations[name]
+        if self.default is None:
+            raise SubstitutionFailure(f"launch configuration '{name}' does not exist")
+        return as_text(context, self.default)
+
+
+@dataclass(eq=False)
+class EnvironmentVariable(Substitution):
+    """The value of an environment variable of the launch."""
+
+    name: Text
+    _: KW_ONLY
+    default_value: Any = None
+    label = "EnvVar"
+
+    def perform(self, context: LaunchContext) -> str:
+        name = as_text(context, self.name)
+        if name in context.environment:
+            return context.environment[name]
+        if self.default_value is None:
+            raise SubstitutionFailure(f"environment variable '{name}' does not exist")
+        return as_text(context, self.default_value)
+
+
+@dataclass(eq=False)
 class PathJoinSubstitution(Substitution):
     """Parts of a path, joined."""
 
-    def perform(self, context: LaunchContext, substitutions: Any) -> str:
-        return os.path.join(*(_text(context, part) for part in substitutions))
+    substitutions: Iterable[Text]
+
+    def perform(self, context: LaunchContext) -> str:
+        return os.path.join(*(as_text(context, part) for part in self.substitutions))
 
     def describe(self) -> str:
-        parts = (sub.describe() for part in self.substitutions for sub in normalize(part))
-        return f"LocalVar('{' + '.join(parts)}')"
+        return f"LocalVar('{' + '.join(describe(part) for part in self.substitutions)}')"
 
 
-@substitution
-def PythonExpression(self, context, expression: Text, python_modules: Any = ("math",)) -> str:
+@dataclass(eq=False)
+class PythonExpression(Substitution):
     """The value of a Python expression; the names of `math` are at hand in it."""
-    modules = [each.perform(context) for each in normalize(python_modules)]
-    names = {name: importlib.import_module(name) for name in modules}
-    try:
-        return str(eval(expression, {}, vars(math) | names if "math" in names else names))
-    except Exception as error:
-        text = f"cannot evaluate the Python expression [{expression}]: {error}"
-        raise SubstitutionFailure(text) from error
 
+    expression: Text
 
-@substitution
-def NotSubstitution(self, context, value: Truth) -> str:
-    """`true` if the value is false."""
-    return _text(context, not value)
-
-
-@substitution
-def AndSubstitution(self, context, left: Truth, right: Truth) -> str:
-    """`true` if both sides are."""
-    return _text(context, left and right)
-
-
-@substitution
-def OrSubstitution(self, context, left: Truth, right: Truth) -> str:
-    """`true` if one of the sides is."""
-    return _text(context, left or right)
-
-
-@substitution
-def EqualsSubstitution(self, context, left: Any, right: Any) -> str:
-    """`true` if both sides are equal: as booleans, as numbers, or else as text."""
-    flags = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
-    sides = [_text(context, side) for side in (left, right)]
-    if all(side.lower() in flags for side in sides):
-        return _text(context, flags[sides[0].lower()] == flags[sides[1].lower()])
-    try:
-        return _text(context, math.isclose(*(float(side) for side in sides)))
-    except ValueError:
-        return _text(context, sides[0] == sides[1])
-
-
-@substitution
-def IfElseSubstitution(self, context, condition: Truth, if_value: Any = "", else_value: Any = ""):
-    """One of two texts, by a condition."""
-    return _text(context, if_value if condition else else_value)
+    def perform(self, context: LaunchContext) -> str:
+        expression = as_text(context, self.expression)
+        try:
+            return str(eval(expression, {}, {"math": math, **vars(math)}))
+        except Exception as error:
+            text = f"cannot evaluate the Python expression [{expression}]: {error}"
+            raise SubstitutionFailure(text) from error

@@ -1,66 +1,60 @@
-"""Parameters of nodes: single values with a type, files, and dictionaries of values."""
+"""Parameters of nodes: values with a type, dictionaries of values, and files."""
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from launch import LaunchContext
-from launch.arguments import Text
-from launch.utilities import (
-    is_substitution,
-    normalize_to_list_of_substitutions,
-    perform_substitutions,
-    perform_typed_substitution,
-)
+from launch.launch_context import LaunchContext
+from launch.substitutions import Substitution, as_text
+
+from ros2_portable import outside
+
+__getattr__ = outside(__name__)
+_SCALARS = (bool, int, float, str)
 
 
+@dataclass(eq=False)
 class ParameterValue:
     """A value; `value_type` says how the text of substitutions is read, None: as YAML."""
 
-    def __init__(self, value: Any, *, value_type: Any = None) -> None:
-        plain = value_type in (bool, int, float, str) and not is_substitution(value)
-        if plain and not isinstance(value, value_type):
-            raise TypeError(f"expected a parameter of type {value_type.__name__}, got {value!r}")
-        self.value, self.value_type = value, value_type
-
-    def evaluate(self, context: LaunchContext) -> Any:
-        """Return the value."""
-        return perform_typed_substitution(context, self.value, self.value_type)
-
-
-class ParameterFile:
-    """A YAML file of parameters."""
-
-    def __init__(self, param_file: Text, *, allow_substs: bool = False) -> None:
-        if allow_substs:
-            raise ImportError("ParameterFile: allow_substs needs the package launch_ros of ROS 2")
-        self.param_file = param_file
+    value: Any
+    _: KW_ONLY
+    value_type: Any = None
 
 
 def evaluate_value(context: LaunchContext, name: str, value: Any) -> Any:
-    """Return a parameter's value; the text of substitutions is read as YAML.
+    """Return a parameter's value; the text of substitutions is read as YAML or as its type.
 
     Raises:
-        TypeError: it is no bool, int, float, str or list of one of them.
+        TypeError: it is no bool, int, float, str or list of one of them, or not of its type.
     """
     value = value if isinstance(value, ParameterValue) else ParameterValue(value)
+    known = _read(context, value.value, value.value_type)
+    items = known if isinstance(known, list) else [known]
+    kinds = {type(item) for item in items}
+    if kinds == {int, float}:
+        return [float(item) for item in items]
+    wanted = [value.value_type] if value.value_type in _SCALARS else _SCALARS
+    if len(kinds) != 1 or not kinds <= set(wanted):
+        names = ", ".join(each.__name__ for each in wanted)
+        raise TypeError(f"parameter '{name}': expected {names} or a list of one, got {known!r}")
+    return known
+
+
+def _read(context: LaunchContext, value: Any, kind: Any) -> Any:
+    """Return `value` with its substitutions read as `kind`; as it is where that is impossible."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    is_text = all(isinstance(part, Substitution | str) for part in parts)
+    if not (is_text and any(isinstance(part, Substitution) for part in parts)):
+        [item_kind] = get_args(kind) or [None]
+        return [_read(context, each, item_kind) for each in parts] if parts is value else value
+    text = as_text(context, value)
     try:
-        value = value.evaluate(context)
-    except ValueError as error:
-        raise TypeError(f"parameter '{name}': {error}") from None
-    if isinstance(value, list):
-        kinds = {type(item) for item in value}
-        if kinds == {int, float}:
-            return [float(item) for item in value]
-        if len(kinds) == 1 and kinds <= {bool, int, float, str}:
-            return value
-    elif isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(
-        f"parameter '{name}': expected a bool, int, float, str or a list of one of them, "
-        f"got {value!r}"
-    )
+        return kind(text) if kind in (str, int, float) else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return text
 
 
 def evaluate_dictionary(
@@ -69,8 +63,7 @@ def evaluate_dictionary(
     """Return a dictionary of parameters with all values known and nested names joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        subs = normalize_to_list_of_substitutions(key)
-        name = prefix + perform_substitutions(context, subs)
+        name = prefix + as_text(context, key)
         if isinstance(value, Mapping):
             flat |= evaluate_dictionary(context, value, f"{name}.")
         else:
@@ -79,15 +72,11 @@ def evaluate_dictionary(
 
 
 def check_file(path: str) -> None:
-    """Raise RuntimeError if a parameter file is not YAML of nodes with `ros__parameters`."""
+    """Raise RuntimeError if a file is not YAML of parameters: each node would refuse it forever."""
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text()
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RuntimeError(f"parameter file '{path}': {' '.join(str(error).split())}") from None
-
-    def holds_parameters(node: Any) -> bool:
-        below = node.values() if isinstance(node, dict) else ()
-        return bool(below) and ("ros__parameters" in node or any(map(holds_parameters, below)))
-
-    if content is not None and not holds_parameters(content):
+    if content is not None and "ros__parameters" not in text:
         raise RuntimeError(f"parameter file '{path}': expected NODE: ros__parameters: NAME: VALUE")

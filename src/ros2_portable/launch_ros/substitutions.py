@@ -2,36 +2,37 @@
 
 import os
 import shutil
+from dataclasses import dataclass
 
 from ament_index_python.packages import get_package_prefix
-from launch import LaunchContext, Substitution
-from launch.arguments import Text
-from launch.outside import outside
-from launch.substitutions import SubstitutionFailure
+from launch.launch_context import LaunchContext
+from launch.substitutions import Substitution, SubstitutionFailure, Text, as_text
+
+from ros2_portable import outside
 
 __getattr__ = outside(__name__)
 
 
-class FindPackagePrefix(Substitution):
-    """The prefix in which a package is installed."""
-
-    def perform(self, context: LaunchContext, package: Text) -> str:
-        return get_package_prefix(package)
-
-
+@dataclass(eq=False)
 class FindPackageShare(Substitution):
     """The share directory of a package."""
 
-    def perform(self, context: LaunchContext, package: Text) -> str:
+    package: Text
+
+    def perform(self, context: LaunchContext) -> str:
+        package = as_text(context, self.package)
         return os.path.join(get_package_prefix(package), "share", package)
 
 
+@dataclass(eq=False)
 class ExecutableInPackage(Substitution):
     """The path of an executable of a package."""
 
-    label = "ExecInPkg"
+    executable: Text
+    package: Text
 
-    def perform(self, context: LaunchContext, executable: Text, package: Text) -> str:
+    def perform(self, context: LaunchContext) -> str:
+        executable, package = as_text(context, self.executable), as_text(context, self.package)
         folder = os.path.join(get_package_prefix(package), "lib", package)
         path = shutil.which(executable, path=folder)
         if path is None:

@@ -9,6 +9,7 @@ from ament_index_python.packages import get_packages_with_prefixes
 from launch import LaunchContext, LaunchDescription, LaunchService
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import InvalidLaunchFileError, LaunchDescriptionSource
+from launch.substitutions import describe
 
 _FLAGS = {
     ("-n", "--noninteractive"): "run without a terminal",
@@ -43,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     if args.show_all_subprocesses_output:
         os.environ["OVERRIDE_LAUNCH_PROCESS_OUTPUT"] = "both"
     include = IncludeLaunchDescription(source, launch_arguments=arguments.items())
-    service = LaunchService(argv=words, noninteractive=args.noninteractive, debug=args.debug)
+    service = LaunchService(argv=words)
     service.include_launch_description(LaunchDescription([include]))
     return service.run()
 
@@ -76,7 +77,7 @@ def _show(arguments: list[DeclareLaunchArgument]) -> None:
         star = "*" if each._conditionally_included else ""
         print(f"\n    '{each.name}':{star}\n        {each.description}")
         if each.default_value is not None:
-            default = " + ".join(sub.describe() for sub in each.default_value)
+            default = describe(each.default_value)
             print(f"        (default: {default})")
     if not arguments:
         print("\n  No arguments.")
