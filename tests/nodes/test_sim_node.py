@@ -1,0 +1,182 @@
+"""The simulated robot as the graph sees it: cameras, result, reset, clock, serial port."""
+
+import numpy as np
+import pytest
+from cv_bridge import CvBridge
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
+
+from multismolvla.arm import HOME_RAD
+from multismolvla.nodes.sim_node import LATCHED, SimNode
+from multismolvla.robot.bus import FeetechBus
+from multismolvla.robot.calibration import load_calibration
+from multismolvla.robot.so101 import SO101Arm
+from multismolvla.sim.tasks import TASKS
+
+ENCODINGS = {"rgb": "rgb8", "depth": "16UC1", "thermal": "mono16", "segmentation": "mono8"}
+
+
+class Robot:
+    """A simulated robot and what it has published."""
+
+    def __init__(self, graph, tmp_path, **parameters):
+        self.graph = graph
+        self.port = tmp_path / "so101"
+        self.newest: dict[str, object] = {}
+        self.counts: dict[str, int] = {}
+        self.clock_ns: list[int] = []
+        streams = [f"{view}{kind}" for view in ("", "wrist/") for kind in ENCODINGS]
+        for name in streams:
+            self._listen(Image, f"{name}/image_raw", qos_profile_sensor_data)
+            self._listen(CameraInfo, f"{name}/camera_info", qos_profile_sensor_data)
+        self._listen(MarkerArray, "ground_truth/objects", 1)
+        self._listen(DiagnosticStatus, "sim_node/result", LATCHED)
+        graph.probe.create_subscription(
+            Clock,
+            "/clock",
+            lambda m: self.clock_ns.append(m.clock.sec * 10**9 + m.clock.nanosec),
+            qos_profile_sensor_data,
+        )
+        values = {"port": str(self.port), **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        self.node = graph.add(SimNode(parameter_overrides=overrides))
+        self.streams = streams
+
+    def _listen(self, kind, topic, qos):
+        def keep(message):
+            self.newest[topic] = message
+            self.counts[topic] = self.counts.get(topic, 0) + 1
+
+        self.graph.probe.create_subscription(kind, topic, keep, qos)
+
+    def until(self, condition):
+        self.graph.spin_until(condition, timeout_s=20.0)
+
+    def set(self, **values):
+        parameters = [Parameter(name, value=v).to_parameter_msg() for name, v in values.items()]
+        request = SetParameters.Request(parameters=parameters)
+        return self.graph.call(SetParameters, "sim_node/set_parameters", request).results[0]
+
+    @property
+    def result(self):
+        message = self.newest.get("sim_node/result")
+        return {pair.key: pair.value for pair in message.values} if message else {}
+
+    def objects(self):
+        markers = self.newest["ground_truth/objects"].markers
+        return {m.ns: np.array([m.pose.position.x, m.pose.position.y]) for m in markers}
+
+
+@pytest.fixture
+def start(graph, tmp_path):
+    robots = []
+
+    def make(**parameters):
+        robots.append(Robot(graph, tmp_path, **parameters))
+        return robots[-1]
+
+    yield make
+    for robot in robots:
+        robot.node.close()
+
+
+def test_every_camera_publishes_its_own_encoding_with_its_info(start):
+    robot = start()
+    topics = [f"{name}/{leaf}" for name in robot.streams for leaf in ("image_raw", "camera_info")]
+    robot.until(lambda: all(topic in robot.newest for topic in topics))
+    bridge = CvBridge()
+    for name in robot.streams:
+        image, info = robot.newest[f"{name}/image_raw"], robot.newest[f"{name}/camera_info"]
+        kind = name.rpartition("/")[2]
+        assert image.encoding == ENCODINGS[kind]
+        assert image.header.frame_id == info.header.frame_id
+        assert image.header.frame_id.endswith("_optical_frame")
+        assert (info.height, info.width) == (image.height, image.width) == (96, 96)
+        assert len(np.unique(bridge.imgmsg_to_cv2(image))) > 1
+    celsius = bridge.imgmsg_to_cv2(robot.newest["thermal/image_raw"]) * 0.01 - 273.15
+    assert celsius.min() > 0 and 40 < celsius.max() < 60  # the red cube is at 55 degrees
+    metres = bridge.imgmsg_to_cv2(robot.newest["depth/image_raw"]) / 1000.0
+    assert 0.2 < np.median(metres[metres > 0]) < 0.8
+
+
+def test_a_dead_camera_is_silent_until_it_is_revived(start):
+    robot = start()
+    robot.until(lambda: "rgb/image_raw" in robot.newest)
+    assert robot.set(dead_cameras=["rgb"]).successful
+    settled = robot.counts["depth/image_raw"] + 2
+    robot.until(lambda: robot.counts["depth/image_raw"] >= settled)
+    dead = robot.counts["rgb/image_raw"]
+    robot.until(lambda: robot.counts["depth/image_raw"] >= settled + 4)
+    assert robot.counts["rgb/image_raw"] == dead
+    assert robot.set(dead_cameras=[""]).successful
+    robot.until(lambda: robot.counts["rgb/image_raw"] > dead)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [({"dead_cameras": ["sonar"]}, "sonar"), ({"task": "fold the shirt"}, "fold the shirt")],
+)
+def test_a_bad_value_is_refused_with_what_was_expected(start, values, named):
+    robot = start()
+    answer = robot.set(**values)
+    assert not answer.successful
+    assert named in answer.reason
+    robot.until(lambda: "rgb/image_raw" in robot.newest)
+
+
+def test_reset_places_the_scene_of_task_and_seed(start):
+    robot = start()
+    robot.until(lambda: "ground_truth/objects" in robot.newest)
+    task = TASKS[-1]
+    assert robot.set(task=task.id).successful
+    assert robot.set(seed=7).successful
+    answer = robot.graph.call(Trigger, "sim_node/reset")
+    assert answer.success and answer.message == task.instruction
+    robot.until(lambda: robot.result.get("episode") == "1")
+    assert robot.result["task"] == task.id and robot.result["success"] == "0"
+    wanted = task.place(7)
+    robot.until(
+        lambda: all(np.allclose(robot.objects()[n], wanted[n][:2], atol=2e-3) for n in wanted)
+    )
+
+
+def test_the_arm_is_reached_over_its_serial_port_and_holds_home(start, request):
+    robot = start()
+    config = request.config.rootpath / "config" / "so101_sim_calibration.json"
+    with FeetechBus(str(robot.port), timeout_s=0.2) as bus:
+        arm = SO101Arm(bus, load_calibration(config))
+        assert np.allclose(arm.read().positions_rad, HOME_RAD, atol=0.05)
+    robot.node.close()
+    assert not robot.port.is_symlink()
+
+
+def test_simulated_time_never_runs_backwards_over_a_reset(start):
+    robot = start(use_sim_time=True, real_time_factor=3.0)
+    robot.until(lambda: len(robot.clock_ns) > 20)
+    robot.graph.call(Trigger, "sim_node/reset")
+    seen = len(robot.clock_ns)
+    robot.until(lambda: len(robot.clock_ns) > seen + 20 and "rgb/image_raw" in robot.newest)
+    assert (np.diff(robot.clock_ns) > 0).all()
+    stamp = robot.newest["rgb/image_raw"].header.stamp
+    assert stamp.sec * 10**9 + stamp.nanosec <= robot.clock_ns[-1]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"task": "fold the shirt"}, "fold the shirt"),
+        ({"dead_cameras": ["sonar"]}, "unknown stream 'sonar'"),
+        ({"streams_file": "/nowhere.yaml"}, "/nowhere.yaml: cannot read"),
+        ({"sead": 3}, "unknown parameter 'sead'"),
+    ],
+)
+def test_bad_configuration_is_one_clear_line(start, parameters, complaint):
+    with pytest.raises(ValueError, match=complaint) as error:
+        start(**parameters)
+    assert "\n" not in str(error.value)
