@@ -104,7 +104,8 @@ import multismolvla' 2>&1) && return
 
 check_rendering() {
     local said
-    said=$("$venv/bin/python" -c 'import mujoco; mujoco.GLContext(64, 64).make_current()' 2>&1) &&
+    said=$(MUJOCO_GL=egl "$venv/bin/python" -c \
+        'import mujoco; mujoco.GLContext(64, 64).make_current()' 2>&1) &&
         return
     echo "Off-screen rendering fails: ${said##*$'\n'}"
     echo "Install what it needs:"
