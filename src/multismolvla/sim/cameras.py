@@ -36,7 +36,7 @@ class Cameras:
         self._model = model
         self._streams = {stream.name: stream for stream in table}
         self._camera_ids = {stream.view: _camera_id(model, stream) for stream in table}
-        self._sensors = {stream.name: _create_sensor(stream, seed) for stream in table}
+        self.reseed(seed)
         # One row more than there are geoms: the last stands for "nothing", geom id -1.
         ids = range(model.ngeom)
         self._labels = np.array([*(label_of_geom(model, i) for i in ids), 0], np.uint8)
@@ -47,6 +47,12 @@ class Cameras:
             height=max(stream.height for stream in table),
             width=max(stream.width for stream in table),
         )
+
+    def reseed(self, seed: int) -> None:
+        """Start the noise of every stream afresh; the same seed gives the same noise."""
+        self._sensors = {
+            name: _create_sensor(stream, seed) for name, stream in self._streams.items()
+        }
 
     def render(
         self, data: mujoco.MjData, names: Sequence[str], time_s: float

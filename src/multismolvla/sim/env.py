@@ -101,6 +101,8 @@ class TabletopEnv(gymnasium.Env):
         task = find_task(options["task"]) if options else self._default_task
         placement = seed if seed is not None else int(self.np_random.integers(2**31))
         self._simulation.reset(task, placement)
+        if self._cameras is not None:
+            self._cameras.reseed(placement)
         self._steps = 0
         self._limit = self._max_steps or DEFAULT_MAX_STEPS[task.suite]
         return self._observe(), self._info(success=False)
