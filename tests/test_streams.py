@@ -43,11 +43,16 @@ def test_order_is_kept_and_names_are_found(tmp_path):
     ("change", "message"),
     [
         ({"hieght": 96}, "unknown key 'hieght'"),
-        ({"height": None}, "height is None; expected a int"),
+        ({"height": None}, "height is None; expected a whole number"),
+        ({"rate_hz": float("nan")}, "rate_hz is nan; expected a positive number"),
+        ({"rate_hz": float("inf")}, "rate_hz is inf; expected a positive number"),
         ({"height": 0}, "height is 0; expected a positive number"),
         ({"rate_hz": True}, "rate_hz is True"),
         ({"kind": "sonar"}, "kind is 'sonar'; expected rgb, depth"),
         ({"name": "front"}, "expected 'rgb' or '<view>/rgb'"),
+        ({"name": "frontrgb"}, "expected 'rgb' or '<view>/rgb'"),
+        ({"name": "/rgb"}, "expected 'rgb' or '<view>/rgb'"),
+        ({"derived_from": ["rgb"]}, "derived_from names the stream itself"),
         ({"derived_from": ["depth"]}, "derived_from names 'depth', not in the table"),
     ],
 )

@@ -7,6 +7,7 @@ order of the streams everywhere: in masks, in checkpoints, in reports.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,12 @@ _FIELDS = {
     "frame_id": str,
     "derived_from": list,
 }
+_NAMES = {
+    str: "a text",
+    int: "a whole number",
+    (int, float): "a number",
+    list: "a list of streams",
+}
 
 
 def load_stream_table(path: str | Path) -> StreamTable:
@@ -121,6 +128,10 @@ def load_stream_table(path: str | Path) -> StreamTable:
         if names.count(stream.name) > 1:
             raise StreamTableError(f"{path}: stream '{stream.name}' is declared twice")
         for source in stream.derived_from:
+            if source == stream.name:
+                raise StreamTableError(
+                    f"{path}: {stream.name}: derived_from names the stream itself"
+                )
             if source not in names:
                 raise StreamTableError(
                     f"{path}: {stream.name}: derived_from names '{source}', not in the table"
@@ -143,16 +154,18 @@ def _parse(path: Path, index: int, entry: object) -> Stream:
                 continue
             raise StreamTableError(f"{where}: missing key '{key}'")
         if not isinstance(entry[key], expected) or isinstance(entry[key], bool):
-            name = expected.__name__ if isinstance(expected, type) else "number"
-            raise StreamTableError(f"{where}: {key} is {entry[key]!r}; expected a {name}")
+            raise StreamTableError(
+                f"{where}: {key} is {entry[key]!r}; expected {_NAMES[expected]}"
+            )
     if entry["kind"] not in KINDS:
         raise StreamTableError(f"{where}: kind is '{entry['kind']}'; expected {', '.join(KINDS)}")
-    if not entry["name"].endswith(entry["kind"]):
+    view, slash, last = entry["name"].rpartition("/")
+    if last != entry["kind"] or (slash and not view):
         raise StreamTableError(
             f"{where}: name is '{entry['name']}'; "
             f"expected '{entry['kind']}' or '<view>/{entry['kind']}'"
         )
     for key in ("height", "width", "rate_hz"):
-        if entry[key] <= 0:
+        if not 0 < entry[key] < math.inf:
             raise StreamTableError(f"{where}: {key} is {entry[key]}; expected a positive number")
     return Stream(**{**entry, "derived_from": tuple(entry.get("derived_from", ()))})
