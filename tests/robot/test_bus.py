@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from multismolvla.robot import registers
+from multismolvla.robot import protocol, registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.errors import (
@@ -174,3 +174,12 @@ def test_a_new_emulator_takes_the_link_over_from_a_dead_one(plant, tmp_path):
 def test_other_ids(plant):
     with EmulatedBus(plant, ids=range(11, 17)) as emulated, FeetechBus(emulated.port) as bus:
         assert bus.scan(range(20)) == list(range(11, 17))
+
+
+def test_what_no_servo_can_do_leaves_the_emulated_bus_alive(bus, plant):
+    # One packet holds at most 253 parameters.
+    bus._send(protocol.read_request(1, 0, 255))
+    bus._send(protocol.sync_read_request([1], 0, 255))
+    bus._send(protocol.write_request(1, registers.TORQUE_LIMIT.address, b"\xff\xff"))
+    bus.ping(1)
+    assert plant.torque_limits[0] == 1.0

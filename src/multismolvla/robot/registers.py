@@ -18,6 +18,7 @@ SRAM_START = 40
 
 # Units of the present values, STS3215 memory table.
 LOAD_PER_UNIT = 0.001  # fraction of the largest motor voltage
+TORQUE_PER_UNIT = 0.001  # fraction of the stall torque
 VOLT_PER_UNIT = 0.1
 AMPERE_PER_UNIT = 0.0065
 

@@ -18,7 +18,7 @@ from multismolvla.robot.calibration import (
     Calibration,
     MotorCalibration,
 )
-from multismolvla.robot.protocol import BROADCAST_ID, Instruction, Packet
+from multismolvla.robot.protocol import BROADCAST_ID, MAX_PARAMETERS, Instruction, Packet
 from multismolvla.robot.registers import SRAM_START, TICKS_PER_TURN, Register
 
 MEMORY_BYTES = 128
@@ -117,7 +117,7 @@ class EmulatedServos:
         self._store(joint, registers.LOCK, 1)
         self._store(joint, registers.TORQUE_LIMIT, self._load(joint, registers.MAX_TORQUE))
         self._plant.set_torque(joint, False)
-        self._plant.set_torque_limit(joint, self._load(joint, registers.MAX_TORQUE) / 1000)
+        self._plant.set_torque_limit(joint, self._torque_limit(joint, registers.MAX_TORQUE))
 
     def hold(self) -> None:
         """Switch the torque of every servo on."""
@@ -134,6 +134,8 @@ class EmulatedServos:
         """Execute a request; return the answers in the order in which the servos send them."""
         parameters = request.parameters
         if request.code == Instruction.SYNC_READ and len(parameters) > 2:
+            if parameters[1] > MAX_PARAMETERS:
+                return []
             self._refresh(*parameters[:2])
             return [
                 Packet(servo, self._status(joint), self._bytes(joint, *parameters[:2]))
@@ -147,6 +149,9 @@ class EmulatedServos:
                     self._write(joint, address, parameters[start + 1 : start + 1 + size])
             return []
         if request.code not in (Instruction.PING, Instruction.READ, Instruction.WRITE):
+            return []
+        if request.code == Instruction.READ and parameters[1:2] > bytes([MAX_PARAMETERS]):
+            # No packet can hold the answer.
             return []
         self._refresh()
         answers = []
@@ -165,7 +170,7 @@ class EmulatedServos:
         return [
             joint
             for joint in range(JOINTS)
-            if joint not in self.silent and servo in (BROADCAST_ID, self._memory[joint][5])
+            if joint not in self.silent and servo in (BROADCAST_ID, self._memory[joint][registers.ID.address])
         ]
 
     def _load(self, joint: int, register: Register) -> int:
@@ -226,7 +231,11 @@ class EmulatedServos:
         if touched(registers.TORQUE_ENABLE):
             self._plant.set_torque(joint, self._load(joint, registers.TORQUE_ENABLE) == 1)
         if touched(registers.TORQUE_LIMIT):
-            self._plant.set_torque_limit(joint, self._load(joint, registers.TORQUE_LIMIT) / 1000)
+            self._plant.set_torque_limit(joint, self._torque_limit(joint, registers.TORQUE_LIMIT))
+
+    def _torque_limit(self, joint: int, register: Register) -> float:
+        """Fraction of the stall torque; a register may hold more than its 100 %."""
+        return min(self._load(joint, register) * registers.TORQUE_PER_UNIT, 1.0)
 
     def _set_goal(self, joint: int) -> None:
         low = self._load(joint, registers.MIN_POSITION)
