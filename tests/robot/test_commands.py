@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from multismolvla.arm import JOINT_NAMES
+from multismolvla.robot import registers
 from multismolvla.robot.__main__ import main
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import CalibrationError, load_calibration
@@ -42,6 +43,13 @@ def test_set_id_refuses_an_id_that_is_taken_or_absent(emulated, capsys):
     assert main(["set-id", "--port", emulated.port, "9", "1"]) == 0
 
 
+def test_set_id_overlooks_no_servo_that_answers_late(emulated, capsys, monkeypatch):
+    monkeypatch.setattr(emulated, "_wire_time", True)
+    monkeypatch.setattr("multismolvla.robot.emulator.WIRE_S_PER_BYTE", 2e-3)
+    assert main(["set-id", "--port", emulated.port, "1", "2"]) == 1
+    assert "another servo has id 2" in capsys.readouterr().err
+
+
 def test_move_goes_there_slowly_and_leaves_the_arm_holding(tmp_path, calibration, capsys):
     plant = FirstOrderPlant()
     with EmulatedBus(plant, link=tmp_path / "so101") as emulated:
@@ -72,12 +80,27 @@ def test_errors_are_one_line(tmp_path, capsys):
 
 
 def test_restore_writes_the_file_into_the_servos(emulated, bus, calibration):
-    from multismolvla.robot import registers
-
     bus.write(3, registers.HOMING_OFFSET, 7)
     bus.close()
     assert main(["restore", "--port", emulated.port, "--calibration", calibration]) == 0
     assert emulated.servos.register(2, registers.HOMING_OFFSET) == -987
+
+
+def test_restore_needs_someone_to_hold_the_arm(emulated, calibration, capsys, monkeypatch):
+    emulated.servos.hold()
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    assert main(["restore", "--port", emulated.port, "--calibration", calibration]) == 1
+    assert "run it in a terminal" in capsys.readouterr().err
+    assert emulated.servos.register(0, registers.TORQUE_ENABLE) == 1
+
+
+def test_a_calibration_makes_servos_report_positions_within_one_turn(emulated, bus):
+    bus.write(4, registers.PHASE, 12 | registers.PHASE_MULTI_TURN)
+    bus.write(4, registers.OPERATING_MODE, 1)
+    CalibrationSession(bus).begin()
+    emulated.servos.power_cycle(3)
+    assert emulated.servos.register(3, registers.PHASE) == 12
+    assert emulated.servos.register(3, registers.OPERATING_MODE) == 0
 
 
 def test_a_calibration_by_hand_finds_the_arm_s_travel(tmp_path, emulated, plant):

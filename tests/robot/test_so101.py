@@ -97,6 +97,13 @@ def test_torque_on_holds_where_the_arm_is(arm, plant):
     assert not plant.torque().any()
 
 
+def test_torque_on_does_not_trust_a_write_that_nobody_acknowledges(arm, bus, plant):
+    plant._goals = POSE.copy()
+    bus.sync_write = lambda *_: None
+    arm.set_torque(True)
+    np.testing.assert_allclose(plant.goals_rad(), HOME_RAD, atol=RAD_PER_TICK)
+
+
 def test_torque_on_leaves_the_goals_of_an_arm_that_holds(arm, plant, clock):
     arm.set_torque(True)
     arm.write_goals_rad(POSE)

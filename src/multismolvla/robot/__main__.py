@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (BusError, CalibrationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except EOFError:
+        print("\nerror: this command asks a question; run it in a terminal", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         # Servos keep their goals and their torque, so that the arm does not drop.
         print("\nended; servos that were holding go on holding", file=sys.stderr)

@@ -129,13 +129,13 @@ class FeetechBus:
         data = {servo: register.encode(value) for servo, value in values.items()}
         self._send(protocol.sync_write_request(register.address, data))
 
-    def scan(self, servos: Sequence[int]) -> list[int]:
-        """Return those of the ids that answer a ping, each asked once."""
+    def scan(self, servos: Sequence[int], timeout_s: float = SCAN_TIMEOUT_S) -> list[int]:
+        """Return those of the ids that answer a ping in time, each asked once."""
         found = []
         for servo in servos:
             answers: dict[int, bytes] = {}
             self._send(Packet(servo, Instruction.PING))
-            self._receive([servo], 0, answers, SCAN_TIMEOUT_S)
+            self._receive([servo], 0, answers, timeout_s)
             found += answers
         return found
 

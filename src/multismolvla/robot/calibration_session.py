@@ -19,7 +19,12 @@ from multismolvla.robot.calibration import (
     CalibrationError,
     MotorCalibration,
 )
-from multismolvla.robot.registers import MAX_POSITION, MIN_POSITION, TICKS_PER_TURN
+from multismolvla.robot.registers import (
+    MAX_POSITION,
+    MIN_POSITION,
+    PHASE_MULTI_TURN,
+    TICKS_PER_TURN,
+)
 
 MIDDLE = TICKS_PER_TURN // 2 - 1
 
@@ -67,6 +72,10 @@ class CalibrationSession:
         for servo in self._ids:
             self._bus.write(servo, registers.TORQUE_ENABLE, 0)
             self._bus.write(servo, registers.LOCK, 0)
+            # A servo that counts turns, or was last used as a wheel, reports other positions.
+            phase = self._bus.read(servo, registers.PHASE) & ~PHASE_MULTI_TURN
+            self._bus.write(servo, registers.PHASE, phase)
+            self._bus.write(servo, registers.OPERATING_MODE, 0)
             self._bus.write(servo, registers.HOMING_OFFSET, 0)
             self._bus.write(servo, MIN_POSITION, 0)
             self._bus.write(servo, MAX_POSITION, TICKS_PER_TURN - 1)

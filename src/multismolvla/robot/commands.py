@@ -55,7 +55,8 @@ def scan(options: argparse.Namespace) -> int:
 def set_id(options: argparse.Namespace) -> int:
     """Give a servo another id, unless another servo has it."""
     with FeetechBus(options.port, timeout_s=PATIENCE_S) as bus:
-        present = bus.scan([options.old, options.new])
+        # A servo that is overlooked here would end up sharing its id with another.
+        present = bus.scan([options.old, options.new], PATIENCE_S)
         if options.old not in present:
             raise BusError(
                 f"no servo {options.old} on {options.port}; `so101 scan` lists those that answer"

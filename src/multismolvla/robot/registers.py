@@ -16,6 +16,9 @@ TICKS_PER_TURN = 4096
 # Registers below this address are EEPROM: they survive power-off if written while Lock is 0.
 SRAM_START = 40
 
+# Bit of the register Phase; clear: positions stay within one turn.
+PHASE_MULTI_TURN = 1 << 4
+
 # Units of the present values, STS3215 memory table.
 LOAD_PER_UNIT = 0.001  # fraction of the largest motor voltage
 TORQUE_PER_UNIT = 0.001  # fraction of the stall torque

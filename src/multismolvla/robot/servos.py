@@ -167,10 +167,11 @@ class EmulatedServos:
         return answers
 
     def _addressed(self, servo: int) -> list[int]:
+        address = registers.ID.address
         return [
             joint
             for joint in range(JOINTS)
-            if joint not in self.silent and servo in (BROADCAST_ID, self._memory[joint][registers.ID.address])
+            if joint not in self.silent and servo in (BROADCAST_ID, self._memory[joint][address])
         ]
 
     def _load(self, joint: int, register: Register) -> int:

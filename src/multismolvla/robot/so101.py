@@ -15,6 +15,7 @@ from multismolvla.robot.errors import RegisterMismatch, ServoStatusError
 from multismolvla.robot.registers import (
     AMPERE_PER_UNIT,
     LOAD_PER_UNIT,
+    PHASE_MULTI_TURN,
     PRESENT_LOAD,
     PRESENT_POSITION,
     PRESENT_VELOCITY,
@@ -49,9 +50,6 @@ OTHER_ARM = (
     "the calibration is of another arm, or the servo is new: run `so101 calibrate`, or "
     "`so101 restore` to write the file to the servos"
 )
-
-# Clear: position within one turn.
-PHASE_MULTI_TURN = 1 << 4
 
 # A joint further than this from its goal is not held there: something blocks it or has moved it.
 HOLD_TOLERANCE_RAD = 0.15
@@ -185,11 +183,11 @@ class SO101Arm:
             ]
             if not limp:
                 return
-            # A servo keeps its old goal while limp, and would run there.
+            # A servo keeps its old goal while limp, and would run there. Written one by one,
+            # because nobody acknowledges a sync write: lost, it would let the arm jump.
             positions = dict(zip(self._ids, self._sync_read(PRESENT_POSITION), strict=True))
-            self._bus.sync_write(
-                registers.GOAL_POSITION, {servo: positions[servo] for servo in limp}
-            )
+            for servo in limp:
+                self._write(servo, registers.GOAL_POSITION, positions[servo])
         for servo in self._ids:
             self._write(servo, registers.TORQUE_ENABLE, int(enabled))
 
