@@ -84,7 +84,6 @@ def test_the_law_follows_an_object_that_is_pushed_away(simulation):
 
 def test_joint_targets_are_slow_and_within_limits(simulation):
     simulation.reset("cube_on_brick", 5)
-    previous = simulation.servos.positions_rad()
     while not simulation.success() and simulation.time_s < 10.0:
         joints, poses = simulation.servos.positions_rad(), simulation.object_poses()
         target = next_target(joints, poses, simulation.goals, PERIOD_S)
@@ -92,8 +91,6 @@ def test_joint_targets_are_slow_and_within_limits(simulation):
         assert (target <= JOINT_UPPER_RAD).all()
         assert np.abs(target - joints).max() <= 2.0 * PERIOD_S + 1e-9
         command(simulation, target)
-        previous = joints
-    assert np.isfinite(previous).all()
     assert simulation.success()
 
 
