@@ -78,6 +78,7 @@ class Rig:
         self.silent_statuses, self.dead_images = set(), set()
         self.joints = True
         self.joint_names = list(JOINT_NAMES)
+        self.joint_offset_s = 0
         self.clock_ns = None
         self.trajectories, self.statuses, self.chunks, self.log = [], [], [], []
         bridge, probe = CvBridge(), self.probe
@@ -132,7 +133,8 @@ class Rig:
                 self.status_publishers[name].publish(self.stream_status(name))
         if self.joints:
             message = JointState(name=self.joint_names, position=HOME_RAD.tolist())
-            message.header.stamp = stamp
+            message.header.stamp.nanosec = stamp.nanosec
+            message.header.stamp.sec = stamp.sec + self.joint_offset_s
             self.joint_publisher.publish(message)
 
     def stream_status(self, name):
@@ -267,6 +269,27 @@ def test_without_joint_states_the_arm_holds(rig):
     rig.until_status(mode="running")
 
 
+def test_joint_states_from_the_future_hold_the_arm(rig):
+    rig.start()
+    rig.until_running_on_all()
+    rig.joint_offset_s = 3600
+    rig.until_status(mode="hold", reason="joint_states are stamped more than 0.5 s in the future")
+    rig.joint_offset_s = 0
+    rig.until_status(mode="running")
+
+
+def test_messages_stamped_before_the_epoch_end_no_node(rig):
+    rig.start()
+    rig.until_running_on_all()
+    rig.joint_offset_s = -(10**9) * 2
+    rig.until_status(mode="hold")
+    rig.joint_offset_s = 0
+    image = rig.images["rgb"][1]
+    image.header.stamp.sec = -1
+    rig.images["rgb"][0].publish(image)
+    rig.until_status(mode="running")
+
+
 def test_joint_states_that_lack_a_joint_are_refused_in_one_line(rig):
     rig.joint_names = [*JOINT_NAMES[:-1], "claw"]
     rig.start()
@@ -375,6 +398,15 @@ def test_the_answer_to_an_old_task_is_dropped(rig):
     rig.until_status(mode="running", task="second")
     assert [o.task for o in policy.observations[:2]] == ["first", "second"]
     assert rig.status["inferences"] == "1"
+
+
+def test_a_task_from_a_publisher_that_latches_nothing_counts_too(rig):
+    rig.start(task="")
+    plain = rig.probe.create_publisher(String, "task", 10)
+    rig.until(plain.get_subscription_count)
+    rig.until(lambda: rig.statuses)
+    plain.publish(String(data="sort the bricks"))
+    rig.until_status(mode="running", task="sort the bricks")
 
 
 def test_the_same_task_again_changes_nothing(rig):

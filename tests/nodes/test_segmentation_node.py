@@ -302,7 +302,9 @@ def test_camera_info_follows_a_source(graph, streams_file, segmenter):
     graph.probe.create_subscription(
         CameraInfo, "segmentation/image/camera_info", heard.append, qos_profile_sensor_data
     )
-    info = graph.probe.create_publisher(CameraInfo, "rgb/camera_info", qos_profile_sensor_data)
+    info = graph.probe.create_publisher(
+        CameraInfo, "rgb/image/camera_info", qos_profile_sensor_data
+    )
     graph.spin_until(
         lambda: info.get_subscription_count() and rig.node._info.get_subscription_count()
     )

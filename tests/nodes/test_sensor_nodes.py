@@ -256,6 +256,16 @@ def test_stamps_from_the_future_degrade_and_then_lose_the_stream(cameras):
     camera.recover()
 
 
+def test_a_stamp_before_the_epoch_is_a_bad_one_and_ends_no_node(cameras):
+    camera = Camera(cameras)
+    camera.recover()
+    message = camera.message()
+    message.header.stamp.sec = -1
+    camera.send(message)
+    camera.await_status(lambda status: status.reasons == ("bad_stamp",))
+    camera.recover()
+
+
 def test_simulated_time_may_jump_back(cameras):
     clock = cameras.probe.create_publisher(Clock, "/clock", 10)
     node = cameras.add(make("rgb", cameras.streams_file(1.0), use_sim_time=True))
@@ -315,6 +325,18 @@ def test_camera_info_is_scaled_with_the_image(cameras):
     received = camera.infos[0]
     assert (received.height, received.width) == (24, 32)
     assert list(received.k) == [25.0, 0.0, 15.5, 0.0, 25.0, 11.5, 0.0, 0.0, 1.0]
+
+
+def test_camera_info_is_looked_for_beside_a_remapped_image(cameras):
+    node = cameras.add(
+        RgbNode(
+            parameter_overrides=[Parameter("streams_file", value=str(cameras.streams_file(1.0)))],
+            cli_args=["--ros-args", "-r", "rgb/image_raw:=/front/color/image_raw"],
+        )
+    )
+    assert {"/front/color/image_raw", "/front/color/camera_info"} <= {
+        subscription.topic_name for subscription in node.subscriptions
+    }
 
 
 def test_scaled_camera_info_projects_to_the_scaled_pixel():

@@ -11,7 +11,6 @@ from cv_bridge import CvBridge
 from message_filters import Subscriber
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from rclpy.time import Time
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
@@ -19,6 +18,7 @@ from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.state_history import StateHistory
 from multismolvla.control.stream_mask import StreamMask, stream_mask
 from multismolvla.interfaces import Observation
+from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.sensing.synchronizer import SynchronizedSet
@@ -143,7 +143,7 @@ class PolicyInputs:
             self._node.get_logger().error(f"{problem}; the message is ignored")
         self._joint_problem = problem
         if not problem:
-            self.states.add(Time.from_msg(message.header.stamp).nanoseconds, state)
+            self.states.add(stamp_ns(message.header.stamp), state)
 
     def _on_objects(self, message: MarkerArray) -> None:
         objects = {}

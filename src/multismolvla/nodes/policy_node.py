@@ -34,7 +34,9 @@ from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.run import run
 from multismolvla.streams import load_stream_table
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# A latched task reaches a node that starts later; one from a publisher that latches nothing comes to
+# the second subscription only.
+TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
 STATUS_PERIOD_S = 0.1
 # Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
 # quarter of its period, each time that thread needs it.
@@ -73,7 +75,8 @@ class PolicyNode(Node):
             max_wait_s=parameters.max_wait_s,
             max_set_age_s=parameters.max_set_age_s,
         )
-        self.create_subscription(String, "task", self._on_task, LATCHED)
+        for qos in TASK_QOS:
+            self.create_subscription(String, "task", self._on_task, qos)
         self._inference = InferenceThread(
             load_policy(parameters.policy),
             self._inputs,
@@ -151,8 +154,11 @@ class PolicyNode(Node):
         age_s = self._inputs.states.age_s(now_ns)
         if age_s is None:
             return "no joint_states"
-        if age_s > self._parameters.joint_states_timeout_s:
-            return f"joint_states are older than {self._parameters.joint_states_timeout_s} s"
+        limit_s = self._parameters.joint_states_timeout_s
+        if age_s > limit_s:
+            return f"joint_states are older than {limit_s} s"
+        if age_s < -limit_s:
+            return f"joint_states are stamped more than {limit_s} s in the future"
         return self._gate.decide(self._mask.available).reason
 
     def _set_mode(self, hold_reason: str) -> bool:

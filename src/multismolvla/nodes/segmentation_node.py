@@ -100,7 +100,7 @@ class SegmentationNode(SensorNode):
         # All images of a camera share its geometry; any source's is the labels' too.
         self.create_subscription(
             CameraInfo,
-            f"{self._sources[0]}/camera_info",
+            f"{self._sources[0]}/image/camera_info",
             self._on_camera_info,
             qos_profile_sensor_data,
         )

@@ -8,13 +8,13 @@ from ament_index_python.packages import get_package_share_directory
 from cv_bridge import CvBridge, CvBridgeError
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from multismolvla.nodes.camera_info import scaled
 from multismolvla.nodes.health_parameters import declare_thresholds
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
+from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusPublisher
 from multismolvla.sensing.conditioning import RawUnits, resize, to_units
 from multismolvla.sensing.health import StreamHealth
@@ -82,16 +82,19 @@ class SensorNode(Node):
         raw = self.create_subscription(
             Image, f"{self.kind}/image_raw", self._on_image, qos_profile_sensor_data
         )
+        # Beside the image, as image_transport has it, so that it follows when that is remapped.
         self.create_subscription(
-            CameraInfo, f"{self.kind}/camera_info", self._on_camera_info, qos_profile_sensor_data
+            CameraInfo,
+            f"{raw.topic_name.rpartition('/')[0]}/camera_info",
+            self._on_camera_info,
+            qos_profile_sensor_data,
         )
         self.get_logger().info(f"{self._stream.name}: waiting for images on {raw.topic_name}")
 
     def take(self, frame: np.ndarray, header: Header) -> None:
         """Judge a frame in the units of its kind, and publish it if it may be used."""
         before = self._health.state, self._health.reasons
-        stamp_ns = Time.from_msg(header.stamp).nanoseconds
-        if self._health.on_frame(frame, stamp_ns, self._now_ns()):
+        if self._health.on_frame(frame, stamp_ns(header.stamp), self._now_ns()):
             conditioned = resize(self.kind, frame, self._stream.height, self._stream.width)
             self._image.publish(self._bridge.cv2_to_imgmsg(conditioned, self.encoding, header))
         self._after(before)

@@ -7,8 +7,8 @@ from typing import Any
 
 from message_filters import SimpleFilter
 from rclpy.node import Node
-from rclpy.time import Time
 
+from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusMonitor, StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
 
@@ -52,8 +52,8 @@ class StreamSynchronizer(SimpleFilter):
             statuses.add_listener(self._on_status)
 
     def _on_message(self, message: Any, stream: str) -> None:
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
-        self._emit(self._core.add(stream, stamp_ns, message, self._now_ns()))
+        stamp = stamp_ns(message.header.stamp)
+        self._emit(self._core.add(stream, stamp, message, self._now_ns()))
 
     def _on_status(self, stream: str, status: StreamStatus) -> None:
         self._emit(self._core.set_alive(stream, status.alive, self._now_ns()))

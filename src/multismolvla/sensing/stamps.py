@@ -39,7 +39,7 @@ class StampCheck:
 
     def _against_clock(self, stamp_ns: int, now_ns: int) -> str:
         if stamp_ns <= 0:
-            return "the stamp is zero"
+            return "the stamp is zero" if stamp_ns == 0 else "the stamp is negative"
         # Simulated time reads zero until the first message on /clock: nothing to compare with.
         if now_ns > 0:
             ahead_ns = stamp_ns - now_ns
