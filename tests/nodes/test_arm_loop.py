@@ -19,7 +19,7 @@ TARGET = HOME_RAD - 0.2
 
 class Loop:
     def __init__(self, bus: EmulatedBus, plant: FirstOrderPlant):
-        self.plant = plant
+        self.bus, self.plant = bus, plant
         self.now_ns = 10**12
         self.events = []
         self.loop = ArmLoop(
@@ -101,6 +101,18 @@ def test_leaving_a_hold_keeps_the_grip(loop, monkeypatch):
     assert loop.tick(count=30).state is SafetyState.HOLD
     loop.tick(squeeze)
     assert loop.goals()[5] == pytest.approx(0.0, abs=0.002)
+
+
+def test_a_gripper_that_squeezes_into_overload_does_not_stop_the_arm(loop):
+    loop.bus.servos.injected_status[5] = 1 << 5
+    status = loop.tick(TARGET, 60)
+    assert status.state is SafetyState.TRACKING
+    np.testing.assert_allclose(loop.goals(), TARGET, atol=0.002)
+    assert status.diagnostics["gripper"].status_bits == 1 << 5
+    loop.bus.servos.injected_status[5] = 1 << 5 | 1 << 2
+    status = loop.tick(TARGET, 2)
+    assert status.state is SafetyState.HOLD
+    assert status.reason.startswith("servo 6 (gripper) reports overheated; ")
 
 
 def test_a_fault_is_said_once_and_so_is_its_end(loop):

@@ -302,6 +302,13 @@ def test_a_servo_in_overload_makes_the_arm_hold(arm):
     arm.wait_at(TARGET)
 
 
+def test_a_servo_in_trouble_before_the_first_command_is_a_warning(arm):
+    arm.bus.servos.injected_status[ELBOW] = 1 << 2
+    arm.start()
+    arm.wait_state("IDLE", "servo 3 (elbow_flex) reports overheated")
+    assert arm.statuses[-1][0] == DiagnosticStatus.WARN
+
+
 def test_a_second_driver_on_the_port_says_who_has_it(arm):
     with FeetechBus(arm.bus.port):
         arm.start()

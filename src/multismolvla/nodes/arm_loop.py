@@ -24,8 +24,8 @@ from multismolvla.robot.errors import (
     PortUnavailable,
     ServoTimeout,
 )
-from multismolvla.robot.protocol import describe_status
-from multismolvla.robot.so101 import ArmState, ServoDiagnostics, SO101Arm
+from multismolvla.robot.protocol import OVERLOAD, describe_status
+from multismolvla.robot.so101 import GRIPPER_JOINT, ArmState, ServoDiagnostics, SO101Arm
 
 # Ticks in a row without an answer until it counts as a fault: a single one may be noise.
 FAULT_TICKS = 3
@@ -47,11 +47,13 @@ class LoopStatus:
 
     Attributes:
         fault: why the arm cannot be driven, "" when it can.
+        servo_fault: what servos report of themselves for which the arm holds, "" if nothing.
         diagnostics: per joint name, as far as read.
     """
 
     connected: bool
     fault: str
+    servo_fault: str
     state: SafetyState
     reason: str
     torque: bool
@@ -96,6 +98,7 @@ class ArmLoop:
         self._bus: FeetechBus | None = None
         self._arm: SO101Arm | None = None
         self._fault = ""
+        self._servo_fault = ""
         self._lost = False
         self._failed_ticks = 0
         self._retry_at_s = 0.0
@@ -144,6 +147,7 @@ class ArmLoop:
             return LoopStatus(
                 self._arm is not None and not self._fault,
                 self._fault,
+                self._servo_fault,
                 self._safety.state,
                 self._safety.reason,
                 self._has_torque,
@@ -251,9 +255,9 @@ class ArmLoop:
 
     def _command(self, now_ns: int) -> tuple[Command | None, str]:
         """The command for now, or why there is none."""
-        serious = self._serious_fault()
-        if serious:
-            return None, serious
+        self._servo_fault = self._serious_fault()
+        if self._servo_fault:
+            return None, self._servo_fault
         if not self._has_torque:
             return None, "torque is off"
         if self._trajectory is None:
@@ -263,10 +267,17 @@ class ArmLoop:
 
     def _serious_fault(self) -> str:
         """Faults that servos report of themselves, in words; empty when there is none."""
-        faults = [
-            f"{self._bus.describe([servo])} reports {describe_status(bits & SERIOUS_BITS)}"
+        gripper = self._calibration.ids[GRIPPER_JOINT]
+        serious = {
+            # A gripper that squeezes an object for seconds is meant to go into overload: it is
+            # configured to hold on with less torque then.
+            servo: bits & SERIOUS_BITS & ~(OVERLOAD if servo == gripper else 0)
             for servo, bits in sorted(self._bus.status_bits.items())
-            if bits & SERIOUS_BITS
+        }
+        faults = [
+            f"{self._bus.describe([servo])} reports {describe_status(bits)}"
+            for servo, bits in serious.items()
+            if bits
         ]
         if not faults:
             return ""
@@ -281,7 +292,9 @@ class ArmLoop:
         arm.set_torque(wanted)
         with self._lock:
             self._has_torque = wanted
-            self._torque_done.set()
+            # Asked for the opposite meanwhile: that one is due at the next tick.
+            if wanted == self._wants_torque:
+                self._torque_done.set()
             if not wanted:
                 self._safety.freeze("torque is off")
 

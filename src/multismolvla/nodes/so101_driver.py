@@ -21,8 +21,9 @@ from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.run import run
 from multismolvla.robot.bus import FeetechBus
-from multismolvla.robot.calibration import CalibrationError, load_calibration
+from multismolvla.robot.calibration import GRIPPER, CalibrationError, load_calibration
 from multismolvla.robot.priority import raise_priority
+from multismolvla.robot.protocol import OVERLOAD
 from multismolvla.robot.so101 import ArmState
 
 STATUS_PERIOD_S = 0.2
@@ -73,7 +74,7 @@ class SO101Driver(LifecycleNode):
         ramp_s = fixed(
             "ramp_s",
             1.0,
-            "Time over which the speed limit rises after the arm was at rest, s.",
+            "Time over which the speed limit rises after start, reset or a fault, s.",
             minimum=0.0,
             maximum=10.0,
         )
@@ -288,12 +289,17 @@ def _verdict(report: LoopStatus) -> tuple[bytes, str]:
     if report.fault:
         return DiagnosticStatus.ERROR, report.fault
     warm = [name for name, read in report.diagnostics.items() if read.temperature_c > WARM_C]
+    if report.servo_fault:
+        return DiagnosticStatus.WARN, f"holding: {report.servo_fault}"
     if not report.torque:
         return DiagnosticStatus.WARN, "torque is off: the arm is limp"
     if report.state in (SafetyState.HOLD, SafetyState.STOPPED):
         return DiagnosticStatus.WARN, f"holding: {report.reason}"
     if warm:
         return DiagnosticStatus.WARN, f"hot: {', '.join(warm)}; let the arm rest"
+    gripper = report.diagnostics.get(GRIPPER)
+    if gripper is not None and gripper.status_bits & OVERLOAD:
+        return DiagnosticStatus.WARN, "gripper reports overload: it grips weakly until it opens"
     if report.state is SafetyState.IDLE:
         return DiagnosticStatus.OK, report.reason
     return DiagnosticStatus.OK, report.reason or "following commands"

@@ -40,6 +40,7 @@ STATUS_BITS: Mapping[int, str] = {
     3: "overcurrent",
     5: "overload",
 }
+OVERLOAD = 1 << 5
 
 
 @dataclass(frozen=True)
