@@ -34,8 +34,8 @@ from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.run import run
 from multismolvla.streams import load_stream_table
 
-# A latched task reaches a node that starts later; one from a publisher that latches nothing comes to
-# the second subscription only.
+# A latched task reaches a node that starts later; one from a publisher that latches nothing comes
+# to the second subscription only.
 TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
 STATUS_PERIOD_S = 0.1
 # Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
@@ -48,7 +48,7 @@ class PolicyNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__("policy_node", **options)
-        self._parameters = parameters = declare_policy_parameters(self)
+        self._settings = parameters = declare_policy_parameters(self)
         table = load_stream_table(parameters.streams_file)
         self._gate = StreamGate(table, parameters.min_visual_streams)
         self._queue = ActionQueue(merge_strategy(parameters.merge, parameters.crossfade_s))
@@ -154,7 +154,7 @@ class PolicyNode(Node):
         age_s = self._inputs.states.age_s(now_ns)
         if age_s is None:
             return "no joint_states"
-        limit_s = self._parameters.joint_states_timeout_s
+        limit_s = self._settings.joint_states_timeout_s
         if age_s > limit_s:
             return f"joint_states are older than {limit_s} s"
         if age_s < -limit_s:
@@ -211,7 +211,7 @@ class PolicyNode(Node):
     # The inference thread.
 
     def _on_policy_problem(self, problem: str) -> None:
-        name = self._parameters.policy
+        name = self._settings.policy
         if not self.context.ok():
             return  # The process is being ended: a failure to publish is no failure of the policy.
         if problem:

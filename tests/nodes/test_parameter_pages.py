@@ -1,0 +1,72 @@
+"""Every node's parameters: answered for, described, ranged, and the same in docs and config."""
+
+import re
+
+import pytest
+import yaml
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import DescribeParameters, ListParameters
+from rclpy.parameter import Parameter
+
+from multismolvla.nodes.depth_node import DepthNode
+from multismolvla.nodes.policy_node import PolicyNode
+from multismolvla.nodes.rgb_node import RgbNode
+from multismolvla.nodes.segmentation_node import SegmentationNode
+from multismolvla.nodes.sim_node import SimNode
+from multismolvla.nodes.so101_driver import SO101Driver
+from multismolvla.nodes.thermal_node import ThermalNode
+
+NODES = {
+    "rgb_node": RgbNode,
+    "depth_node": DepthNode,
+    "thermal_node": ThermalNode,
+    "segmentation_node": SegmentationNode,
+    "policy_node": PolicyNode,
+    "so101_driver": SO101Driver,
+    "sim_node": SimNode,
+}
+# Declared by rclpy itself.
+OWN = {"use_sim_time", "start_type_description_service"}
+NUMBERS = (ParameterType.PARAMETER_INTEGER, ParameterType.PARAMETER_DOUBLE)
+
+
+@pytest.fixture(params=NODES)
+def described(graph, request):
+    """(name, node, parameter -> descriptor) of a node, asked for as `ros2 param` does."""
+    name = request.param
+    # The driver would reach for a serial port.
+    overrides = [Parameter("autostart", value=False)] if name == "so101_driver" else []
+    node = graph.add(NODES[name](parameter_overrides=overrides))
+    try:
+        listed = graph.call(ListParameters, f"{name}/list_parameters").result.names
+        names = [n for n in listed if n not in OWN and not n.startswith("qos_overrides.")]
+        request = DescribeParameters.Request(names=names)
+        answer = graph.call(DescribeParameters, f"{name}/describe_parameters", request)
+        yield name, node, {d.name: d for d in answer.descriptors}
+    finally:
+        if hasattr(node, "close"):
+            node.close()
+
+
+def test_parameters_are_described_and_agree_with_the_page_and_the_configuration(described, request):
+    name, node, descriptors = described
+    for parameter, descriptor in descriptors.items():
+        assert descriptor.description, parameter
+        if descriptor.type in NUMBERS and not descriptor.dynamic_typing:
+            assert descriptor.floating_point_range or descriptor.integer_range, parameter
+
+    page = (request.config.rootpath / "docs" / "nodes" / f"{name}.md").read_text()
+    table = re.split(r"^## .*arameters$", page, flags=re.M)[-1].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", table, flags=re.M))
+    assert set(rows) == set(descriptors)
+    for parameter, told in rows.items():
+        value = node.get_parameter(parameter).value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            assert float(told) == value, parameter
+
+    config = request.config.rootpath / "config" / f"{name}.yaml"
+    shipped = yaml.safe_load(config.read_text())["/**"]["ros__parameters"]
+    assert set(shipped) <= set(descriptors)
+    for parameter, value in shipped.items():
+        if parameter != "autostart":
+            assert value == node.get_parameter(parameter).value, parameter
