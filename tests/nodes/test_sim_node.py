@@ -4,19 +4,23 @@ import numpy as np
 import pytest
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.arm import HOME_RAD
 from multismolvla.nodes.sim_node import LATCHED, SimNode
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import load_calibration
 from multismolvla.robot.so101 import SO101Arm
+from multismolvla.sim.cameras import Cameras
+from multismolvla.sim.layout import SHAPES
+from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS
 
 ENCODINGS = {"rgb": "rgb8", "depth": "16UC1", "thermal": "mono16", "segmentation": "mono8"}
@@ -105,6 +109,51 @@ def test_every_camera_publishes_its_own_encoding_with_its_info(start):
     assert 0.2 < np.median(metres[metres > 0]) < 0.8
 
 
+def test_the_objects_can_be_seen_in_rviz(start):
+    robot = start()
+    robot.until(lambda: "ground_truth/objects" in robot.newest)
+    markers = {m.ns: m for m in robot.newest["ground_truth/objects"].markers}
+    assert set(markers) == set(SHAPES)
+    for name, marker in markers.items():
+        assert marker.header.frame_id == "base_link"
+        scale = np.array([marker.scale.x, marker.scale.y, marker.scale.z])
+        assert np.allclose(scale, 2 * np.array(SHAPES[name].half))
+        assert marker.color.a == 1.0
+        assert (marker.type == Marker.CYLINDER) == SHAPES[name].round
+    assert markers["red_cube"].color.r > 0.5 > markers["red_cube"].color.b
+
+
+def test_a_machine_that_cannot_render_says_so_once_and_the_arm_lives(start, monkeypatch):
+    def fail(*_):
+        raise RenderingError("OpenGL does not start; install libegl1")
+
+    monkeypatch.setattr(Cameras, "render", fail)
+    robot = start()
+    said = []
+    robot.graph.probe.create_subscription(
+        Log,
+        "/rosout",
+        lambda m: said.append(m.msg),
+        QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    )
+    robot.until(lambda: any("no camera gives frames: OpenGL does not" in line for line in said))
+    robot.node._threads[1].join()
+    assert robot.node._threads[0].is_alive()
+    assert robot.graph.call(Trigger, "sim_node/reset").success
+    assert "rgb/image_raw" not in robot.newest
+
+
+def test_a_simulation_that_breaks_ends_the_node(start, monkeypatch):
+    def fail(*_):
+        raise FloatingPointError("diverged")
+
+    robot = start()
+    robot.until(lambda: "rgb/image_raw" in robot.newest)
+    monkeypatch.setattr(robot.node._simulation, "advance", fail)
+    robot.node._threads[0].join(10.0)
+    assert not robot.node.context.ok()
+
+
 def test_a_dead_camera_is_silent_until_it_is_revived(start):
     robot = start()
     robot.until(lambda: "rgb/image_raw" in robot.newest)
@@ -128,6 +177,13 @@ def test_a_bad_value_is_refused_with_what_was_expected(start, values, named):
     assert not answer.successful
     assert named in answer.reason
     robot.until(lambda: "rgb/image_raw" in robot.newest)
+
+
+def test_values_that_are_refused_together_change_nothing(start):
+    robot = start()
+    values = [Parameter("dead_cameras", value=["rgb"]), Parameter("task", value="fold the shirt")]
+    assert not robot.node.set_parameters_atomically(values).successful
+    assert not robot.node._dead
 
 
 def test_reset_places_the_scene_of_task_and_seed(start):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import mujoco
 import numpy as np
@@ -21,7 +22,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -29,6 +30,8 @@ from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.sim.cameras import Cameras
+from multismolvla.sim.layout import SHAPES
+from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import DEFAULT_TASK_ID, Task, find_task
 from multismolvla.streams import Stream, load_stream_table
@@ -67,7 +70,13 @@ class SimNode(Node):
         share = get_package_share_directory("multismolvla")
         declare(self, "task", "", "Task id or instruction; empty is the default task.")
         seed = declare(self, "seed", 0, "Seed of the scene.", minimum=0, maximum=2**31 - 1)
-        port = declare(self, "port", "", "Path of a link to the serial port; empty makes none.")
+        port = declare(
+            self,
+            "port",
+            "",
+            "Path of a link to the serial port; empty makes none.",
+            read_only=True,
+        )
         streams_file = declare(
             self, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
         )
@@ -87,6 +96,8 @@ class SimNode(Node):
         self._dead = self._checked_dead_cameras(self.get_parameter("dead_cameras").value)
         self._simulation = Simulation(seed=seed)
         self._simulation.reset(self._task_of(self.get_parameter("task").value), seed)
+        self._cameras = Cameras(self._simulation.model, self._table)
+        self._colours = {name: self._colour(name) for name in SHAPES}
         # Simulated time never runs backwards, although every reset starts an episode at zero.
         self._clock_offset_s = 0.0
         self._episode = 0
@@ -113,8 +124,8 @@ class SimNode(Node):
         self._bus = EmulatedBus(self._simulation.servos, link=port or None, torque_on=True)
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run_physics, name="physics", daemon=True),
-            threading.Thread(target=self._run_cameras, name="cameras", daemon=True),
+            threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+            for name, work in (("physics", self._run_physics), ("cameras", self._run_cameras))
         ]
         for thread in self._threads:
             thread.start()
@@ -141,14 +152,16 @@ class SimNode(Node):
         return dead
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        dead = self._dead
         try:
             for parameter in parameters:
                 if parameter.name == "dead_cameras":
-                    self._dead = self._checked_dead_cameras(parameter.value)
+                    dead = self._checked_dead_cameras(parameter.value)
                 elif parameter.name == "task":
                     self._task_of(parameter.value)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        self._dead = dead
         return SetParametersResult(successful=True)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -193,6 +206,22 @@ class SimNode(Node):
         time_ns = round((self._clock_offset_s + self._simulation.time_s) * 1e9)
         return Time(sec=time_ns // 10**9, nanosec=time_ns % 10**9)
 
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; half a robot must not live on in silence."""
+        try:
+            work()
+        except RenderingError as error:
+            # Another start would fail as well. The arm works, and its cameras count as dead.
+            self.get_logger().fatal(f"no camera gives frames: {error}")
+        except Exception as error:  # Whatever it is, a new process is what helps.
+            if self._stop.is_set() or not self.context.ok():
+                return
+            self.get_logger().fatal(
+                f"the simulation failed ({type(error).__name__}: {error}); the node ends so that "
+                "it is started anew"
+            )
+            self.context.try_shutdown()
+
     def _run_physics(self) -> None:
         due = time.monotonic()
         lagging = False
@@ -213,7 +242,7 @@ class SimNode(Node):
                 lagging = False
 
     def _run_cameras(self) -> None:
-        cameras = Cameras(self._simulation.model, self._table)
+        cameras = self._cameras
         data = mujoco.MjData(self._simulation.model)
         infos = {stream.name: self._camera_info(cameras, stream) for stream in self._table}
         # All cameras of the table are triggered together, at the rate of the fastest.
@@ -258,13 +287,23 @@ class SimNode(Node):
             p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
         )
 
+    def _colour(self, name: str) -> ColorRGBA:
+        model = self._simulation.model
+        r, g, b, a = model.mat_rgba[model.geom_matid[model.geom(name).id]].tolist()
+        return ColorRGBA(r=r, g=g, b=b, a=a)
+
     def _markers(self, poses: dict[str, np.ndarray], stamp: Time) -> MarkerArray:
         markers = []
         for name, pose in poses.items():
             x, y, z, qw, qx, qy, qz = (float(value) for value in pose)
+            shape = SHAPES[name]
             marker = Marker(
-                header=Header(stamp=stamp, frame_id="base_link"), ns=name, type=Marker.CUBE
+                header=Header(stamp=stamp, frame_id="base_link"),
+                ns=name,
+                type=Marker.CYLINDER if shape.round else Marker.CUBE,
+                color=self._colours[name],
             )
+            marker.scale.x, marker.scale.y, marker.scale.z = (2.0 * half for half in shape.half)
             marker.pose.position.x, marker.pose.position.y, marker.pose.position.z = x, y, z
             marker.pose.orientation.w, marker.pose.orientation.x = qw, qx
             marker.pose.orientation.y, marker.pose.orientation.z = qy, qz
