@@ -22,6 +22,17 @@ def test_depth_in_metres_keeps_its_values_and_loses_what_is_none():
     )
 
 
+@pytest.mark.parametrize("kind", ["depth", "thermal"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_the_byte_order_changes_nothing(kind, dtype):
+    raw = np.full((4, 4), 1000, dtype)
+    swapped = raw.astype(raw.dtype.newbyteorder())
+    assert not swapped.dtype.isnative
+    conditioned = condition(kind, swapped, 2, 2)
+    assert conditioned.dtype == np.float32 and conditioned.dtype.isnative
+    np.testing.assert_array_equal(conditioned, condition(kind, raw, 2, 2))
+
+
 def test_thermal_counts_become_degrees():
     raw = np.array([[29515, 30000]], np.uint16)
     np.testing.assert_allclose(to_units("thermal", raw), [[22.0, 26.85]], atol=1e-3)

@@ -49,12 +49,12 @@ def to_units(kind: str, raw: np.ndarray, units: RawUnits | None = None) -> np.nd
     if kind == "rgb":
         return _checked(kind, raw, (np.uint8,), channels=3)
     if kind == "depth":
-        _checked(kind, raw, (np.uint16, np.float32))
+        raw = _checked(kind, raw, (np.uint16, np.float32))
         depth = raw * np.float32(units.depth_m) if raw.dtype == np.uint16 else raw
         # Zero, negative and infinite are ways in which cameras say that nothing came back.
         return np.where((depth > 0.0) & (depth < np.inf), depth, np.float32(np.nan))
     if kind == "thermal":
-        _checked(kind, raw, (np.uint16, np.float32))
+        raw = _checked(kind, raw, (np.uint16, np.float32))
         if raw.dtype == np.float32:
             return raw
         return raw * np.float32(units.thermal_scale) + np.float32(units.thermal_offset)
@@ -114,4 +114,5 @@ def _checked(kind: str, raw: np.ndarray, types: tuple, channels: int = 0) -> np.
         raise ValueError(
             f"{kind} frame is {raw.shape} {raw.dtype}; expected {shape} {names}, at least one pixel"
         )
-    return raw
+    # The other byte order would be another dtype to every comparison and to OpenCV.
+    return raw if raw.dtype.isnative else raw.astype(raw.dtype.newbyteorder("="))
