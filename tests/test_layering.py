@@ -104,9 +104,22 @@ def test_the_stand_ins_are_used_only_under_the_upstream_names():
             assert "ros2_portable" not in path.read_text(), f"{path} knows about the stand-ins"
 
 
+def code_lines(path: Path) -> int:
+    """Lines of a file that are neither blank nor comments nor parts of docstrings."""
+    text = path.read_text()
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return sum(
+        number not in docstrings and line.strip() != "" and not line.lstrip().startswith("#")
+        for number, line in enumerate(text.splitlines(), 1)
+    )
+
+
 def test_the_stand_ins_stay_small():
-    lines = sum(len(path.read_text().splitlines()) for path in python_files(PORTABLE))
-    assert lines < 2000
+    assert sum(code_lines(path) for path in python_files(PORTABLE)) < 2000
 
 
 def test_every_module_is_named_for_what_it_holds():

@@ -28,7 +28,7 @@ _PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 _profile_path = Path(os.environ["ROS_LOG_DIR"]) / "quick_discovery.xml"
 _profile_path.parent.mkdir(parents=True, exist_ok=True)
 _profile_path.write_text(_PROFILE)
-os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(_profile_path))
+os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(_profile_path)
 
 # How the installed `ros2` script starts, without the need for it on the PATH.
 ROS2 = [sys.executable, "-c", "import sys; from ros2cli.cli import main; sys.exit(main())"]

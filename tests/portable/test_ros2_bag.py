@@ -66,7 +66,7 @@ def test_record_takes_late_topics_with_their_qos_and_closes_on_ctrl_c(peer, tmp_
 def test_a_killed_recording_keeps_every_whole_message(peer, tmp_path, capsys):
     bag = tmp_path / "bag"
     numbers = peer.create_publisher(Int32, "numbers", 50)
-    with ros2_process("bag", "record", "-e", "^/num", "-o", bag) as record:
+    with ros2_process("bag", "record", "-a", "-o", bag) as record:
         read_until(record, "Subscribed to topic '/numbers'")
         wait_until(lambda: numbers.get_subscription_count() == 1)
         for number in range(30):
@@ -127,21 +127,11 @@ def test_play_remaps_and_tells_the_time(peer, small_bag):
     assert all(stamp.nanosec <= 180_000_000 for stamp in clock)
 
 
-def test_play_part_of_a_bag(peer, small_bag, capsys):
-    received = []
-    peer.create_subscription(Header, "numbers", lambda msg: received.append(msg.frame_id), 50)
-    options = ["--topics", "numbers", "--start-offset", "0.1", "-d", "1.5"]
-    assert main(["bag", "play", str(small_bag), *options]) == 0
-    wait_until(lambda: "9" in received)
-    assert received == ["5", "6", "7", "8", "9"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["record"], "nothing to record"),
         (["record", "-a", "-o", "/tmp"], "the output /tmp exists already"),
-        (["record", "-e", "(", "-o", "/nowhere/bag"], "is no regular expression"),
         (["record", "/x", "-o", "/proc/no/bag"], "cannot write /proc/no/bag"),
         (["play", "/nowhere"], "cannot read the bag /nowhere"),
         (["play", "/nowhere", "-r", "0"], "--rate 0.0"),
@@ -156,6 +146,8 @@ def test_mistakes_get_one_line(arguments, complaint, capsys):
     assert len(errors.splitlines()) == 1
 
 
-def test_play_of_topics_that_are_not_there(small_bag, capsys):
-    assert main(["bag", "play", str(small_bag), "--topics", "/none"]) == 1
+def test_play_of_an_empty_bag(tmp_path, capsys):
+    with Writer(tmp_path / "empty", version=9, storage_plugin=StoragePlugin.MCAP):
+        pass
+    assert main(["bag", "play", str(tmp_path / "empty")]) == 1
     assert "there is nothing to play" in capsys.readouterr().err

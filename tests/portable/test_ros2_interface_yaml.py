@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import yaml
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, Vector3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ros2cli.cli import CommandError
-from ros2cli.interface_yaml import from_yaml, select_field, to_csv, to_plain, to_yaml
+from ros2cli.interface_yaml import from_yaml, select_field, to_plain, to_yaml
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String, UInt8MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -39,12 +38,6 @@ def test_whole_numbers_become_floats():
     assert trajectory.points[0].positions.tolist() == [1.0, 2.0]
 
 
-def test_now_and_auto_are_the_time_of_publishing():
-    now = Time(sec=7)
-    assert from_yaml("{header: auto}", PoseStamped, now).header.stamp == now
-    assert from_yaml("{header: {stamp: now, frame_id: a}}", PoseStamped, now).header.stamp == now
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -70,13 +63,12 @@ def test_long_values_are_cut():
     assert yaml.safe_load(to_yaml(to_plain(String(data="a: b")))) == {"data": "a: b"}
 
 
-def test_fields_and_csv():
+def test_fields():
     message = JointTrajectory(joint_names=["pan", "lift"])
     message.header.stamp.sec = 5
     assert select_field(message, "header.stamp.sec") == 5
     assert select_field(message, "joint_names[1]") == "lift"
     assert select_field(message, "") is message
-    assert to_csv(to_plain(message.header)) == "5,0,"
     for path in ("joint_names[2]", "header.time", "header.stamp.sec.x"):
         with pytest.raises(CommandError, match="JointTrajectory has no field"):
             select_field(message, path)

@@ -46,8 +46,6 @@ def test_param_list(arm, capsys):
 def test_param_get(arm, capsys, name, text):
     assert main(["param", "get", "/arm", name]) == 0
     assert capsys.readouterr().out == text + "\n"
-    assert main(["param", "get", "/arm", name, "--hide-type"]) == 0
-    assert capsys.readouterr().out == text.split(": ")[1] + "\n"
 
 
 def test_param_set_and_its_refusals(arm, capsys, monkeypatch):

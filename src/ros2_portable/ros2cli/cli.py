@@ -1,4 +1,4 @@
-"""The `ros2` command: hands over to one module of ros2cli.command for each command."""
+"""The `ros2` command: finds the module of a command and hands over to one of its verbs."""
 
 import argparse
 import importlib
@@ -6,8 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-COMMANDS = ("bag", "launch", "node", "param", "run", "service", "topic")
+# Command -> the module that registers its verbs.
+COMMANDS = {"bag": "bag", "launch": "launching", "node": "nodes", "param": "nodes"}
+COMMANDS |= {"run": "launching", "service": "nodes", "topic": "topic"}
 _Run = Callable[[argparse.Namespace], int | None]
+_verbs: dict[tuple[str, ...], tuple[_Run, tuple]] = {}
 
 
 class CommandError(Exception):
@@ -21,58 +24,55 @@ class _Parser(argparse.ArgumentParser):
 
 
 def argument(*names: str, **options: object) -> tuple:
-    """Return the arguments of an `add_argument` call, for `Verbs.verb`."""
+    """Return the arguments of an `add_argument` call, for `verb`."""
     return names, options
 
 
-class Verbs:
-    """The verbs of one command; its methods serve as that module's add_arguments and main."""
+def verb(words: str, *arguments: tuple) -> Callable[[_Run], _Run]:
+    """Register the decorated function, such as `topic list`; its docstring is the help."""
 
-    def __init__(self) -> None:
-        self._verbs: dict[str, tuple[_Run, tuple]] = {}
+    def register(run: _Run) -> _Run:
+        _verbs[tuple(words.split())] = run, arguments
+        return run
 
-    def verb(self, name: str, *arguments: tuple) -> Callable[[_Run], _Run]:
-        """Register the decorated function, whose docstring is the verb's help."""
+    return register
 
-        def register(run: _Run) -> _Run:
-            self._verbs[name] = run, arguments
-            return run
 
-        return register
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        subparsers = parser.add_subparsers(metavar="VERB", required=True)
-        for name, (run, arguments) in self._verbs.items():
-            verb = subparsers.add_parser(name, help=run.__doc__, description=run.__doc__)
-            verb.set_defaults(run=run)
-            for names, options in arguments:
-                verb.add_argument(*names, **options)
-
-    def main(self, args: argparse.Namespace) -> int | None:
-        return args.run(args)
+def _parser(command: str) -> argparse.ArgumentParser:
+    importlib.import_module(f"ros2cli.{COMMANDS[command]}")
+    root, subparsers = _Parser(prog=f"ros2 {command}"), None
+    for (name, *rest), (run, arguments) in _verbs.items():
+        if name != command:
+            continue
+        parser = root
+        if rest:
+            subparsers = subparsers or root.add_subparsers(metavar="VERB", required=True)
+            parser = subparsers.add_parser(rest[0], help=run.__doc__, description=run.__doc__)
+        parser.set_defaults(run=run)
+        for names, options in arguments:
+            parser.add_argument(*names, **options)
+    return root
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `ros2 argv...` and return its exit status."""
-    name, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("-h", "--help"):
-        print(f"usage: ros2 COMMAND ...\n\n{__doc__}\n\ncommands: {', '.join(COMMANDS)}")
+    command, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if command in ("-h", "--help"):
+        print(f"usage: ros2 COMMAND ...\n\ncommands: {', '.join(COMMANDS)}")
         return 0
     try:
-        if name not in COMMANDS:
+        if command not in COMMANDS:
             raise CommandError(
                 f"unknown command; this stand-in has {', '.join(COMMANDS)}, "
                 "all others come with ros-jazzy-ros2cli-common-extensions"
             )
-        if name in ("service", "topic"):
+        if command in ("service", "topic"):
             # Read when message classes are imported; without it a wrong value is sent as garbage.
             os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
-        command = importlib.import_module(f"ros2cli.command.{name}")
-        parser = _Parser(prog=f"ros2 {name}", description=command.__doc__)
-        command.add_arguments(parser)
-        return command.main(parser.parse_args(arguments)) or 0
+        args = _parser(command).parse_args(words)
+        return args.run(args) or 0
     except CommandError as error:
-        print(f"ros2 {name}: {error}", file=sys.stderr)
+        print(f"ros2 {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 2

@@ -1,9 +1,9 @@
-"""A node for the time of one command, and what it sees of the ROS graph."""
+"""A node for the time of one command, what it sees of the ROS graph, and the QoS that fits."""
 
 import importlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from ros2cli.cli import CommandError
 
@@ -91,10 +92,32 @@ def print_names(found: Iterable[tuple[str, list[str]]], show_types: bool) -> Non
             print(f"{name} [{', '.join(types)}]" if show_types else name)
 
 
-def topic_class(node: Node, topic: str, type_name: str | None = None) -> type:
-    """Return a topic's class, given or discovered, when its publishers are known too."""
+def topic_types(node: Node, topic: str) -> list[str]:
+    """Return the names of a topic's types; CommandError if nobody knows it."""
     types = wait_for(lambda: dict(node.get_topic_names_and_types()).get(topic))
-    if not (types or type_name):
-        raise CommandError(f"topic '{topic}' does not appear to be published yet: type unknown")
+    if not types:
+        raise CommandError(f"unknown topic '{topic}': nobody publishes or subscribes to it")
+    return types
+
+
+def topic_class(node: Node, topic: str) -> type:
+    """Return a topic's message class, when its publishers are known too."""
+    types = topic_types(node, topic)
     wait_for(lambda: node.count_publishers(topic), 0.5)
-    return import_interface(type_name or types[0], "msg")
+    return import_interface(types[0], "msg")
+
+
+def merged_qos(offers: Sequence[tuple[int, int]], depth: int) -> QoSProfile:
+    """Return reliable, transient local only where every (reliability, durability) is."""
+    qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+    if offers and all(offer[0] == ReliabilityPolicy.RELIABLE for offer in offers):
+        qos.reliability = ReliabilityPolicy.RELIABLE
+    if offers and all(offer[1] == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
+        qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return qos
+
+
+def matching_qos(node: Node, topic: str, depth: int) -> QoSProfile:
+    """Return the strongest subscription QoS that all publishers of a topic satisfy."""
+    offers = [info.qos_profile for info in node.get_publishers_info_by_topic(topic)]
+    return merged_qos([(qos.reliability, qos.durability) for qos in offers], depth)

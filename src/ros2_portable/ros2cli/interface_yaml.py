@@ -9,6 +9,7 @@ from ros2cli.cli import CommandError
 from ros2cli.graph import import_interface
 from rosidl_parser.definition import AbstractNestedType, NamespacedType
 
+LONG = 128  # items or characters: what is longer is cut unless it is wanted whole
 _FIELD_ERRORS = (AssertionError, AttributeError, OverflowError, TypeError, ValueError)
 
 
@@ -38,12 +39,6 @@ def to_yaml(plain: Any) -> str:
     return yaml.dump(plain, Dumper=dumper, sort_keys=False, width=2**31 - 1, allow_unicode=True)
 
 
-def to_csv(plain: Any) -> str:
-    """Return all scalars, in order, separated by commas."""
-    items = list(plain.values()) if isinstance(plain, dict) else plain
-    return ",".join(map(to_csv, items)) if isinstance(items, list) else str(items)
-
-
 def select_field(msg: Any, path: str) -> Any:
     """Return `header.stamp` or `position[2]` of a message; CommandError if there is none."""
     value = msg
@@ -55,45 +50,38 @@ def select_field(msg: Any, path: str) -> Any:
     return value
 
 
-def from_yaml(text: str, interface: type, now: Any = None) -> Any:
-    """Return a message filled from a YAML mapping; CommandError for what does not fit.
-
-    `now` is the stamp for headers given as `auto` and times given as `now`.
-    """
+def from_yaml(text: str, interface: type) -> Any:
+    """Return a message filled from a YAML mapping; CommandError for what does not fit."""
     try:
-        return _filled(interface(), yaml.safe_load(text) or {}, now)
+        return _filled(interface(), yaml.safe_load(text) or {})
     except (*_FIELD_ERRORS, yaml.YAMLError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CommandError(f"no {interface.__name__} can be made of {text!r}: {reason}") from None
 
 
-def _filled(msg: Any, values: Any, now: Any) -> Any:
+def _filled(msg: Any, values: Any) -> Any:
     kind = type(msg).__name__
-    if (kind, values) == ("Time", "now"):
-        return now
-    if (kind, values) == ("Header", "auto"):
-        values = {"stamp": "now"}
     if not isinstance(values, dict):
         raise ValueError(f"expected {{field: value}} for {kind}, got {values!r}")
     types = dict(zip(msg.get_fields_and_field_types(), msg.SLOT_TYPES, strict=True))
     for name, value in values.items():
         if name not in types:
             raise AttributeError(f"{kind} has no field '{name}'; it has {', '.join(types)}")
-        setattr(msg, name, _converted(getattr(msg, name), types[name], value, now))
+        setattr(msg, name, _converted(getattr(msg, name), types[name], value))
     return msg
 
 
-def _converted(current: Any, slot: Any, value: Any, now: Any) -> Any:
+def _converted(current: Any, slot: Any, value: Any) -> Any:
     """Return `value` as what a field of type `slot` takes."""
     if isinstance(slot, NamespacedType):
-        return _filled(current, value, now)
+        return _filled(current, value)
     if isinstance(slot, AbstractNestedType):
         if isinstance(current, np.ndarray):
             return np.array(value, current.dtype)
         element = slot.value_type
         if isinstance(element, NamespacedType):
             cls = import_interface("/".join(element.namespaced_name()), "msg")
-            return [_filled(cls(), item, now) for item in value]
+            return [_filled(cls(), item) for item in value]
         floats = getattr(element, "typename", "") in ("float", "double")
         return [float(item) for item in value] if floats else value
     if isinstance(current, bytes) and isinstance(value, int):

@@ -1,7 +1,6 @@
 """Playing a bag's raw messages at their pace."""
 
 import time
-from collections.abc import Collection
 from pathlib import Path
 
 import rclpy
@@ -11,7 +10,6 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from ros2cli import graph
 from ros2cli.cli import CommandError
-from ros2cli.qos import merged_qos
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 from rosgraph_msgs.msg import Clock
@@ -35,15 +33,11 @@ class Player:
     `rate` scales the time; `clock_hz` > 0 also publishes the bag's time on /clock.
     """
 
-    def __init__(
-        self, node: Node, reader: Reader, topics: Collection[str], clock_hz: float
-    ) -> None:
-        self._node = node
+    def __init__(self, node: Node, reader: Reader, clock_hz: float) -> None:
         self._reader = reader
         self._publishers: dict[str, Publisher] = {}
-        names = {graph.full_name(topic) for topic in topics}
         for connection in reader.connections:
-            if (names and connection.topic not in names) or connection.topic in self._publishers:
+            if connection.topic in self._publishers:
                 continue
             try:
                 message = graph.import_interface(connection.msgtype, "msg")
@@ -66,16 +60,18 @@ class Player:
         depth = max([qos.depth for qos in offers] + [10])
         if not offers:
             return QoSProfile(depth=depth)
-        return merged_qos([(qos.reliability.value, qos.durability.value) for qos in offers], depth)
+        return graph.merged_qos(
+            [(qos.reliability.value, qos.durability.value) for qos in offers], depth
+        )
 
-    def play(self, rate: float, start_offset_s: float) -> None:
+    def play(self, rate: float) -> None:
         """Publish the bag once; return early when the process is told to stop."""
         chosen = [c for c in self._reader.connections if c.topic in self._publishers]
-        first_ns = self._reader.start_time + int(start_offset_s * 1e9)
-        if not chosen or first_ns >= self._reader.end_time + 1:
+        if not chosen or not self._reader.message_count:
             raise CommandError("there is nothing to play: see `ros2 bag info`")
+        first_ns = self._reader.start_time
         begin, tick = time.monotonic(), 0
-        for connection, stamp_ns, data in self._reader.messages(chosen, start=first_ns):
+        for connection, stamp_ns, data in self._reader.messages(chosen):
             due_s = (stamp_ns - first_ns) / 1e9 / rate
             while rclpy.ok() and (now_s := time.monotonic() - begin) < due_s:
                 if self._clock and now_s >= tick * self._clock_period_s:

@@ -1,6 +1,7 @@
-"""Record, play and describe bags (MCAP)."""
+"""ros2 bag: record, play and describe bags (MCAP)."""
 
 import argparse
+import contextlib
 import re
 import signal
 import time
@@ -8,71 +9,53 @@ from pathlib import Path
 
 import rclpy
 import yaml
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.parameter import Parameter
+from rclpy.executors import ExternalShutdownException
 from ros2cli import graph
-from ros2cli.cli import CommandError, Verbs, argument
+from ros2cli.cli import CommandError, argument, verb
 from ros2cli.playback import Player, open_bag
 from ros2cli.recording import Recorder
-
-_verbs = Verbs()
-add_arguments, main = _verbs.add_arguments, _verbs.main
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 
-@_verbs.verb(
-    "record",
+@verb(
+    "bag record",
     argument("topics", nargs="*"),
     argument("-a", "--all", action="store_true", help="all topics that are not hidden"),
-    argument("-e", "--regex", help="topics that contain a match"),
     argument("-o", "--output", type=Path, help="the bag's folder; rosbag2_<time> if absent"),
     argument("-s", "--storage", choices=["mcap"], default="mcap"),
-    argument("--use-sim-time", action="store_true", help="stamp with /clock"),
 )
 def record(args: argparse.Namespace) -> None:
     """Record topics until Ctrl-C."""
     path = args.output or Path(time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S"))
-    if not (args.topics or args.all or args.regex):
-        raise CommandError("nothing to record: name topics, or use --all or --regex")
+    if not (args.topics or args.all):
+        raise CommandError("nothing to record: name topics or use --all")
     if path.exists():
         raise CommandError(f"the output {path} exists already; choose another with -o")
     names = {graph.full_name(topic) for topic in args.topics}
-    try:
-        pattern = re.compile(args.regex or r"$^")
-    except re.error as error:
-        raise CommandError(f"--regex {args.regex!r} is no regular expression: {error}") from None
 
     def wanted(topic: str) -> bool:
-        visible = args.all and not graph.is_hidden(topic)
-        return visible or topic in names or pattern.search(topic) is not None
+        return topic in names or (args.all and not graph.is_hidden(topic))
 
-    sim_time = Parameter("use_sim_time", value=args.use_sim_time)
-    with graph.cli_node("rosbag2_recorder", parameter_overrides=[sim_time]) as node:
-        recorder = Recorder(node, path, wanted, args.use_sim_time)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        try:
-            while rclpy.ok() and recorder.thread.is_alive():
-                executor.spin_once(timeout_sec=0.2)
-        except (ExternalShutdownException, KeyboardInterrupt):
-            pass  # Ctrl-C is how a recording ends.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # The bag is worth the moment that closing takes.
-        recorder.close()
+    writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+    try:
+        with graph.cli_node("rosbag2_recorder") as node, writer:
+            Recorder(node, writer, wanted)
+            with contextlib.suppress(ExternalShutdownException, KeyboardInterrupt):
+                rclpy.spin(node)  # Ctrl-C is how a recording ends.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # The bag is worth the moment of closing.
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error}") from None
     print(f"Recording stopped: {path}")
-    if recorder.dropped:
-        raise CommandError(f"{recorder.dropped} messages lost: the disk was too slow for them")
 
 
-@_verbs.verb(
-    "play",
+@verb(
+    "bag play",
     argument("bag", type=Path),
     argument("-r", "--rate", type=float, default=1.0),
     argument("-l", "--loop", action="store_true"),
     argument("-m", "--remap", nargs="+", default=[], metavar="OLD:=NEW"),
     argument("--clock", type=float, nargs="?", const=40.0, default=0.0, metavar="HZ"),
-    argument("--topics", nargs="+", default=[]),
-    argument("--start-offset", type=float, default=0.0, help="seconds to leave out"),
-    argument("-d", "--delay", type=float, default=0.0, help="seconds to wait before"),
 )
 def play(args: argparse.Namespace) -> None:
     """Play a bag."""
@@ -84,14 +67,13 @@ def play(args: argparse.Namespace) -> None:
     remaps = [word for rule in args.remap for word in ("-r", rule)]
     ros_args = ["--ros-args", *remaps] if remaps else []
     with open_bag(args.bag) as reader, graph.cli_node("rosbag2_player", cli_args=ros_args) as node:
-        player = Player(node, reader, args.topics, args.clock)
-        graph.wait_for(lambda: False, args.delay)
-        player.play(args.rate, args.start_offset)
+        player = Player(node, reader, args.clock)
+        player.play(args.rate)
         while args.loop and rclpy.ok():
-            player.play(args.rate, args.start_offset)
+            player.play(args.rate)
 
 
-@_verbs.verb("info", argument("bag", type=Path))
+@verb("bag info", argument("bag", type=Path))
 def info(args: argparse.Namespace) -> None:
     """Print what a bag contains."""
     bag = open_bag(args.bag).path
