@@ -64,7 +64,7 @@ def test_a_supervised_node_reports_its_configuration_instead_of_ending(graph, tm
     assert printed.count("\n") == 1, printed
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_node_quietly(graph, number):
     reports = []
     graph.probe.create_subscription(DiagnosticArray, "rgb/status", reports.append, 10)

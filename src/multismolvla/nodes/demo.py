@@ -50,10 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return int(text)
 
 
 class StatusLine:
@@ -118,7 +117,12 @@ class StatusLine:
 
 
 def main(args: argparse.Namespace) -> int:
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "launch.log").write_text("")
+    except OSError as error:
+        print(f"error: --out {args.out}: {error.strerror}; name a folder", file=sys.stderr)
+        return 1
     table = load_stream_table(
         Path(get_package_share_directory("multismolvla")) / "config" / "streams.yaml"
     )
@@ -173,6 +177,8 @@ def _perform(
         rclpy.try_shutdown()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
     return episodes
 
 

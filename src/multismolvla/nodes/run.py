@@ -21,11 +21,16 @@ SIGNAL_LATENCY_S = 0.1
 def stop_on_signal() -> threading.Event:
     """Return an event that SIGINT and SIGTERM set from now on, instead of raising.
 
+    So does SIGHUP, a terminal that is closed, unless nohup had it ignored.
+
     An exception out of a signal handler would surface in the middle of whatever runs, where rclpy's
     bindings turn it into errors that have nothing to do with it.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, lambda *_: stop.set())
     return stop
 
