@@ -145,6 +145,11 @@ def test_joints_are_matched_by_name(arm):
     arm.graph.spin_until(publish_again)
 
 
+def test_a_slow_loop_is_as_fast_as_allowed(arm):
+    driver = arm.start(rate_hz=10.0)
+    assert driver._limits.max_step_s >= 0.1
+
+
 def test_holds_when_commands_stop_and_resumes(arm):
     arm.start()
     arm.wait_state("IDLE")

@@ -34,6 +34,9 @@ TORQUE_TIMEOUT_S = 2.0
 # Pause before a calibration that could not be read is tried again.
 CONFIGURE_PERIOD_S = 2.0
 
+# After a stall of the loop this many periods are made up for.
+MAX_STEP_PERIODS = 3
+
 # The next tick asks again anyway.
 RETRIES = 1
 
@@ -90,6 +93,7 @@ class SO101Driver(LifecycleNode):
             np.full(len(JOINT_NAMES), acceleration),
             timeout_s,
             ramp_s,
+            MAX_STEP_PERIODS / self._rate_hz,
         )
 
         self._loop: ArmLoop | None = None
