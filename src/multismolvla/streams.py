@@ -8,6 +8,7 @@ order of the streams everywhere: in masks, in checkpoints, in reports.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class StreamTable:
 
     streams: tuple[Stream, ...]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Stream]:
         return iter(self.streams)
 
     def __len__(self) -> int:
@@ -154,9 +155,7 @@ def _parse(path: Path, index: int, entry: object) -> Stream:
                 continue
             raise StreamTableError(f"{where}: missing key '{key}'")
         if not isinstance(entry[key], expected) or isinstance(entry[key], bool):
-            raise StreamTableError(
-                f"{where}: {key} is {entry[key]!r}; expected {_NAMES[expected]}"
-            )
+            raise StreamTableError(f"{where}: {key} is {entry[key]!r}; expected {_NAMES[expected]}")
     if entry["kind"] not in KINDS:
         raise StreamTableError(f"{where}: kind is '{entry['kind']}'; expected {', '.join(KINDS)}")
     view, slash, last = entry["name"].rpartition("/")

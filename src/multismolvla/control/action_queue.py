@@ -86,6 +86,7 @@ class ActionQueue:
 
     @property
     def generation(self) -> int:
+        """Number of calls of `clear` so far."""
         return self._generation
 
     def merge(

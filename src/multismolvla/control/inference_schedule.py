@@ -32,6 +32,7 @@ class InferenceSchedule:
 
     @property
     def in_flight(self) -> bool:
+        """Whether an inference has started and not been reported back."""
         return self._in_flight
 
     def due(self, now_ns: int, level: QueueLevel) -> bool:
@@ -52,6 +53,7 @@ class InferenceSchedule:
         self._refresh = True
 
     def started(self, now_ns: int) -> None:
+        """An observation is being taken; the latency counts from here."""
         self._in_flight = True
         self._refreshing, self._refresh = self._refresh, False
         self._started_ns = now_ns

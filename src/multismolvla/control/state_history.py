@@ -31,6 +31,7 @@ class StateHistory:
                 self._samples.popleft()
 
     def latest(self) -> np.ndarray | None:
+        """(J,) newest positions, None without any."""
         with self._lock:
             return self._samples[-1][1] if self._samples else None
 
@@ -54,5 +55,6 @@ class StateHistory:
         return p0 + (p1 - p0) * ((stamp_ns - t0) / (t1 - t0))
 
     def clear(self) -> None:
+        """Forget every sample: the clock was set back."""
         with self._lock:
             self._samples.clear()

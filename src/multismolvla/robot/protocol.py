@@ -17,9 +17,6 @@ HEADER = b"\xff\xff"
 BROADCAST_ID = 0xFE
 MAX_ID = 0xFD
 
-# header, id, length, code, checksum
-OVERHEAD_BYTES = 6
-
 # length is one byte and counts two bytes more than there are parameters.
 MAX_PARAMETERS = 0xFF - 2
 
@@ -76,10 +73,12 @@ def checksum(body: bytes) -> int:
 
 
 def read_request(servo: int, address: int, size: int) -> Packet:
+    """Ask a servo for `size` bytes from `address` on."""
     return Packet(servo, Instruction.READ, bytes([address, size]))
 
 
 def write_request(servo: int, address: int, data: bytes) -> Packet:
+    """Write bytes from `address` on; the servo acknowledges it."""
     return Packet(servo, Instruction.WRITE, bytes([address]) + data)
 
 

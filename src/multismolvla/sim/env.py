@@ -33,6 +33,7 @@ class FrameSpace(spaces.Box):
             super().__init__(low, 1e4, shape, np.float32)
 
     def contains(self, x: Any) -> bool:
+        """Whether `x` is a frame of this stream; NaN counts as the lowest value."""
         return super().contains(np.nan_to_num(x, nan=float(self.low.flat[0])))
 
 

@@ -41,6 +41,7 @@ class Hand:
 
     @classmethod
     def at(cls, joints: np.ndarray) -> Hand:
+        """The hand at joint angles (6,), radians."""
         position, rotation = kinematics.forward(joints)
         return cls(position, rotation, float(joints[5]))
 
@@ -51,6 +52,7 @@ class Hand:
 
     @property
     def middle(self) -> np.ndarray:
+        """(3,) middle between the pads in base_link, metres."""
         return self.position + self.middle_offset * self.rotation[:, 2]
 
     def surrounds(self, name: str, pose: np.ndarray) -> bool:
