@@ -29,12 +29,10 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = "multismolvla"
 
-# Where the simulated arm offers its serial port: one per user and ROS domain, so that two stacks on
-# one machine do not meet.
-SIMULATED_PORT = os.path.join(
-    tempfile.gettempdir(),
-    f"multismolvla_{os.getuid()}_{os.environ.get('ROS_DOMAIN_ID', '0')}",
-    "so101",
+# Where the simulated arm offers its serial port: one folder per user and ROS domain, in it one per
+# namespace, so that two stacks on one machine do not meet.
+SIMULATED_PORTS = os.path.join(
+    tempfile.gettempdir(), f"multismolvla_{os.getuid()}_{os.environ.get('ROS_DOMAIN_ID', '0')}"
 )
 
 
@@ -103,11 +101,17 @@ def sensing(view):
 
 def arguments():
     yield flag("sim", "true", "Simulate the arm and its cameras; false drives a real arm.")
+    # Before the arguments whose defaults follow from it.
+    yield DeclareLaunchArgument(
+        "namespace", default_value="", description="Namespace of every node and relative topic."
+    )
     yield DeclareLaunchArgument(
         "robot_port",
         default_value=PythonExpression(
             [
-                f"'{SIMULATED_PORT}' if '",
+                f"'{SIMULATED_PORTS}' + ('/' + '",
+                LaunchConfiguration("namespace"),
+                "'.strip('/')).rstrip('/') + '/so101' if '",
                 LaunchConfiguration("sim"),
                 "' == 'true' else '/dev/ttyACM0'",
             ]
@@ -148,11 +152,8 @@ def arguments():
         choices=["all", "robot", "policy"],
         description="What runs on this host: all of it, the arm with its sensors, or the policy.",
     )
-    yield DeclareLaunchArgument(
-        "namespace", default_value="", description="Namespace of every node and relative topic."
-    )
     yield flag("use_sim_time", "false", "Take the time from /clock (the simulator publishes it).")
-    yield flag("rviz", "false", "Open RViz with the cameras, the plan and the health of streams.")
+    yield flag("rviz", "false", "Open RViz with the cameras and the simulated objects.")
     yield DeclareLaunchArgument(
         "log_level",
         default_value="info",
@@ -164,8 +165,8 @@ def arguments():
         yield DeclareLaunchArgument(
             f"{kind}_topic",
             default_value=f"{kind}/image_raw",
-            description=f"Raw {kind} images of the top camera; a topic without a publisher is a "
-            "dead sensor.",
+            description=f"Raw {kind} images of the top camera, with camera_info beside them; a topic "
+            "without a publisher is a dead sensor.",
         )
     for kind in ("rgb", "depth", "thermal"):
         yield DeclareLaunchArgument(

@@ -157,6 +157,31 @@ def declared_launch_arguments() -> dict[str, str]:
     return {e.name: e.description for e in entities if isinstance(e, DeclareLaunchArgument)}
 
 
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ({}, "_7/so101"),
+        ({"namespace": "/left"}, "_7/left/so101"),
+        ({"namespace": "desk/left"}, "_7/desk/left/so101"),
+        ({"sim": "false"}, "/dev/ttyACM0"),
+        ({"robot_port": "/dev/arm"}, "/dev/arm"),
+    ],
+)
+def test_every_stack_on_a_machine_has_its_own_simulated_port(monkeypatch, given, port):
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument
+
+    monkeypatch.setenv("ROS_DOMAIN_ID", "7")
+    namespace = runpy.run_path(str(ROOT / "launch" / "bringup.launch.py"))
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    # In their order: a default may name only arguments that come before it.
+    for entity in namespace["generate_launch_description"]().entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            entity.execute(context)
+    assert context.launch_configurations["robot_port"].endswith(port)
+
+
 def test_every_launch_argument_is_described():
     arguments = declared_launch_arguments()
     assert arguments
