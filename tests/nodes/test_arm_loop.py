@@ -115,6 +115,29 @@ def test_a_gripper_that_squeezes_into_overload_does_not_stop_the_arm(loop):
     assert status.reason.startswith("servo 6 (gripper) reports overheated; ")
 
 
+def test_a_servo_that_restarts_limp_is_noticed_and_made_to_hold(loop):
+    loop.tick(TARGET, 80)
+    # The next attempt comes when this test says so.
+    loop.loop._pause_s = 1e9
+    loop.bus.servos.power_cycle(2)
+    status = loop.tick(TARGET, 60)
+    assert "servo 3 (elbow_flex) went limp" in status.fault
+    assert status.state is SafetyState.HOLD
+    assert not loop.plant.torque()[2]
+    loop.loop._retry_at_s = 0.0
+    assert loop.tick(TARGET, 60).state is SafetyState.TRACKING
+    assert loop.plant.torque().all()
+    np.testing.assert_allclose(loop.goals(), TARGET, atol=0.002)
+
+
+def test_an_arm_that_was_made_limp_is_no_fault(loop):
+    loop.tick(TARGET, 5)
+    # Asks only: nobody waits for the tick that does it.
+    loop.loop.set_torque(False, timeout_s=0.0)
+    assert not loop.tick(TARGET, 70).fault
+    assert not loop.plant.torque().any()
+
+
 def test_a_fault_is_said_once_and_so_is_its_end(loop):
     loop.tick()
     loop.loop._bus.close()

@@ -23,6 +23,7 @@ from multismolvla.robot.errors import (
     CorruptPacket,
     PortUnavailable,
     ServoTimeout,
+    TorqueLost,
 )
 from multismolvla.robot.protocol import OVERLOAD, describe_status
 from multismolvla.robot.so101 import GRIPPER_JOINT, ArmState, ServoDiagnostics, SO101Arm
@@ -172,6 +173,8 @@ class ArmLoop:
                 self._recover()
             self._control(self._arm)
             self._failed_ticks = 0
+        except TorqueLost as error:
+            self._fail(error)
         except (ServoTimeout, CorruptPacket) as error:
             self._bus_errors += 1
             self._failed_ticks += 1
@@ -305,6 +308,9 @@ class ArmLoop:
             read = arm.read_diagnostics(joint)
             with self._lock:
                 self._diagnostics[JOINT_NAMES[joint]] = read
+            # A servo whose supply fails for a moment answers again, but limp.
+            if joint == 0 and self._has_torque:
+                arm.check_torque()
 
     def _log_state(self) -> None:
         """Say when the arm begins or ceases to follow; a bus fault has been said already."""

@@ -27,6 +27,13 @@ class BusLost(BusError):
     """The serial port vanished while in use: the adapter was unplugged."""
 
 
+class TorqueLost(BusError):
+    """A servo answers but is limp, although nobody switched it off."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(f"{who} went limp; check the supply, which may have failed for a moment")
+
+
 class ServoTimeout(BusError):
     """One or more servos did not answer.
 

@@ -11,7 +11,7 @@ from multismolvla.arm import JOINT_NAMES
 from multismolvla.robot import registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import GRIPPER, Calibration
-from multismolvla.robot.errors import RegisterMismatch, ServoStatusError
+from multismolvla.robot.errors import RegisterMismatch, ServoStatusError, TorqueLost
 from multismolvla.robot.registers import (
     AMPERE_PER_UNIT,
     LOAD_PER_UNIT,
@@ -174,6 +174,16 @@ class SO101Arm:
     def torque(self) -> np.ndarray:
         """(6,) bool: which servos have their torque on."""
         return np.array(self._sync_read(registers.TORQUE_ENABLE)) == 1
+
+    def check_torque(self) -> None:
+        """Return if every servo has its torque on.
+
+        Raises:
+            TorqueLost: names those that have not.
+        """
+        limp = [servo for servo, on in zip(self._ids, self.torque(), strict=True) if not on]
+        if limp:
+            raise TorqueLost(self._bus.describe(limp))
 
     def set_torque(self, enabled: bool) -> None:
         """Switch the torque of all servos; those that are switched on hold where they are."""
