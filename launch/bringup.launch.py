@@ -165,8 +165,8 @@ def arguments():
         yield DeclareLaunchArgument(
             f"{kind}_topic",
             default_value=f"{kind}/image_raw",
-            description=f"Raw {kind} images of the top camera, with camera_info beside them; a topic "
-            "without a publisher is a dead sensor.",
+            description=f"Raw {kind} images of the top camera, with camera_info beside them; a "
+            "topic without a publisher is a dead sensor.",
         )
     for kind in ("rgb", "depth", "thermal"):
         yield DeclareLaunchArgument(

@@ -10,7 +10,7 @@ from ament_index_python.packages import get_package_share_directory
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -325,6 +325,21 @@ def test_camera_info_is_scaled_with_the_image(cameras):
     received = camera.infos[0]
     assert (received.height, received.width) == (24, 32)
     assert list(received.k) == [25.0, 0.0, 15.5, 0.0, 25.0, 11.5, 0.0, 0.0, 1.0]
+
+
+def test_the_quality_of_service_of_images_can_be_overridden(cameras):
+    node = make(
+        "rgb",
+        cameras.streams_file(1.0),
+        **{
+            "qos_overrides./rgb/image_raw.subscription.reliability": "reliable",
+            "qos_overrides./rgb/image.publisher.depth": 2,
+        },
+    )
+    cameras.add(node)
+    assert node._image.qos_profile.depth == 2
+    raw = next(s for s in node.subscriptions if s.topic_name == "/rgb/image_raw")
+    assert raw.qos_profile.reliability == ReliabilityPolicy.RELIABLE
 
 
 def test_camera_info_is_looked_for_beside_a_remapped_image(cameras):

@@ -8,6 +8,7 @@ from ament_index_python.packages import get_package_share_directory
 from cv_bridge import CvBridge, CvBridgeError
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -55,7 +56,12 @@ class SensorNode(Node):
 
         self._bridge = CvBridge()
         self._health = self.create_health(thresholds)
-        self._image = self.create_publisher(Image, f"{self.kind}/image", qos_profile_sensor_data)
+        self._image = self.create_publisher(
+            Image,
+            f"{self.kind}/image",
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
         self._info = self.create_publisher(
             CameraInfo, f"{self.kind}/image/camera_info", qos_profile_sensor_data
         )
@@ -80,7 +86,11 @@ class SensorNode(Node):
     def connect(self) -> None:
         """Subscribe to what frames are made of; each goes to `take` or `refuse`."""
         raw = self.create_subscription(
-            Image, f"{self.kind}/image_raw", self._on_image, qos_profile_sensor_data
+            Image,
+            f"{self.kind}/image_raw",
+            self._on_image,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         # Beside the image, as image_transport has it, so that it follows when that is remapped.
         self.create_subscription(
