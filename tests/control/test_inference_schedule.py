@@ -33,6 +33,28 @@ def test_the_latency_is_measured_from_start_to_merge():
     assert inference.succeeded(1_250_000_000, STILL) == 0.25
 
 
+class Interrupting(InferenceSchedule):
+    """The other thread asks at the very moment at which an inference is no longer in flight."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "_in_flight" and not value and getattr(self, "now_ns", 0):
+            self.asked.append(self.due(self.now_ns, EMPTY))
+            super().__setattr__("_started_ns", self.now_ns)
+
+
+def test_nothing_of_an_inference_is_touched_once_the_next_one_may_start():
+    inference = Interrupting(RefillThreshold(0.6), ObservationFilter(0.02))
+    inference.asked, inference.now_ns = [], 5_000_000_000
+    inference.started(1_000_000_000)
+    assert inference.succeeded(inference.now_ns, STILL) == 4.0
+    inference.started(inference.now_ns)
+    inference.failed(inference.now_ns)
+    inference.started(inference.now_ns)
+    inference.declined(inference.now_ns)
+    assert inference.asked == [True, False, False]
+
+
 def test_a_still_robot_is_asked_again_after_a_failed_first_inference():
     inference = schedule()
     inference.started(0)

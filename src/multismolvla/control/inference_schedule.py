@@ -19,6 +19,10 @@ class InferenceSchedule:
     The order is `due` (cheap, before any image is converted), `started`, `accepts` (with the
     observation), then one of `succeeded`, `failed`, `declined` and `dropped`. Nothing that happens
     in an inference can end the flow: after a failure the next one is due again.
+
+    Two threads share it without a lock: one asks (`due`, `started`, `refresh`, `reset`), the other
+    infers and reports. What belongs to an inference is the second one's until `in_flight` falls,
+    which is therefore the last thing that a report does.
     """
 
     def __init__(self, threshold: RefillThreshold, observation_filter: ObservationFilter) -> None:
@@ -60,22 +64,22 @@ class InferenceSchedule:
 
     def succeeded(self, now_ns: int, observation: Observation) -> float:
         """The chunk is merged; return the latency of this inference, seconds."""
-        self._in_flight = False
         self._not_before_ns = None
         latency_s = (now_ns - self._started_ns) * 1e-9
         self._threshold.measured(latency_s)
         self._filter.processed(observation)
+        self._in_flight = False
         return latency_s
 
     def failed(self, now_ns: int) -> None:
         """The inference gave nothing usable; the next one may start after a short pause."""
-        self._in_flight = False
         self._not_before_ns = now_ns + RETRY_NS
+        self._in_flight = False
 
     def declined(self, now_ns: int) -> None:
         """`accepts` said no; the next observation may be taken a camera period later."""
-        self._in_flight = False
         self._not_before_ns = now_ns + RECHECK_NS
+        self._in_flight = False
 
     def dropped(self) -> None:
         """The answer came for a task or a time that is over: neither a success nor a failure."""
