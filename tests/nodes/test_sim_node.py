@@ -10,11 +10,12 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.arm import HOME_RAD
-from multismolvla.nodes.sim_node import LATCHED, SimNode
+from multismolvla.nodes.sim_node import LATCHED, SimNode, encode
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import load_calibration
 from multismolvla.robot.so101 import SO101Arm
@@ -152,6 +153,17 @@ def test_a_simulation_that_breaks_ends_the_node(start, monkeypatch):
     monkeypatch.setattr(robot.node._simulation, "advance", fail)
     robot.node._threads[0].join(10.0)
     assert not robot.node.context.ok()
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "offset"), [("depth", 1e-3, 0.0), ("thermal", 0.01, -273.15)]
+)
+def test_encoding_errs_by_half_a_unit_at_most_and_to_no_side(kind, unit, offset):
+    truth = np.linspace(0.3, 0.5, 400, dtype=np.float32)[None]
+    counts = CvBridge().imgmsg_to_cv2(encode(CvBridge(), kind, truth, Header()))
+    error = (counts * unit + offset - truth) / unit
+    assert np.abs(error).max() < 0.51
+    assert abs(error.mean()) < 0.05
 
 
 def test_a_dead_camera_is_silent_until_it_is_revived(start):

@@ -55,10 +55,10 @@ def encode(bridge: CvBridge, kind: str, frame: np.ndarray, header: Header) -> Im
         return bridge.cv2_to_imgmsg(frame, "rgb8", header)
     if kind == "depth":
         millimetres = np.nan_to_num(frame * 1000.0, nan=0.0).clip(0, 65535)
-        return bridge.cv2_to_imgmsg(millimetres.astype(np.uint16), "16UC1", header)
+        return bridge.cv2_to_imgmsg(np.rint(millimetres).astype(np.uint16), "16UC1", header)
     if kind == "thermal":
         counts = ((frame - THERMAL_OFFSET_C) / THERMAL_SCALE).clip(0, 65535)
-        return bridge.cv2_to_imgmsg(counts.astype(np.uint16), "mono16", header)
+        return bridge.cv2_to_imgmsg(np.rint(counts).astype(np.uint16), "mono16", header)
     return bridge.cv2_to_imgmsg(frame, "mono8", header)
 
 
