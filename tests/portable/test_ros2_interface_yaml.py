@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, Vector3
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,14 @@ def test_messages_survive_the_round_trip(text, values, nanosec):
     again = from_yaml(to_yaml(to_plain(info)), CameraInfo)
     np.testing.assert_array_equal(again.k, info.k)
     assert again.distortion_model == text
+
+
+@pytest.mark.parametrize("level", [b"\0", b"\2", b"\xff"])
+def test_a_byte_is_a_short_text(level):
+    text = to_yaml(to_plain(DiagnosticStatus(level=level)))
+    assert "binary" not in text
+    assert from_yaml(text, DiagnosticStatus).level == level
+    assert from_yaml(f"{{level: {level[0]}}}", DiagnosticStatus).level == level
 
 
 def test_whole_numbers_become_floats():

@@ -18,11 +18,13 @@ def to_plain(value: Any, length: int | None = None, no_arr: bool = False, kind: 
     if hasattr(value, "get_fields_and_field_types"):
         types = value.get_fields_and_field_types()
         return {n: to_plain(getattr(value, n), length, no_arr, types[n]) for n in types}
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")  # A ROS byte, which upstream shows as a short text.
     if not hasattr(value, "__len__"):
         return value.item() if isinstance(value, np.generic) else value
     cut = length is not None and len(value) > length
-    if isinstance(value, str | bytes):
-        return value[:length] + ("..." if isinstance(value, str) else b"...") if cut else value
+    if isinstance(value, str):
+        return value[:length] + "..." if cut else value
     if no_arr:
         if element := re.match(r"sequence<(.*?)(, \d+)?>$", kind):
             return f"<sequence type: {element[1]}, length: {len(value)}>"
@@ -84,7 +86,7 @@ def _converted(current: Any, slot: Any, value: Any) -> Any:
             return [_filled(cls(), item) for item in value]
         floats = getattr(element, "typename", "") in ("float", "double")
         return [float(item) for item in value] if floats else value
-    if isinstance(current, bytes) and isinstance(value, int):
-        return bytes([value])
+    if isinstance(current, bytes):
+        return bytes([value]) if isinstance(value, int) else value.encode("latin-1")
     # An int in a float field would arrive as garbage.
     return float(value) if isinstance(current, float) else value
