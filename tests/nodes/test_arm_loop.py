@@ -138,6 +138,20 @@ def test_an_arm_that_was_made_limp_is_no_fault(loop):
     assert not loop.plant.torque().any()
 
 
+def test_an_opposite_wish_during_the_switch_of_torque_is_not_lost(loop, monkeypatch):
+    loop.tick()
+    switch = loop.loop._arm.set_torque
+
+    def interrupted(enabled):
+        monkeypatch.setattr(loop.loop._arm, "set_torque", switch)
+        switch(enabled)
+        assert not loop.loop.set_torque(False, 0.0)
+
+    monkeypatch.setattr(loop.loop._arm, "set_torque", interrupted)
+    loop.loop.set_torque(True, 0.0)
+    assert not loop.tick(count=2).torque
+
+
 def test_a_fault_is_said_once_and_so_is_its_end(loop):
     loop.tick()
     loop.loop._bus.close()

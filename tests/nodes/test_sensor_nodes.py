@@ -9,6 +9,7 @@ import yaml
 from ament_index_python.packages import get_package_share_directory
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
@@ -216,6 +217,17 @@ def test_each_event_is_one_line_in_the_log(cameras, capfd):
     assert "rgb is lost: invalid" in said[0]
     assert "nonsense" in said[0]
     assert said[1] == "rgb is OK"
+
+
+def test_a_loss_soon_after_another_is_logged_in_the_end(cameras):
+    said = []
+    cameras.probe.create_subscription(Log, "/rosout", lambda m: said.append(m.msg), 100)
+    camera = Camera(cameras)
+    camera.send(wrong_encoding(camera))
+    camera.recover()
+    camera.send(wrong_encoding(camera))
+    cameras.spin_until(lambda: [line for line in said if "rgb is" in line][2:])
+    assert "rgb is lost: invalid" in [line for line in said if "rgb is" in line][2]
 
 
 def test_depth_without_any_return_is_lost_and_not_passed_on(cameras):

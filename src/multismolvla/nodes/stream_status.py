@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -15,6 +16,7 @@ STATUS_QOS = QoSProfile(depth=1)
 STATUS_PERIOD_S = 0.2
 # /diagnostics is for people and logs: REP 107 has its publishers speak once a second.
 DIAGNOSTICS_PERIOD_S = 1.0
+# A camera that comes and goes must not fill the log; what lasts is told after this time.
 LOG_PERIOD_S = 0.5
 # Three statuses in a row must be missing before silence counts as the publisher's death.
 LATE_S = 3 * STATUS_PERIOD_S
@@ -37,25 +39,28 @@ class StatusPublisher:
         self._ticks = 0
         # The first state is no news: every stream is lost until its first frames.
         self._logged = self._event(report())
+        self._logged_s: dict[State, float] = {}
         self.timer = node.create_timer(STATUS_PERIOD_S, self._on_timer)
 
     def changed(self) -> None:
         """Publish now, everywhere, and log what is new."""
         report = self._report()
         self._publish(report, everywhere=True)
-        if self._event(report) == self._logged:
+        self._log(report)
+
+    def _log(self, report: HealthReport) -> None:
+        """Log what is new, now or, if as much was said a moment ago, with a later status."""
+        event, now_s = self._event(report), time.monotonic()
+        if event == self._logged or now_s < self._logged_s.get(report.state, 0.0) + LOG_PERIOD_S:
             return
-        self._logged = self._event(report)
+        self._logged, self._logged_s[report.state] = event, now_s
         text, logger = sentence(self._stream, report), self._node.get_logger()
-        # A camera that comes and goes must not fill the log.
         if report.state is State.OK:
-            logger.info(text, throttle_duration_sec=LOG_PERIOD_S)
+            logger.info(text)
         elif report.state is State.DEGRADED:
-            logger.warning(f"{text}; it stays in use", throttle_duration_sec=LOG_PERIOD_S)
+            logger.warning(f"{text}; it stays in use")
         else:
-            logger.error(
-                f"{text}; masked until good frames come", throttle_duration_sec=LOG_PERIOD_S
-            )
+            logger.error(f"{text}; masked until good frames come")
 
     @staticmethod
     def _event(report: HealthReport) -> tuple:
@@ -63,7 +68,9 @@ class StatusPublisher:
         return report.state, report.reasons if report.state is State.LOST else ()
 
     def _on_timer(self) -> None:
-        self._publish(self._report(), everywhere=self._ticks % self._ticks_per_diagnostics == 0)
+        report = self._report()
+        self._publish(report, everywhere=self._ticks % self._ticks_per_diagnostics == 0)
+        self._log(report)
         self._ticks += 1
 
     def _publish(self, report: HealthReport, everywhere: bool) -> None:
