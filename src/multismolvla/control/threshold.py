@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from multismolvla.control.action_queue import QueueLevel
 
-# The next inference may be slower than those seen: ask half as early again as the rule says.
+# The next inference may be slower than those seen: ask half as early again as the rule says. One
+# that takes longer still may come too late, once: then it has been seen.
 MARGIN = 1.5
 # Kept beside that: an observation waits for its set of images (a camera period at 15 Hz), and the
 # margin of a fast policy alone is less than a row.
