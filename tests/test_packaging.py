@@ -182,6 +182,21 @@ def test_every_stack_on_a_machine_has_its_own_simulated_port(monkeypatch, given,
     assert context.launch_configurations["robot_port"].endswith(port)
 
 
+def test_the_instructions_in_the_documents_are_known():
+    from multismolvla.sim.tasks import find_task
+
+    documents = [ROOT / "README.md", ROOT / "docker" / "compose.yaml", *ROOT.glob("docs/**/*.md")]
+    told = {
+        instruction
+        for path in documents
+        # Commands and tables; prose may speak of tasks as it likes.
+        for instruction in re.findall(r'[":`-] ?(put the [a-z ]+)["}`]', path.read_text())
+    }
+    assert told
+    for instruction in told:
+        find_task(instruction)
+
+
 def test_every_launch_argument_is_described():
     arguments = declared_launch_arguments()
     assert arguments
