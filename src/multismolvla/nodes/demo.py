@@ -90,22 +90,23 @@ class StatusLine:
     def sample(self, episode: EpisodeLog, sample: Sample) -> None:
         """Show the newest sample; called at every one."""
         up = sum(sample.mask.values())
-        down = ", ".join(
-            f"{name} ({sample.mask_reason[name] or 'masked'})"
+        down = "".join(
+            f", {name} down ({sample.mask_reason[name] or 'masked'})"
             for name, used in sample.mask.items()
             if not used
         )
-        streams = f"streams {up}/{len(self._table)} up" + (f", down: {down}" if down else "")
-        head = f"[{self._number}/{self._episodes}] {episode.instruction}"
+        head = f"[{self._number}/{self._episodes}]"
+        streams = f"{up}/{len(self._table)} streams{down}"
         if self._console.is_terminal:
+            # What changes comes first: a narrow terminal cuts the rest off.
             self.say(
-                f"{head} | {streams} | {sample.mode} | queue {sample.queue_length:2d} | "
-                f"control {sample.control_rate_hz:.0f} Hz, inference {sample.latency_ms:.0f} ms | "
-                f"{sample.time_s - episode.start_s:4.1f} s | "
-                f"success {self._successes}/{self._number - 1}"
+                f"{head} {sample.time_s - episode.start_s:4.1f} s {sample.mode} | "
+                f"queue {sample.queue_length:2d} | {sample.control_rate_hz:.0f} Hz, "
+                f"{sample.latency_ms:.0f} ms | {self._successes}/{self._number - 1} ok | "
+                f"{streams} | {episode.instruction}"
             )
         else:
-            self.say(f"{head} | {streams} | {sample.mode}")
+            self.say(f"{head} {episode.instruction} | {streams} | {sample.mode}")
 
     def end(self, episode: EpisodeLog) -> None:
         self._successes += episode.success
