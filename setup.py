@@ -39,7 +39,7 @@ setup(
             "so101 = multismolvla.robot.__main__:main",
             *(f"{node} = multismolvla.nodes.{node}:main" for node in NODES),
         ],
-        # A policy is a class that implements multismolvla.interfaces.Policy; policy_node finds it by name.
+        # A policy implements multismolvla.interfaces.Policy; policy_node finds it by name.
         "multismolvla.policies": [
             "expert = multismolvla.sim.expert_policy:ExpertPolicy",
         ],
