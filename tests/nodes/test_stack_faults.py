@@ -48,8 +48,8 @@ def pid_of(executable: str, namespace: str = "") -> int:
 def stack(tmp_path_factory):
     """A runner on a stack that is up and has every stream."""
     os.environ[MARK] = uuid.uuid4().hex
-    # A process killed inside Fast DDS's shared memory was once seen to silence its peer for good;
-    # the watchdog answers that, after seconds that these tests do not wait for.
+    # After one kill all cameras fell silent for good, probably over a lock left in Fast DDS's
+    # shared memory. The watchdog answers a hang, after seconds that these tests do not wait for.
     profile = os.environ.get(PROFILE)
     os.environ[PROFILE] = str(Path(__file__).parent / "udp_only.xml")
     table = load_stream_table(
