@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 # Before rclpy is imported anywhere. 101 is the highest domain that leaves room for the ports of all
 # participants; the worker's process id spreads parallel test processes over the domains.
@@ -9,3 +10,7 @@ os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="multismolvla_log_"))
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+# The profile that is shipped, for its shared memory: it says why.
+os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(
+    Path(__file__).parents[1] / "config" / "fastdds.xml"
+)

@@ -18,7 +18,6 @@ from multismolvla.nodes.episode_runner import EpisodeRunner
 from multismolvla.streams import load_stream_table
 
 MARK = "MULTISMOLVLA_STACK_UNDER_TEST"
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 TASK = "put the red cube in the bin"
 # What the tick of a measurement may exceed a limit by: two steps of a 12-bit encoder.
 TICK_RAD = 2 * 2 * np.pi / 4096
@@ -48,10 +47,6 @@ def pid_of(executable: str, namespace: str = "") -> int:
 def stack(tmp_path_factory):
     """A runner on a stack that is up and has every stream."""
     os.environ[MARK] = uuid.uuid4().hex
-    # After one kill all cameras fell silent for good, probably over a lock left in Fast DDS's
-    # shared memory. The watchdog answers a hang, after seconds that these tests do not wait for.
-    profile = os.environ.get(PROFILE)
-    os.environ[PROFILE] = str(Path(__file__).parent / "udp_only.xml")
     table = load_stream_table(
         Path(get_package_share_directory("multismolvla")) / "config" / "streams.yaml"
     )
@@ -64,9 +59,6 @@ def stack(tmp_path_factory):
         runner.wait_ready()
         yield runner
     rclpy.try_shutdown()
-    os.environ.pop(PROFILE)
-    if profile is not None:
-        os.environ[PROFILE] = profile
     left = marked_processes()
     assert not left, f"left behind: {left}\n{log.read_text()[-2000:]}"
 

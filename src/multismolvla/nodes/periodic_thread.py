@@ -7,8 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from multismolvla.nodes.watchdog import Watchdog
-
 
 class PeriodicThread:
     """Calls `tick` every `period_s` on the machine's monotonic clock.
@@ -25,7 +23,6 @@ class PeriodicThread:
         self._tick = tick
         self._on_error = on_error
         self._stopping = threading.Event()
-        self._watchdog = Watchdog("the control loop")
         # Starts of the ticks of the last second, for the measured rate.
         self._starts: deque[float] = deque(maxlen=max(2, round(1.0 / period_s)))
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -52,8 +49,7 @@ class PeriodicThread:
         while not self._stopping.is_set():
             self._starts.append(time.monotonic())
             try:
-                with self._watchdog:
-                    self._tick()
+                self._tick()
             except Exception as error:  # Whatever it is, the owner decides.
                 if not self._stopping.is_set():
                     self._on_error(error)

@@ -13,7 +13,6 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.nodes.misconfigured import wait_misconfigured
-from multismolvla.nodes.watchdog import Watchdog
 
 # Python notices a signal only between two waits for messages.
 SIGNAL_LATENCY_S = 0.1
@@ -68,11 +67,9 @@ def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> i
     stop = stop_on_signal()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    watchdog = Watchdog(f"the executor of {node.get_fully_qualified_name()}")
     try:
         while not stop.is_set():
-            with watchdog:
-                executor.spin_once(timeout_sec=SIGNAL_LATENCY_S)
+            executor.spin_once(timeout_sec=SIGNAL_LATENCY_S)
     except ExternalShutdownException:
         pass
     finally:

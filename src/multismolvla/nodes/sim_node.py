@@ -28,7 +28,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
-from multismolvla.nodes.watchdog import Watchdog
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.layout import SHAPES
@@ -249,12 +248,10 @@ class SimNode(Node):
         # All cameras of the table are triggered together, at the rate of the fastest.
         period_s = min(stream.period_s for stream in self._table) / self._factor
         due = time.monotonic()
-        watchdog = Watchdog("the simulated cameras' thread")
         try:
             while not self._stop.wait(max(0.0, due - time.monotonic())):
                 due = max(due + period_s, time.monotonic())
-                with watchdog:
-                    self._shoot(cameras, data, infos)
+                self._shoot(cameras, data, infos)
         finally:
             cameras.close()
 
