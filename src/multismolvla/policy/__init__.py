@@ -1,0 +1,1 @@
+"""MultiSmolVLA in torch. No ROS here."""

@@ -1,0 +1,252 @@
+"""Every number that shapes the model, in one tree; saved as JSON beside the weights.
+
+`tiny` is for tests, `small` is trained from scratch and runs on a laptop's processor, `base` is
+SmolVLA-450M with the 4M-21 B encoder, `smolvla` is the plain SmolVLA of `lerobot/smolvla_base`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.streams import KINDS, Stream
+
+FILE_NAME = "multismolvla.json"
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the message names file, key, value and what was expected."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """SmolLM2, a Llama: RMSNorm, grouped-query attention with rotary positions, SwiGLU.
+
+    `rope_base` is 10 000 in SmolVLA, not the 100 000 of the language model it starts from.
+    """
+
+    hidden_size: int = 960
+    layers: int = 16
+    heads: int = 15
+    kv_heads: int = 5
+    head_dim: int = 64
+    intermediate_size: int = 2560
+    vocab_size: int = 49280
+    rms_norm_eps: float = 1e-5
+    rope_base: float = 10_000.0
+
+
+@dataclass(frozen=True)
+class SiglipConfig:
+    """SigLIP vision tower, and the pixel shuffle that folds `shuffle`^2 patches into a token."""
+
+    hidden_size: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate_size: int = 3072
+    image_size: int = 512
+    patch_size: int = 16
+    layer_norm_eps: float = 1e-6
+    shuffle: int = 4
+
+
+@dataclass(frozen=True)
+class FourMConfig:
+    """4M-21 encoder: pre-norm, SwiGLU, no biases.
+
+    Every stream gives a grid of `image_size / patch_size` squared tokens of `dim` channels.
+    """
+
+    dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    image_size: int = 224
+    patch_size: int = 16
+    layer_norm_eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """Action expert: as many layers as the text model, narrower.
+
+    Every `self_attention_every`-th layer, the first included, attends to the actions as well; the
+    others attend to the prefix alone. The periods are those of the flow time's sinusoids.
+    """
+
+    hidden_size: int = 720
+    intermediate_size: int = 2048
+    self_attention_every: int = 2
+    min_period: float = 0.004
+    max_period: float = 4.0
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The whole model.
+
+    Attributes:
+        encoder: `siglip` (plain SmolVLA) or `fourm` (MultiSmolVLA).
+        streams: the stream table, whose order is the order of mask and slots. With `siglip` each
+            is one RGB camera and one view.
+        tokens_per_view: tokens of the language model that a view becomes.
+        max_state_dim, max_action_dim: widths that states and actions are padded to.
+        chunk_size: actions of a chunk; `period_s` lies between two of them.
+        max_language_tokens: longer instructions are an error.
+        denoising_steps: steps of the flow from noise to actions.
+        joints: order and meaning of state and action; other arms are refused.
+    """
+
+    encoder: str = "fourm"
+    text: TextConfig = field(default_factory=TextConfig)
+    siglip: SiglipConfig | None = None
+    fourm: FourMConfig | None = None
+    expert: ExpertConfig = field(default_factory=ExpertConfig)
+    streams: tuple[Stream, ...] = ()
+    tokens_per_view: int = 64
+    max_state_dim: int = 32
+    max_action_dim: int = 32
+    chunk_size: int = 50
+    period_s: float = 1 / 30
+    max_language_tokens: int = 48
+    denoising_steps: int = 10
+    joints: tuple[str, ...] = JOINT_NAMES
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the views, in the order of their first stream."""
+        if self.encoder == "siglip":
+            return tuple(stream.name for stream in self.streams)
+        return tuple(dict.fromkeys(stream.view for stream in self.streams))
+
+    def __post_init__(self) -> None:
+        def need(condition: bool, key: str, value: object, expected: str) -> None:
+            if not condition:
+                raise ConfigError(f"{key} is {value!r}; expected {expected}")
+
+        need(self.encoder in ("siglip", "fourm"), "encoder", self.encoder, "'siglip' or 'fourm'")
+        part = getattr(self, self.encoder)
+        need(part is not None, self.encoder, part, f"the sizes of the {self.encoder} encoder")
+        need(len(self.streams) > 0, "streams", self.streams, "at least one stream")
+        names = [stream.name for stream in self.streams]
+        need(len(set(names)) == len(names), "streams", names, "different names")
+        for stream in self.streams:
+            need(stream.kind in KINDS, f"{stream.name}.kind", stream.kind, ", ".join(KINDS))
+            if self.encoder == "siglip":
+                need(stream.kind == "rgb", f"{stream.name}.kind", stream.kind, "'rgb' with siglip")
+        need(part.image_size % part.patch_size == 0, "image_size", part.image_size, "whole patches")
+        for key in ("chunk_size", "denoising_steps", "max_language_tokens", "tokens_per_view"):
+            need(getattr(self, key) > 0, key, getattr(self, key), "a positive number")
+        need(self.period_s > 0, "period_s", self.period_s, "a positive time in seconds")
+        need(
+            self.text.heads % self.text.kv_heads == 0,
+            "text.kv_heads",
+            self.text.kv_heads,
+            f"a divisor of the {self.text.heads} heads",
+        )
+        joints = len(self.joints)
+        for key in ("max_state_dim", "max_action_dim"):
+            need(getattr(self, key) >= joints, key, getattr(self, key), f"at least {joints}")
+
+    def save(self, folder: str | Path) -> None:
+        """Write `multismolvla.json` into `folder`."""
+        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        (Path(folder) / FILE_NAME).write_text(text)
+
+
+def load_config(folder: str | Path) -> PolicyConfig:
+    """Read and check the configuration of a checkpoint.
+
+    Raises:
+        ConfigError: the file is missing, is not JSON, or has an unknown, missing or wrong key.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read it: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid JSON: {error}") from None
+    try:
+        return _parse(PolicyConfig, content, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _parse(kind: typing.Any, value: typing.Any, key: str) -> typing.Any:
+    """Turn parsed JSON into a value of a type that the tree uses, and nothing else."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _parse(arguments[0], value, key)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{key} is {value!r}; expected a list")
+        return tuple(_parse(arguments[0], item, f"{key}[{i}]") for i, item in enumerate(value))
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{key or 'the file'} is {value!r}; expected keys and values")
+        hints = typing.get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ConfigError(f"unknown key '{_join(key, unknown[0])}'")
+        missing = sorted(set(hints) - set(value))
+        if missing:
+            raise ConfigError(f"missing key '{_join(key, missing[0])}'")
+        return kind(**{k: _parse(hints[k], item, _join(key, k)) for k, item in value.items()})
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or isinstance(value, bool) is not (kind is bool):
+        raise ConfigError(f"{key} is {value!r}; expected {kind.__name__}")
+    return kind(value)
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def tiny(streams: tuple[Stream, ...]) -> PolicyConfig:
+    """Under 1 M parameters; for tests."""
+    return PolicyConfig(
+        encoder="fourm",
+        text=TextConfig(64, 2, 4, 2, 16, 128, 512),
+        fourm=FourMConfig(dim=48, depth=2, heads=4, image_size=32, patch_size=8),
+        expert=ExpertConfig(48, 96),
+        streams=streams,
+        tokens_per_view=16,
+        max_state_dim=6,
+        max_action_dim=6,
+        chunk_size=10,
+    )
+
+
+def small(streams: tuple[Stream, ...]) -> PolicyConfig:
+    """Under 10 M parameters, from scratch, with its own tokenizer; 96 px streams."""
+    return PolicyConfig(
+        encoder="fourm",
+        text=TextConfig(256, 4, 8, 4, 32, 768, 1024),
+        fourm=FourMConfig(dim=192, depth=4, heads=6, image_size=96, patch_size=12),
+        expert=ExpertConfig(192, 512),
+        streams=streams,
+        tokens_per_view=64,
+        max_state_dim=6,
+        max_action_dim=6,
+    )
+
+
+def base(streams: tuple[Stream, ...]) -> PolicyConfig:
+    """SmolVLA-450M whose vision tower is the 4M-21 B encoder."""
+    return PolicyConfig(encoder="fourm", fourm=FourMConfig(), streams=streams)
+
+
+def smolvla(streams: tuple[Stream, ...]) -> PolicyConfig:
+    """The sizes of `lerobot/smolvla_base`; every stream is an RGB camera."""
+    return PolicyConfig(encoder="siglip", siglip=SiglipConfig(), streams=streams)
+
+
+PRESETS = {"tiny": tiny, "small": small, "base": base, "smolvla": smolvla}
