@@ -1,0 +1,131 @@
+"""Real-time chunking: a new chunk that continues the one being executed.
+
+Black, Galliker, Levine 2025 (arXiv 2506.07339). While a chunk is computed, the arm runs on with the
+previous one. The rows that will have run by then are held to the previous chunk, the rows after
+them are guided to it less and less, up to a horizon, and the rest is free. Guidance bends the
+velocity of the flow, so it works with every solver, and no training is needed.
+
+The paper's time tau runs from noise to actions; here t = 1 - tau, and the velocity has the opposite
+sign. At (x_t, t) the flow expects the actions x^ = x_t - t v(x_t, t), and the guided velocity is
+
+    v - g (dx^/dx_t)^T W (previous - x^),    g = min(max weight, (t^2 + (1-t)^2) / (t (1-t)))
+
+with the weights W of the rows on the diagonal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multismolvla.policy.solvers import Velocity
+
+SCHEDULES: tuple[str, ...] = ("ZEROS", "ONES", "LINEAR", "EXP")
+
+
+def row_weights(schedule: str, delay: int, horizon: int, rows: int) -> Tensor:
+    """How strongly each row of a chunk is held to the previous one.
+
+    1 before `delay`, 0 from `horizon` on; between them 0 (ZEROS), 1 (ONES), a line from 1 to 0 that
+    touches neither (LINEAR), or that line c as c (e^c - 1) / (e - 1) (EXP, the paper's choice). A
+    horizon before the delay means the delay.
+
+    Returns:
+        (rows,) float32.
+
+    Raises:
+        ValueError: unknown schedule.
+    """
+    horizon = max(horizon, delay)
+    row = torch.arange(rows, dtype=torch.float32)
+    line = ((horizon - row) / (horizon - delay + 1)).clamp(0.0, 1.0)
+    if schedule == "ZEROS":
+        return (row < delay).float()
+    if schedule == "ONES":
+        return (row < horizon).float()
+    if schedule == "LINEAR":
+        return line
+    if schedule == "EXP":
+        return line * torch.expm1(line) / math.expm1(1.0)
+    raise ValueError(f"schedule is '{schedule}'; expected one of {', '.join(SCHEDULES)}")
+
+
+@dataclass(frozen=True)
+class RealTimeChunking:
+    """Settings of the guidance.
+
+    Attributes:
+        schedule: how the weight falls between the frozen rows and the horizon; see `row_weights`.
+        horizon: row from which a chunk is free.
+        max_guidance_weight: bound of g, which is infinite at both ends of the flow. A larger one
+            holds the rows tighter, but Euler overshoots where it exceeds the number of steps.
+        exact: the paper's guidance, at the price of one backward pass per evaluation. False is
+            LeRobot's shortcut, kept for comparison: LeRobot first computes v from x_t, only then
+            marks x_t as requiring a gradient, and then differentiates x_t - t v. v is a constant
+            there, so dx^/dx_t is the identity and the correction is the error W (previous - x^)
+            itself. It costs nothing, and ignores how the model's rows depend on one another.
+    """
+
+    schedule: str = "EXP"
+    horizon: int = 10
+    max_guidance_weight: float = 10.0
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(
+                f"schedule is '{self.schedule}'; expected one of {', '.join(SCHEDULES)}"
+            )
+        if self.horizon < 0:
+            raise ValueError(f"horizon is {self.horizon}; expected at least 0 rows")
+        if not self.max_guidance_weight >= 0:
+            raise ValueError(
+                f"max_guidance_weight is {self.max_guidance_weight}; expected at least 0"
+            )
+
+    def guide(self, velocity: Velocity, previous: Tensor, delay: int) -> Velocity:
+        """Return a velocity that leads to chunks which continue `previous`.
+
+        Args:
+            velocity: the model's; with `exact` it is differentiated with respect to x, under
+                `torch.no_grad` too. `torch.inference_mode` forbids that; use `torch.no_grad`.
+            previous: (B, P, D) the rows of the previous chunk that belong to the instants of the
+                new chunk's first P rows, in the model's units; P and D at most the chunk's. Rows
+                beyond P and dimensions beyond D are free: delay and horizon end at P.
+            delay: rows that will have run when the new chunk arrives. It may exceed the horizon.
+
+        Raises:
+            ValueError: negative delay.
+        """
+        if delay < 0:
+            raise ValueError(f"delay is {delay}; expected at least 0 rows")
+        rows, width = previous.shape[1:]
+        held = row_weights(self.schedule, min(delay, rows), min(self.horizon, rows), rows)
+        if not held.any():
+            return velocity
+        held = held[:, None].to(previous)
+
+        def error(expected: Tensor) -> Tensor:
+            weighted = torch.zeros_like(expected)
+            weighted[:, :rows, :width] = held * (previous - expected[:, :rows, :width])
+            return weighted
+
+        def guided(x: Tensor, t: Tensor) -> Tensor:
+            time = t[:, None, None]
+            if self.exact:
+                with torch.enable_grad():
+                    x = x.detach().requires_grad_()
+                    v = velocity(x, t)
+                    expected = x - time * v
+                    (correction,) = torch.autograd.grad(expected, x, error(expected.detach()))
+                v = v.detach()
+            else:
+                v = velocity(x, t)
+                correction = error(x - time * v)
+            strength = (time.square() + (1.0 - time).square()) / (time * (1.0 - time))
+            return v - strength.clamp_max(self.max_guidance_weight) * correction
+
+        return guided
