@@ -1,0 +1,162 @@
+"""MultiSmolVLA, from frames and an instruction to a chunk of actions. Read `MultiSmolVLA` first.
+
+    frames, mask ── visual encoder ──► view tokens ┐
+    instruction ── embeddings ───────► language     ├─ prefix ── SmolLM2 ──► keys and values
+    mask ── linear ──────────────────► availability │                          │
+    joints ── linear ────────────────► state       ┘                          ▼
+    noise ── action expert, a few steps of the flow, each reading the prefix ──► actions
+
+With `encoder: siglip` there is no availability token, and it is SmolVLA (arXiv 2506.01844).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from multismolvla.policy.config import PolicyConfig
+from multismolvla.policy.expert import ActionExpert
+from multismolvla.policy.fourm_views import FourMViews
+from multismolvla.policy.siglip import SiglipViews
+from multismolvla.policy.solvers import solve
+from multismolvla.policy.text import TextModel
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What the action expert reads, the same for every step of the flow.
+
+    Attributes:
+        cache: keys and values per layer, each (B, kv_heads, N, head_dim).
+        mask: (B, N) bool, tokens that exist.
+        end: (B,) rotary position after the last token.
+    """
+
+    cache: list[tuple[Tensor, Tensor]]
+    mask: Tensor
+    end: Tensor
+
+
+def time_embedding(time: Tensor, width: int, min_period: float, max_period: float) -> Tensor:
+    """Sines and cosines (B, width) of the flow time (B,); periods spaced logarithmically."""
+    fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=time.device)
+    period = min_period * (max_period / min_period) ** fraction
+    angle = time.double()[:, None] * (2.0 * math.pi / period)
+    return torch.cat((angle.sin(), angle.cos()), dim=1).to(time.dtype)
+
+
+class MultiSmolVLA(nn.Module):
+    """The model. B samples, S streams, V views, T actions of A channels, H text channels."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, expert = config.text.hidden_size, config.expert.hidden_size
+        self.visual: nn.Module
+        if config.encoder == "siglip":
+            self.visual = SiglipViews(config)
+        else:
+            self.visual = FourMViews(config)
+            self.availability = nn.Linear(len(config.streams), width)
+        self.text = TextModel(config.text)
+        self.expert = ActionExpert(config)
+        self.state_proj = nn.Linear(config.max_state_dim, width)
+        self.action_in_proj = nn.Linear(config.max_action_dim, expert)
+        self.action_time_mlp_in = nn.Linear(2 * expert, expert)
+        self.action_time_mlp_out = nn.Linear(expert, expert)
+        self.action_out_proj = nn.Linear(expert, config.max_action_dim)
+
+    def prefix(
+        self,
+        frames: Mapping[str, Tensor],
+        mask: Tensor,
+        language: Tensor,
+        language_mask: Tensor,
+        state: Tensor,
+    ) -> Prefix:
+        """Encode all that is known.
+
+        Args:
+            frames: stream -> (B, C, H, W) float32, prepared; what a masked stream holds is never
+                read, and a stream that the whole batch masks may be absent.
+            mask: (B, S) bool in the order of `config.streams`, True = usable.
+            language: (B, L) int64 token ids; `language_mask` (B, L) bool tells padding apart.
+            state: (B, max_state_dim) float32, normalised and padded.
+        """
+        return self.read(*self.visual(frames, mask), mask, language, language_mask, state)
+
+    def read(
+        self,
+        views: Tensor,
+        present: Tensor,
+        mask: Tensor,
+        language: Tensor,
+        language_mask: Tensor,
+        state: Tensor,
+    ) -> Prefix:
+        """The part of `prefix` behind the visual encoder: view tokens (B, V, n, H) and (B, V)."""
+        batch, _, per_view, _ = views.shape
+        seen = present.repeat_interleave(per_view, dim=1)
+        one = mask.new_ones(batch, 1)
+        tokens = [views.flatten(1, 2), self.text.embed(language)]
+        exists = [seen, language_mask]
+        # A slot counts whether it is filled or not: a lost camera moves nobody. Padding does not.
+        counts = [torch.ones_like(seen), language_mask]
+        if self.config.encoder == "fourm":
+            tokens.append(self.availability(mask.to(views.dtype))[:, None])
+            exists.append(one)
+            counts.append(one)
+        tokens.append(self.state_proj(state)[:, None])
+        valid = torch.cat((*exists, one), dim=1)
+        counted = torch.cat((*counts, one), dim=1).cumsum(dim=1)
+        # All see each other, but only the state sees the state, which comes last.
+        attention = valid[:, None, :].repeat(1, valid.shape[1], 1)
+        attention[:, :-1, -1] = False
+        cache = self.text.prefill(torch.cat(tokens, dim=1), attention, counted - 1)
+        return Prefix(self.expert.adapt(cache), valid, counted[:, -1])
+
+    def velocity(self, prefix: Prefix, x_t: Tensor, time: Tensor) -> Tensor:
+        """Direction of the flow at noisy actions x_t (B, T, A) and time (B,), 1 = pure noise."""
+        config = self.config.expert
+        embedded = time_embedding(time, config.hidden_size, config.min_period, config.max_period)
+        actions = self.action_in_proj(x_t)
+        x = torch.cat((actions, embedded[:, None].expand_as(actions)), dim=-1)
+        x = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(x)))
+        return self.action_out_proj(self.expert(x, prefix.cache, prefix.mask, prefix.end))
+
+    def forward(
+        self,
+        frames: Mapping[str, Tensor],
+        mask: Tensor,
+        language: Tensor,
+        language_mask: Tensor,
+        state: Tensor,
+        actions: Tensor,
+        noise: Tensor,
+        time: Tensor,
+    ) -> Tensor:
+        """Residual of the velocity (B, T, A), whose square is the flow-matching loss.
+
+        Args:
+            actions: (B, T, A) normalised and padded targets; noise like them, from N(0, 1).
+            time: (B,) in (0, 1].
+        """
+        prefix = self.prefix(frames, mask, language, language_mask, state)
+        at = time[:, None, None]
+        x_t = at * noise + (1 - at) * actions
+        return self.velocity(prefix, x_t, time) - (noise - actions)
+
+    def sample(
+        self, prefix: Prefix, noise: Tensor, steps: int | None = None, solver: str = "euler"
+    ) -> Tensor:
+        """Follow the flow from noise (B, T, A) at time 1 to actions at time 0."""
+
+        def velocity(x: Tensor, time: Tensor) -> Tensor:
+            return self.velocity(prefix, x, time)
+
+        return solve(solver, velocity, noise, steps or self.config.denoising_steps)
