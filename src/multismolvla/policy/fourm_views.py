@@ -1,0 +1,133 @@
+"""MultiSmolVLA's eyes: every stream of every view in one 4M-21 encoder, then tokens per view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from multismolvla.policy.config import PolicyConfig
+from multismolvla.policy.connector import Connector, fuse
+from multismolvla.policy.fourm import FourMBlocks, grid_positions
+from multismolvla.policy.modality_embedding import CHANNELS, ContinuousPatches
+
+
+class FourMViews(nn.Module):
+    """S streams in, V views out. B samples, N grid positions, T tokens per view, H channels.
+
+        frame of a stream ── patches of its kind + position + kind + view ──► (B, N, dim)
+        tokens of all streams in use ── one self-attention ──► (B, U, N, dim)
+        mean over the streams of a view ──► (B, N, dim) ── connector ──► (B, T, H)
+
+    A masked stream has no influence: its pixels are replaced before any arithmetic, its tokens are
+    not attended to and are left out of the mean. A stream that the whole batch masks is not
+    encoded at all.
+    """
+
+    def __init__(self, config: PolicyConfig, norm_target: float = 1.0) -> None:
+        super().__init__()
+        assert config.fourm is not None
+        fourm = config.fourm
+        self.streams = config.streams
+        self.views = config.views
+        self.image_size = fourm.image_size
+        self.tokens, self.width = config.tokens_per_view, config.text.hidden_size
+        grid = fourm.image_size // fourm.patch_size
+        kinds = dict.fromkeys(stream.kind for stream in self.streams)
+        self.patches = nn.ModuleDict({kind: ContinuousPatches(fourm, kind) for kind in kinds})
+        self.kind_embedding = nn.ParameterDict(
+            {kind: torch.randn(1, 1, fourm.dim) * 0.02 for kind in kinds}
+        )
+        self.view_embedding = nn.Parameter(torch.randn(len(self.views), fourm.dim) * 0.02)
+        self.register_buffer("pos_emb", grid_positions(grid, fourm.dim))
+        self.blocks = FourMBlocks(fourm)
+        self.connector = Connector(fourm.dim, grid, self.tokens, self.width, norm_target)
+
+    def forward(self, frames: Mapping[str, Tensor], mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode what the mask allows.
+
+        Args:
+            frames: stream -> (B, C, image_size, image_size) float32, prepared, C as in `CHANNELS`.
+                A stream that the whole batch masks may be absent.
+            mask: (B, S) bool in the order of the streams, True = usable.
+
+        Returns:
+            Tokens (B, V, T, H), zeros where a view has no stream, and which views have one (B, V).
+
+        Raises:
+            ValueError: unknown stream, wrong shape, or no frame for a stream that is not masked.
+        """
+        self._check(frames, mask)
+        used = [i for i, any_sample in enumerate(mask.any(dim=0).tolist()) if any_sample]
+        whole = bool(mask[:, used].all())
+        return self.encode(frames, used, None if whole else mask[:, used], len(mask))
+
+    def encode(
+        self,
+        frames: Mapping[str, Tensor],
+        used: Sequence[int],
+        present: Tensor | None,
+        batch: int,
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` once the streams are chosen: no decision here depends on a tensor's values.
+
+        Args:
+            used: streams to encode, as indices in rising order.
+            present: (B, len(used)) bool; None = every sample has all of them.
+        """
+        tokens = self.pos_emb.new_zeros(batch, len(self.views), self.tokens, self.width)
+        seen = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        if not used:
+            return tokens, seen
+        embedded = []
+        for column, index in enumerate(used):
+            keep = None if present is None else present[:, column]
+            embedded.append(self._embed(frames, index, keep))
+        positions = self.pos_emb.shape[1]
+        keys = None if present is None else present.repeat_interleave(positions, dim=1)
+        grids = self.blocks(torch.cat(embedded, dim=1), keys).unflatten(1, (len(used), positions))
+        for v, view in enumerate(self.views):
+            columns = [c for c, index in enumerate(used) if self.streams[index].view == view]
+            if not columns:
+                continue
+            if present is None:
+                tokens[:, v] = self.connector(fuse(grids[:, columns]))
+                seen[:, v] = True
+            else:
+                some = present[:, columns].any(dim=1)
+                fused = self.connector(fuse(grids[:, columns], present[:, columns]))
+                tokens[:, v] = torch.where(some[:, None, None], fused, 0.0)
+                seen[:, v] = some
+        return tokens, seen
+
+    def _embed(self, frames: Mapping[str, Tensor], index: int, keep: Tensor | None) -> Tensor:
+        """Tokens (B, N, dim) of one stream; the samples that keep (B,) marks False are not read."""
+        stream = self.streams[index]
+        frame = frames[stream.name]
+        if keep is not None:
+            # Chosen, not multiplied: NaN times zero is NaN.
+            frame = torch.where(keep[:, None, None, None], frame, 0.0)
+        constant = (
+            self.kind_embedding[stream.kind] + self.view_embedding[self.views.index(stream.view)]
+        )
+        return self.patches[stream.kind](frame) + self.pos_emb + constant
+
+    def _check(self, frames: Mapping[str, Tensor], mask: Tensor) -> None:
+        names = [stream.name for stream in self.streams]
+        unknown = sorted(set(frames) - set(names))
+        if unknown:
+            raise ValueError(f"unknown stream '{unknown[0]}'; the model has {', '.join(names)}")
+        if mask.ndim != 2 or mask.shape[1] != len(names):
+            raise ValueError(f"mask has shape {tuple(mask.shape)}; expected (B, {len(names)})")
+        for i, stream in enumerate(self.streams):
+            if stream.name not in frames:
+                if mask[:, i].any():
+                    raise ValueError(f"stream '{stream.name}' has no frame but is not masked")
+                continue
+            expected = (len(mask), CHANNELS[stream.kind], self.image_size, self.image_size)
+            if frames[stream.name].shape != expected:
+                raise ValueError(
+                    f"frame of stream '{stream.name}' has shape "
+                    f"{tuple(frames[stream.name].shape)}; expected {expected}"
+                )

@@ -1,0 +1,38 @@
+"""From a frame of one stream to tokens on the grid that all streams share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from multismolvla.policy.config import FourMConfig
+from multismolvla.policy.fourm import patches
+from multismolvla.streams import LABELS
+
+# Channels of a prepared frame. Depth: scaled metres with 0 where there is no return, and validity
+# (1 or 0), which tells a hole from a surface. Segmentation: one-hot labels.
+CHANNELS = {"rgb": 3, "depth": 2, "thermal": 1, "segmentation": len(LABELS)}
+
+
+class ModalityEmbedding(Protocol):
+    """Prepared frames (B, C, image_size, image_size) -> tokens (B, grid^2, dim), row by row.
+
+    Position and modality are added outside. This is also the place of 4M-21's quantising
+    tokenizers, which name each patch by its nearest code and look up that code's embedding.
+    """
+
+    def __call__(self, frames: Tensor) -> Tensor: ...
+
+
+class ContinuousPatches(nn.Module):
+    """One learned linear map per kind of stream, on patches flattened as 4M-21 flattens RGB."""
+
+    def __init__(self, config: FourMConfig, kind: str) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.proj = nn.Linear(CHANNELS[kind] * config.patch_size**2, config.dim, bias=False)
+        nn.init.xavier_uniform_(self.proj.weight)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.proj(patches(frames, self.patch_size))
