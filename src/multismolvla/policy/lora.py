@@ -6,6 +6,8 @@ trace, so a checkpoint holds plain weights and running a policy never needs `pef
 
 from __future__ import annotations
 
+import re
+
 from torch import nn
 
 # Matched against names inside `model.text`, so that the expert's projections of the same names,
@@ -34,6 +36,8 @@ def add_lora(model: nn.Module, rank: int = 16, alpha: float = 32.0, dropout: flo
         raise ValueError(f"LoRA needs peft ({error}); install it with 'pip install peft'") from None
     if _adapted(model):
         raise ValueError("the language model has LoRA adapters already; merge them first")
+    if not any(re.fullmatch(TARGETS, name) for name, _ in model.text.named_modules()):
+        raise ValueError("the language model has no layers.N.self_attn.{q,k,v,o}_proj for LoRA")
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=TARGETS, bias="none"
     )

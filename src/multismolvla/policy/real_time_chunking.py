@@ -3,7 +3,9 @@
 Black, Galliker, Levine 2025 (arXiv 2506.07339). While a chunk is computed, the arm runs on with the
 previous one. The rows that will have run by then are held to the previous chunk, the rows after
 them are guided to it less and less, up to a horizon, and the rest is free. Guidance bends the
-velocity of the flow, so it works with every solver, and no training is needed.
+velocity of the flow, so it works with every solver, and no training is needed. It is a pull and no
+constraint: the held rows end close to the previous chunk, not on it, so the arm should finish the
+previous chunk's rows and enter the new one after them.
 
 The paper's time tau runs from noise to actions; here t = 1 - tau, and the velocity has the opposite
 sign. At (x_t, t) the flow expects the actions x^ = x_t - t v(x_t, t), and the guided velocity is
@@ -61,7 +63,7 @@ class RealTimeChunking:
         schedule: how the weight falls between the frozen rows and the horizon; see `row_weights`.
         horizon: row from which a chunk is free.
         max_guidance_weight: bound of g, which is infinite at both ends of the flow. A larger one
-            holds the rows tighter, but Euler overshoots where it exceeds the number of steps.
+            holds the rows tighter, but a solver overshoots where it exceeds the number of steps.
         exact: the paper's guidance, at the price of one backward pass per evaluation. False is
             LeRobot's shortcut, kept for comparison: LeRobot first computes v from x_t, only then
             marks x_t as requiring a gradient, and then differentiates x_t - t v. v is a constant
@@ -90,8 +92,8 @@ class RealTimeChunking:
         """Return a velocity that leads to chunks which continue `previous`.
 
         Args:
-            velocity: the model's; with `exact` it is differentiated with respect to x, under
-                `torch.no_grad` too. `torch.inference_mode` forbids that; use `torch.no_grad`.
+            velocity: the model's. With `exact` it is differentiated with respect to x, under
+                `torch.no_grad` too; the result carries no gradient.
             previous: (B, P, D) the rows of the previous chunk that belong to the instants of the
                 new chunk's first P rows, in the model's units; P and D at most the chunk's. Rows
                 beyond P and dimensions beyond D are free: delay and horizon end at P.
@@ -99,6 +101,7 @@ class RealTimeChunking:
 
         Raises:
             ValueError: negative delay.
+            RuntimeError: from the guided velocity, where `torch.inference_mode` forbids gradients.
         """
         if delay < 0:
             raise ValueError(f"delay is {delay}; expected at least 0 rows")
@@ -116,6 +119,10 @@ class RealTimeChunking:
         def guided(x: Tensor, t: Tensor) -> Tensor:
             time = t[:, None, None]
             if self.exact:
+                if torch.is_inference_mode_enabled():
+                    raise RuntimeError(
+                        "exact guidance needs gradients; use torch.no_grad, not inference_mode"
+                    )
                 with torch.enable_grad():
                     x = x.detach().requires_grad_()
                     v = velocity(x, t)

@@ -1,0 +1,209 @@
+"""Guidance of a new chunk by the one being executed."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multismolvla.policy.real_time_chunking import SCHEDULES, RealTimeChunking, row_weights
+from multismolvla.policy.solvers import SOLVERS, solve
+
+ROWS, WIDTH, KNOWN, DELAY, HORIZON = 8, 3, 6, 2, 5
+
+
+def drawn(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+MIX = 0.3 * drawn(ROWS, ROWS, seed=0)
+NOISE = drawn(2, ROWS, WIDTH, seed=1)
+PREVIOUS = drawn(2, KNOWN, WIDTH, seed=2)
+
+
+def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Not linear, and every row depends on every other, as in a transformer."""
+    return torch.tanh(MIX @ x) * (1.0 + t[:, None, None]) + 0.5 * x
+
+
+def plain(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Does not see x: its Jacobian is zero."""
+    return torch.ones_like(x) * t[:, None, None]
+
+
+def paper(x: torch.Tensor, t: float, weights: torch.Tensor, beta: float) -> torch.Tensor:
+    """Equations 2 to 4 in the paper's own time and sign, with the whole Jacobian written out."""
+    tau = 1.0 - t
+    goal = torch.zeros_like(x[0])
+    goal[:KNOWN] = PREVIOUS[0]
+
+    def expected(flat: torch.Tensor) -> torch.Tensor:
+        sample = flat.view(1, ROWS, WIDTH)
+        forward = -velocity(sample, torch.tensor([t], dtype=torch.float64))
+        return (sample + (1.0 - tau) * forward).flatten()
+
+    flat = x[0].flatten()
+    jacobian = torch.autograd.functional.jacobian(expected, flat)
+    error = goal.flatten() - expected(flat)
+    vjp = (error * weights.repeat_interleave(WIDTH)) @ jacobian
+    r_squared = (1.0 - tau) ** 2 / (tau**2 + (1.0 - tau) ** 2)
+    guidance = min(beta, (1.0 - tau) / (tau * r_squared)) if tau > 0 else beta
+    forward = -velocity(x[:1], torch.tensor([t], dtype=torch.float64))
+    return -(forward + guidance * vjp.view(1, ROWS, WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("ZEROS", [1, 1, 0, 0, 0, 0, 0]),
+        ("ONES", [1, 1, 1, 1, 1, 0, 0]),
+        ("LINEAR", [1, 1, 0.75, 0.5, 0.25, 0, 0]),
+        ("EXP", [1, 1, *(c * (math.exp(c) - 1) / (math.e - 1) for c in (0.75, 0.5, 0.25)), 0, 0]),
+    ],
+)
+def test_the_weights_of_each_schedule(schedule, expected):
+    torch.testing.assert_close(
+        row_weights(schedule, 2, 5, 7), torch.tensor(expected, dtype=torch.float32)
+    )
+
+
+@given(
+    schedule=st.sampled_from(SCHEDULES),
+    delay=st.integers(0, 12),
+    horizon=st.integers(0, 12),
+    rows=st.integers(1, 12),
+)
+def test_weights_fall_from_one_to_zero_whatever_the_order_of_delay_and_horizon(
+    schedule, delay, horizon, rows
+):
+    weights = row_weights(schedule, delay, horizon, rows)
+    assert (weights[:delay] == 1).all()
+    assert (weights[max(delay, horizon) :] == 0).all()
+    assert (weights.diff() <= 0).all()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("t", [1.0, 0.7, 0.5, 0.1, 0.02])
+def test_the_exact_correction_is_the_paper_s(schedule, t):
+    chunking = RealTimeChunking(schedule, HORIZON)
+    guided = chunking.guide(velocity, PREVIOUS[:1], DELAY)
+    weights = row_weights(schedule, DELAY, HORIZON, ROWS).double()
+    torch.testing.assert_close(
+        guided(NOISE[:1], torch.tensor([t], dtype=torch.float64)),
+        paper(NOISE[:1], t, weights, 10.0),
+        atol=1e-5,  # the weights of the rows are float32
+        rtol=1e-5,
+    )
+
+
+def test_the_shortcut_s_correction_is_the_weighted_error_itself():
+    t = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    guided = RealTimeChunking("ONES", HORIZON, exact=False).guide(velocity, PREVIOUS, DELAY)
+    v = velocity(NOISE, t)
+    error = PREVIOUS[:, :HORIZON] - (NOISE - 0.5 * v)[:, :HORIZON]
+    expected = v.clone()
+    expected[:, :HORIZON] -= 2.0 * error  # (0.25 + 0.25) / 0.25
+    torch.testing.assert_close(guided(NOISE, t), expected)
+
+
+def test_both_agree_where_the_velocity_does_not_depend_on_the_actions():
+    def ends(exact: bool) -> torch.Tensor:
+        guided = RealTimeChunking(exact=exact).guide(lambda x, t: plain(x, t) + 0 * x, PREVIOUS, 2)
+        return solve("euler", guided, NOISE, 10)
+
+    torch.testing.assert_close(ends(True), ends(False))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", SOLVERS)
+def test_frozen_rows_come_within_a_tenth_of_their_distance(name, exact):
+    guided = RealTimeChunking("EXP", HORIZON, exact=exact).guide(velocity, PREVIOUS, DELAY)
+
+    def distance(v) -> float:
+        end = solve(name, v, NOISE, 10)
+        return (end[:, :DELAY] - PREVIOUS[:, :DELAY]).norm().item()
+
+    assert distance(guided) < 0.1 * distance(velocity)
+
+
+def test_each_sample_follows_its_own_previous_chunk_at_its_own_time():
+    guided = RealTimeChunking().guide(velocity, PREVIOUS, DELAY)
+    t = torch.tensor([0.9, 0.2], dtype=torch.float64)
+    both = guided(NOISE, t)
+    for b in range(2):
+        alone = RealTimeChunking().guide(velocity, PREVIOUS[b : b + 1], DELAY)
+        torch.testing.assert_close(both[b : b + 1], alone(NOISE[b : b + 1], t[b : b + 1]))
+
+
+def test_rows_and_dimensions_that_the_previous_chunk_lacks_are_free():
+    t = torch.full((2,), 0.5, dtype=torch.float64)
+    short = PREVIOUS[:, :3, :2]
+    guided = RealTimeChunking("ONES", 99, exact=False).guide(velocity, short, 99)
+    change = (guided(NOISE, t) - velocity(NOISE, t)) != 0
+    assert change[:, :3, :2].all()
+    assert not change[:, 3:].any() and not change[..., 2:].any()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_weight_zero_is_plain_sampling(exact):
+    guided = RealTimeChunking(max_guidance_weight=0.0, exact=exact).guide(velocity, PREVIOUS, DELAY)
+    assert torch.equal(solve("euler", guided, NOISE, 5), solve("euler", velocity, NOISE, 5))
+
+
+@pytest.mark.parametrize(
+    ("chunking", "previous", "delay"),
+    [
+        (RealTimeChunking(), PREVIOUS[:, :0], 3),
+        (RealTimeChunking("ZEROS"), PREVIOUS, 0),
+        (RealTimeChunking(horizon=0), PREVIOUS, 0),
+    ],
+)
+def test_nothing_to_hold_costs_nothing(chunking, previous, delay):
+    assert chunking.guide(velocity, previous, delay) is velocity
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0])
+@pytest.mark.parametrize("exact", [True, False])
+def test_both_ends_of_the_flow_are_finite(t, exact):
+    guided = RealTimeChunking(exact=exact).guide(velocity, PREVIOUS, DELAY)
+    assert guided(NOISE, torch.full((2,), t, dtype=torch.float64)).isfinite().all()
+
+
+def test_exact_guidance_works_without_gradients_around_it_and_leaves_none_behind():
+    gain = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def learned(x, t):
+        return velocity(x, t) * gain
+
+    guided = RealTimeChunking().guide(learned, PREVIOUS, DELAY)
+    with torch.no_grad():
+        quiet = solve("euler", guided, NOISE, 4)
+    loud = solve("euler", guided, NOISE, 4)
+    assert torch.equal(quiet, loud) and not loud.requires_grad
+    assert gain.grad is None and not NOISE.requires_grad
+
+
+def test_inference_mode_is_refused_with_the_way_out():
+    guided = RealTimeChunking().guide(velocity, PREVIOUS, DELAY)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"use torch\.no_grad"):
+        solve("euler", guided, NOISE, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "COSINE"}, "'COSINE'; expected one of ZEROS, ONES, LINEAR, EXP"),
+        ({"horizon": -1}, "horizon is -1"),
+        ({"max_guidance_weight": -1.0}, r"max_guidance_weight is -1\.0"),
+        ({"max_guidance_weight": math.nan}, "max_guidance_weight is nan"),
+    ],
+)
+def test_wrong_settings_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        RealTimeChunking(**options)
+
+
+def test_a_negative_delay_is_refused():
+    with pytest.raises(ValueError, match="delay is -1"):
+        RealTimeChunking().guide(velocity, PREVIOUS, -1)
