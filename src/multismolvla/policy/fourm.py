@@ -20,10 +20,6 @@ FOURM_B = FourMConfig(dim=768, depth=12, heads=12)
 FOURM_L = FourMConfig(dim=1024, depth=24, heads=16)
 FOURM_XL = FourMConfig(dim=2048, depth=24, heads=32)
 
-# ImageNet's statistics of RGB in [0, 1]: 4M-21 sees (rgb - mean) / std.
-RGB_MEAN = (0.485, 0.456, 0.406)
-RGB_STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True)
 class Modality:
@@ -156,7 +152,7 @@ class ModalityInput(nn.Module):
             self.token_emb = nn.Embedding(modality.vocabulary, config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, 3, H, W) RGB, ImageNet-normalised, or (B, N) int64 token values."""
+        """x: (B, 3, H, W) RGB, ImageNet mean 0 and deviation 1, or (B, N) int64 token values."""
         embed = self.token_emb(x) if x.ndim == 2 else self.proj(patches(x, self.patch_size))
         if embed.shape[1] != self.tokens:
             raise ValueError(
