@@ -116,6 +116,7 @@ def test_merging_leaves_a_plain_model_that_computes_the_same():
     assert {n: w.shape for n, w in merged.items()} == {n: w.shape for n, w in plain.items()}
     moved = {name for name in plain if not torch.equal(merged[name], plain[name])}
     assert moved == {f"text.layers.{n}.self_attn.{p}_proj.weight" for n in range(2) for p in "qkvo"}
+    assert vars(model.text).keys() == vars(Model().text).keys()
     assert [type(module) for module in model.modules()] == [type(m) for m in Model().modules()]
 
 
