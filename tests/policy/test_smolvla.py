@@ -203,5 +203,5 @@ def test_a_missing_tensor_is_named(tmp_path):
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.state_proj.bias"]
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(LeRobotCheckpointError, match="missing tensor 'model.state_proj.bias'"):
+    with pytest.raises(LeRobotCheckpointError, match=r"missing tensor 'model\.state_proj\.bias'"):
         load_lerobot(folder)
