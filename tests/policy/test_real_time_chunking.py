@@ -1,14 +1,19 @@
 """Guidance of a new chunk by the one being executed."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
+from multismolvla.policy.lerobot_checkpoint import load_lerobot
 from multismolvla.policy.real_time_chunking import SCHEDULES, RealTimeChunking, row_weights
 from multismolvla.policy.solvers import SOLVERS, solve
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "smolvla_tiny"
 
 ROWS, WIDTH, KNOWN, DELAY, HORIZON = 8, 3, 6, 2, 5
 
@@ -68,6 +73,7 @@ def test_the_weights_of_each_schedule(schedule, expected):
     )
 
 
+@settings(deadline=None)
 @given(
     schedule=st.sampled_from(SCHEDULES),
     delay=st.integers(0, 12),
@@ -125,6 +131,33 @@ def test_frozen_rows_come_within_a_tenth_of_their_distance(name, exact):
         return (end[:, :DELAY] - PREVIOUS[:, :DELAY]).norm().item()
 
     assert distance(guided) < 0.1 * distance(velocity)
+
+
+@torch.no_grad()
+def test_on_smolvla_the_shortcut_gives_lerobot_s_actions_and_exact_holds_the_rows_too():
+    golden = load_file(GOLDEN / "golden.safetensors")
+    model, _ = load_lerobot(GOLDEN, units="radians")
+    prefix = model.prefix(
+        {s.name: golden[f"mid.image_prepared{i}"] for i, s in enumerate(model.config.streams)},
+        torch.ones(1, 2, dtype=torch.bool),
+        golden["in.lang_tokens"],
+        golden["in.lang_mask"],
+        torch.nn.functional.pad(golden["in.state"], (0, 32 - 6)),
+    )
+    previous = golden["rtc.prev_chunk_left_over"]
+
+    def chunk(exact: bool) -> torch.Tensor:
+        chunking = RealTimeChunking("LINEAR", horizon=5, exact=exact)
+        guided = chunking.guide(lambda x, t: model.velocity(prefix, x, t), previous, delay=2)
+        return solve("euler", guided, golden["in.noise"], 10)[..., :6]
+
+    expected = golden["rtc.out_actions"]
+    assert (chunk(False) - expected).norm() < 1e-5 * expected.norm()
+    held = previous[:, :2, :6]
+    unguided = (golden["out.actions"][:, :2] - held).norm()
+    exact = chunk(True)
+    assert (exact[:, :2] - held).norm() < 0.05 * unguided
+    assert (exact - expected).norm() > 0.01 * expected.norm()
 
 
 def test_each_sample_follows_its_own_previous_chunk_at_its_own_time():
@@ -197,6 +230,7 @@ def test_inference_mode_is_refused_with_the_way_out():
         ({"horizon": -1}, "horizon is -1"),
         ({"max_guidance_weight": -1.0}, r"max_guidance_weight is -1\.0"),
         ({"max_guidance_weight": math.nan}, "max_guidance_weight is nan"),
+        ({"max_guidance_weight": math.inf}, "max_guidance_weight is inf"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):

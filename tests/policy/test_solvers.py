@@ -40,7 +40,7 @@ def test_the_cost_is_the_one_that_is_stated(name):
     assert all(t.shape == (2,) and t.min() >= 0 and t.max() <= 1 for t in times)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     steps=st.integers(1, 40),
     values=st.lists(st.floats(-10, 10), min_size=4, max_size=4),

@@ -64,11 +64,12 @@ class RealTimeChunking:
         horizon: row from which a chunk is free.
         max_guidance_weight: bound of g, which is infinite at both ends of the flow. A larger one
             holds the rows tighter, but a solver overshoots where it exceeds the number of steps.
-        exact: the paper's guidance, at the price of one backward pass per evaluation. False is
-            LeRobot's shortcut, kept for comparison: LeRobot first computes v from x_t, only then
-            marks x_t as requiring a gradient, and then differentiates x_t - t v. v is a constant
-            there, so dx^/dx_t is the identity and the correction is the error W (previous - x^)
-            itself. It costs nothing, and ignores how the model's rows depend on one another.
+        exact: the paper's guidance, at the price of one backward pass per evaluation, which about
+            doubles its time. False is LeRobot's shortcut, kept for comparison: LeRobot computes v
+            from x_t, only then marks x_t as requiring a gradient, and then differentiates
+            x_t - t v. v is a constant there, so dx^/dx_t is the identity and the correction is the
+            error W (previous - x^) itself. It costs nothing, and ignores how the rows that the
+            model predicts depend on one another.
     """
 
     schedule: str = "EXP"
@@ -83,9 +84,9 @@ class RealTimeChunking:
             )
         if self.horizon < 0:
             raise ValueError(f"horizon is {self.horizon}; expected at least 0 rows")
-        if not self.max_guidance_weight >= 0:
+        if not 0 <= self.max_guidance_weight < math.inf:
             raise ValueError(
-                f"max_guidance_weight is {self.max_guidance_weight}; expected at least 0"
+                f"max_guidance_weight is {self.max_guidance_weight}; expected 0 or more, finite"
             )
 
     def guide(self, velocity: Velocity, previous: Tensor, delay: int) -> Velocity:
