@@ -12,7 +12,7 @@ With `encoder: siglip` there is no availability token, and it is SmolVLA (arXiv 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,7 @@ from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.expert import ActionExpert
 from multismolvla.policy.fourm_views import FourMViews
 from multismolvla.policy.siglip import SiglipViews
-from multismolvla.policy.solvers import solve
+from multismolvla.policy.solvers import Velocity, solve
 from multismolvla.policy.text import TextModel
 
 
@@ -152,11 +152,22 @@ class MultiSmolVLA(nn.Module):
         return self.velocity(prefix, x_t, time) - (noise - actions)
 
     def sample(
-        self, prefix: Prefix, noise: Tensor, steps: int | None = None, solver: str = "euler"
+        self,
+        prefix: Prefix,
+        noise: Tensor,
+        steps: int | None = None,
+        solver: str = "euler",
+        guide: Callable[[Velocity], Velocity] | None = None,
     ) -> Tensor:
-        """Follow the flow from noise (B, T, A) at time 1 to actions at time 0."""
+        """Follow the flow from noise (B, T, A) at time 1 to actions at time 0.
+
+        Args:
+            steps: of the solver; `config.denoising_steps` if not given.
+            guide: bends the velocity, for example real-time chunking's.
+        """
 
         def velocity(x: Tensor, time: Tensor) -> Tensor:
             return self.velocity(prefix, x, time)
 
-        return solve(solver, velocity, noise, steps or self.config.denoising_steps)
+        guided = guide(velocity) if guide else velocity
+        return solve(solver, guided, noise, steps or self.config.denoising_steps)
