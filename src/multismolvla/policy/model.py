@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.expert import ActionExpert
+from multismolvla.policy.flow_matching import interpolate, target_velocity
 from multismolvla.policy.fourm_views import FourMViews
 from multismolvla.policy.siglip import SiglipViews
 from multismolvla.policy.solvers import Velocity, solve
@@ -147,9 +148,8 @@ class MultiSmolVLA(nn.Module):
             time: (B,) in (0, 1].
         """
         prefix = self.prefix(frames, mask, language, language_mask, state)
-        at = time[:, None, None]
-        x_t = at * noise + (1 - at) * actions
-        return self.velocity(prefix, x_t, time) - (noise - actions)
+        velocity = self.velocity(prefix, interpolate(actions, noise, time), time)
+        return velocity - target_velocity(actions, noise)
 
     def sample(
         self,
