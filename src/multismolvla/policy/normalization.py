@@ -1,0 +1,97 @@
+"""Between radians and the model's numbers: mean 0, spread 1, padded to the model's widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from multismolvla.policy.config import PolicyConfig
+
+# LeRobot's, on the way in only: a joint that never moved in the data is not divided by zero.
+EPSILON = 1e-8
+
+
+class Normalizer(nn.Module):
+    """Mean and standard deviation of state and action, radians, in the order of `config.joints`.
+
+    Attributes:
+        state_mean, state_std, action_mean, action_std: (J,) float32, saved with the weights; 0 and
+            1 where nothing is given, which changes no number.
+    """
+
+    state_mean: Tensor
+    state_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        state_mean: Tensor | None = None,
+        state_std: Tensor | None = None,
+        action_mean: Tensor | None = None,
+        action_std: Tensor | None = None,
+    ) -> None:
+        """
+        Raises:
+            ValueError: statistics of another length, not finite, or a negative deviation.
+        """
+        super().__init__()
+        joints = len(config.joints)
+        self.state_width, self.action_width = config.max_state_dim, config.max_action_dim
+        for name, value, default in (
+            ("state_mean", state_mean, 0.0),
+            ("state_std", state_std, 1.0),
+            ("action_mean", action_mean, 0.0),
+            ("action_std", action_std, 1.0),
+        ):
+            if value is None:
+                value = torch.full((joints,), default)
+            # A copy: memory shared with the caller's could change under the model.
+            value = torch.as_tensor(value).detach().to(torch.float32, copy=True)
+            if value.shape != (joints,):
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; expected ({joints},)")
+            if not torch.isfinite(value).all():
+                raise ValueError(f"{name} is {value.tolist()}; expected finite numbers")
+            if name.endswith("std") and (value < 0).any():
+                raise ValueError(f"{name} is {value.tolist()}; expected no negative number")
+            self.register_buffer(name, value)
+
+    @classmethod
+    def from_statistics(
+        cls, config: PolicyConfig, statistics: Mapping[str, Mapping[str, Sequence[float]]]
+    ) -> Normalizer:
+        """From the `meta/stats.json` of a LeRobot data set in radians.
+
+        Raises:
+            ValueError: it lacks mean or std of state or action, or they are wrong.
+        """
+        found = {}
+        for ours, theirs in (("state", "observation.state"), ("action", "action")):
+            for measure in ("mean", "std"):
+                try:
+                    value = statistics[theirs][measure]
+                except KeyError:
+                    raise ValueError(f"the statistics lack {theirs}.{measure}") from None
+                found[f"{ours}_{measure}"] = torch.tensor(value)
+        return cls(config, **found)
+
+    def normalize_state(self, state: Tensor) -> Tensor:
+        """Radians (..., J) of any float type to (..., max_state_dim) float32, padded with 0."""
+        return _normalize(state, self.state_mean, self.state_std, self.state_width)
+
+    def normalize_action(self, action: Tensor) -> Tensor:
+        """Radians (..., J) of any float type to (..., max_action_dim) float32, padded with 0."""
+        return _normalize(action, self.action_mean, self.action_std, self.action_width)
+
+    def unnormalize_action(self, action: Tensor) -> Tensor:
+        """The model's (..., max_action_dim) to radians (..., J); what pads is cut off."""
+        return action[..., : len(self.action_mean)] * self.action_std + self.action_mean
+
+
+def _normalize(value: Tensor, mean: Tensor, std: Tensor, width: int) -> Tensor:
+    normalized = (value.to(mean.dtype) - mean) / (std + EPSILON)
+    return F.pad(normalized, (0, width - len(mean)))
