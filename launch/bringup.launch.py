@@ -136,7 +136,8 @@ def arguments():
     yield DeclareLaunchArgument(
         "policy",
         default_value="expert",
-        description="Policy that drives the arm: the name of an installed policy (expert).",
+        description="Policy that drives the arm: an installed policy (expert), the folder of a "
+        "checkpoint, the hub id owner/name of one, or module:Class.",
     )
     yield DeclareLaunchArgument(
         "task",
@@ -212,7 +213,9 @@ def generate_launch_description():
         [PushRosNamespace("wrist"), *sensing("wrist")],
         condition=IfCondition(LaunchConfiguration("wrist")),
     )
-    policy = node("policy_node", task, streams_file, {"policy": LaunchConfiguration("policy")})
+    # Likewise: a folder may be named by a number.
+    name = {"policy": ParameterValue(LaunchConfiguration("policy"), value_type=str)}
+    policy = node("policy_node", task, streams_file, name)
     rviz = Node(
         package="rviz2",
         executable="rviz2",

@@ -18,6 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from multismolvla.arm import HOME_RAD, JOINT_NAMES
 from multismolvla.interfaces import ActionChunk
 from multismolvla.nodes.policy_node import PolicyNode
+from multismolvla.policy.dry_run import DryRunReport
 
 STREAMS = {"rgb": "rgb8", "depth": "32FC1", "wrist/rgb": "rgb8"}
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -47,6 +48,19 @@ class FakePolicy:
 
     def reset(self):
         self.resets += 1
+
+
+class WarmingPolicy(FakePolicy):
+    """Its dry run waits for the test and may fail."""
+
+    may_warm_up: threading.Event
+    fails = False
+
+    def dry_run(self):
+        assert WarmingPolicy.may_warm_up.wait(20.0)
+        if WarmingPolicy.fails:
+            raise RuntimeError("no\nmemory")
+        return DryRunReport(1.5, 0.061, 0.038, 0.015, 212_000_000, 9_600_000, ROWS, PERIOD_S)
 
 
 class NoPolicy:
@@ -447,10 +461,72 @@ def test_a_clock_set_back_is_survived(rig):
     assert len(rig.lines("the clock was set back")) == 1
 
 
+@pytest.fixture
+def warming(monkeypatch):
+    monkeypatch.setattr(WarmingPolicy, "may_warm_up", threading.Event(), raising=False)
+    yield WarmingPolicy
+    WarmingPolicy.may_warm_up.set()
+
+
+def test_the_control_loop_holds_while_the_policy_warms_up(rig, warming):
+    policy = rig.start(policy=f"{__name__}:WarmingPolicy")
+    rig.until_status(mode="hold", reason="warming up", **{f"mask.{name}": "1" for name in STREAMS})
+    reports = len(rig.statuses)
+    rig.until(lambda: len(rig.statuses) >= reports + 5)
+    assert not policy.observations and not rig.trajectories
+    assert not any(key.startswith("dry_run.") for key in rig.status)
+    warming.may_warm_up.set()
+    rig.until_status(mode="running")
+    figures = {key: value for key, value in rig.status.items() if key.startswith("dry_run.")}
+    assert figures == {
+        "dry_run.load_s": "1.50",
+        "dry_run.first_ms": "61.0",
+        "dry_run.median_ms": "38.0",
+        "dry_run.one_stream_ms": "15.0",
+        "dry_run.memory_mb": "212",
+        "dry_run.parameters": "9600000",
+        "dry_run.threshold": "0.005",
+    }
+    rig.until(lambda: rig.lines("ms per chunk"))
+    assert len(rig.lines("38 ms per chunk (first 61, 15 with one stream), 212 MB")) == 1
+
+
+def test_without_a_task_it_is_idle_while_it_warms_up(rig, warming):
+    rig.start(task="", policy=f"{__name__}:WarmingPolicy")
+    rig.until_status(mode="idle", reason="no task")
+
+
+def test_a_failed_dry_run_is_one_line_and_the_policy_is_tried_all_the_same(
+    rig, warming, monkeypatch
+):
+    monkeypatch.setattr(warming, "fails", True)
+    warming.may_warm_up.set()
+    rig.start(policy=f"{__name__}:WarmingPolicy")
+    rig.until_status(mode="running")
+    rig.until(lambda: rig.lines("dry run"))
+    assert len(rig.lines("failed: RuntimeError: no memory")) == 1
+
+
+def test_the_node_ends_while_the_policy_warms_up(rig, warming):
+    rig.start(policy=f"{__name__}:WarmingPolicy")
+    rig.until_status(reason="warming up")
+    closing = threading.Thread(target=rig.node.close)
+    closing.start()
+    warming.may_warm_up.set()
+    closing.join(10.0)
+    assert not closing.is_alive()
+    assert "warm_up" not in {thread.name for thread in threading.enumerate()}
+
+
 @pytest.mark.parametrize(
     ("parameters", "complaint"),
     [
         ({"policy": "genius"}, "policy is 'genius', which no installed package offers; known: exp"),
+        ({"policy": "genius"}, "the folder of a checkpoint, a hub id owner/name, or module:Class"),
+        ({"policy": ""}, "policy is '', which no installed package offers"),
+        ({"policy": "/no/such/folder"}, "policy is '/no/such/folder', which is no folder"),
+        ({"policy": "/"}, "policy '/' cannot be made"),
+        ({"policy": "expert", "policy_device": "abacus"}, "'policy_device' is 'abacus'"),
         ({"policy": "no_such_module:Policy"}, "cannot be made: ModuleNotFoundError"),
         ({"policy": f"{__name__}:NoPolicy"}, "has no method 'infer'"),
         ({"queue_threshold": 1.5}, "queue_threshold is 1.5; expected 'auto' or a number"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import re
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from multismolvla.interfaces import Policy
 from multismolvla.nodes.parameters import ParameterError
 
 GROUP = "multismolvla.policies"
+# What the hub allows in the name of an owner and of a model.
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def known_policies() -> list[str]:
@@ -16,27 +20,50 @@ def known_policies() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
-def load_policy(name: str) -> Policy:
-    """Make the policy of that name, or of `module:Class` for one that is not installed.
+def load_policy(name: str, *, device: str = "auto", threads: int = 0, seed: int = -1) -> Policy:
+    """Make the policy that `name` says; what fits several of these is the first.
+
+    - the name of a policy that an installed package offers, such as `expert`;
+    - the folder of a checkpoint;
+    - `module:Class`, for a policy that is not installed;
+    - `owner/name` of a checkpoint on the hub.
+
+    Only a checkpoint needs torch and the other arguments.
+
+    Args:
+        device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
+        threads: of torch in this process; 0 leaves them alone.
+        seed: of the noise; -1 for new noise at each start.
 
     Raises:
         ParameterError: no such policy, or it cannot be made; one line with what to do.
     """
-    known = f"known: {', '.join(known_policies()) or 'none'}, or module:Class"
+    known = (
+        f"known: {', '.join(known_policies()) or 'none'}, the folder of a checkpoint, "
+        "a hub id owner/name, or module:Class"
+    )
     matches = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-    if not matches and ":" not in name:
-        raise ParameterError(f"policy is '{name}', which no installed package offers; {known}")
+    folder = Path(name).expanduser()
     try:
         if matches:
             policy = matches[0].load()()
-        else:
+        elif name and folder.is_dir():
+            policy = _load_checkpoint(folder, device, threads, seed)
+        elif ":" in name:
             module, _, attribute = name.partition(":")
             policy = getattr(importlib.import_module(module), attribute)()
+        elif HUB_ID.fullmatch(name):
+            policy = _load_checkpoint(name, device, threads, seed)
+        else:
+            policy = None
     except Exception as error:  # A policy is foreign code: whatever it raises ends the start.
         cause = " ".join(str(error).split())
         raise ParameterError(
             f"policy '{name}' cannot be made: {type(error).__name__}: {cause}; {known}"
         ) from error
+    if policy is None:
+        where = "which is no folder" if "/" in name else "which no installed package offers"
+        raise ParameterError(f"policy is '{name}', {where}; {known}")
     for method in ("infer", "reset"):
         if not callable(getattr(policy, method, None)):
             raise ParameterError(
@@ -44,3 +71,15 @@ def load_policy(name: str) -> Policy:
                 "expected a class that implements multismolvla.interfaces.Policy"
             )
     return policy
+
+
+def _load_checkpoint(source: str | Path, device: str, threads: int, seed: int) -> Policy:
+    # Imports torch, which takes seconds that a policy without a network need not wait.
+    from multismolvla.policy.learned_policy import LearnedPolicy
+
+    return LearnedPolicy.load(
+        source,
+        device=device,
+        threads=threads or None,
+        seed=None if seed < 0 else seed,
+    )

@@ -11,6 +11,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.stream_mask import StreamMask
+from multismolvla.policy.dry_run import DryRunReport
 
 
 def trajectory(stamp_ns: int, offsets_ns: list[int], targets: np.ndarray) -> JointTrajectory:
@@ -50,3 +51,30 @@ def policy_status(
     message = DiagnosticArray(status=[status])
     message.header.stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
     return message
+
+
+def dry_run_values(report: DryRunReport, threshold: float) -> dict[str, str]:
+    """The figures of a dry run as values of the status; `threshold` is what its latency implies."""
+    values = {
+        "load_s": f"{report.load_s:.2f}",
+        "first_ms": f"{report.first_s * 1e3:.1f}",
+        "median_ms": f"{report.median_s * 1e3:.1f}",
+        "memory_mb": f"{report.peak_memory_bytes / 1e6:.0f}",
+        "parameters": str(report.parameters),
+        "threshold": f"{threshold:.3f}",
+    }
+    if report.one_stream_s is not None:
+        values["one_stream_ms"] = f"{report.one_stream_s * 1e3:.1f}"
+    return {f"dry_run.{key}": value for key, value in values.items()}
+
+
+def dry_run_line(report: DryRunReport, threshold: float) -> str:
+    """The same for a person, after the policy's name."""
+    alone = ""
+    if report.one_stream_s is not None:
+        alone = f", {report.one_stream_s * 1e3:.0f} with one stream"
+    return (
+        f"{report.median_s * 1e3:.0f} ms per chunk (first {report.first_s * 1e3:.0f}{alone}), "
+        f"{report.peak_memory_bytes / 1e6:.0f} MB, {report.parameters / 1e6:.1f} M parameters "
+        f"loaded in {report.load_s:.1f} s, queue threshold {threshold:.2f}"
+    )

@@ -1,7 +1,8 @@
 """The policy node: from images, joint states and an instruction to what the arm does now.
 
 Three threads. The executor's takes messages in. The control thread ticks on absolute deadlines,
-decides everything and publishes. The inference thread makes one call of the policy at a time.
+decides everything and publishes. The inference thread makes one call of the policy at a time; it
+has nothing to do until a fourth, short-lived one has warmed the policy up.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from multismolvla.nodes.policy_inputs import PolicyInputs
 from multismolvla.nodes.policy_loading import load_policy
 from multismolvla.nodes.policy_messages import policy_status, trajectory
 from multismolvla.nodes.policy_parameters import declare_policy_parameters
+from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
 from multismolvla.streams import load_stream_table
 
@@ -77,8 +79,15 @@ class PolicyNode(Node):
         )
         for qos in TASK_QOS:
             self.create_subscription(String, "task", self._on_task, qos)
+        policy = load_policy(
+            parameters.policy,
+            device=parameters.policy_device,
+            threads=parameters.policy_threads,
+            seed=parameters.policy_seed,
+        )
+        self._warm_up = PolicyWarmUp(policy, self._on_warm, self._on_warm_up_problem)
         self._inference = InferenceThread(
-            load_policy(parameters.policy),
+            policy,
             self._inputs,
             self._schedule,
             self._queue,
@@ -91,10 +100,12 @@ class PolicyNode(Node):
         )
         self._inference.start()
         self._control.start()
+        self._warm_up.start()
 
     def close(self) -> None:
-        """End both threads. The driver holds the arm once the setpoints stop."""
+        """End the threads. The driver holds the arm once the setpoints stop."""
         self._control.stop()
+        self._warm_up.close()
         self._inference.close()
 
     def destroy_node(self) -> None:
@@ -149,6 +160,8 @@ class PolicyNode(Node):
         """Why nothing may be executed now, or ""."""
         if not self._task:
             return "no task"
+        if not self._warm_up.done:
+            return "warming up"
         if now_ns == 0:
             return "no /clock yet"
         age_s = self._inputs.states.age_s(now_ns)
@@ -195,6 +208,7 @@ class PolicyNode(Node):
             "starved_ticks": self._playback.starved_ticks,
             "control_rate_hz": f"{self._control.rate_hz:.2f}",
             "task": self._task,
+            **self._warm_up.values,
         }
         name = self.get_fully_qualified_name()
         self._status.publish(policy_status(now_ns, name, values, self._mask))
@@ -207,6 +221,17 @@ class PolicyNode(Node):
             "is started anew, the driver holds the arm"
         )
         rclpy.try_shutdown(context=self.context)
+
+    # The warm-up thread.
+
+    def _on_warm(self, figures: str) -> None:
+        if self.context.ok():
+            self.get_logger().info(f"policy '{self._settings.policy}': {figures}")
+
+    def _on_warm_up_problem(self, problem: str) -> None:
+        if self.context.ok():
+            name = self._settings.policy
+            self.get_logger().error(f"the dry run of policy '{name}' failed: {problem}")
 
     # The inference thread.
 

@@ -18,6 +18,9 @@ class PolicyParameters:
     """Values as docs/nodes/policy_node.md describes them; `queue_threshold` is None for auto."""
 
     policy: str
+    policy_device: str
+    policy_threads: int
+    policy_seed: int
     task: str
     streams_file: str
     control_rate_hz: float
@@ -57,7 +60,28 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
         dynamic_typing=True,
     )
     parameters = PolicyParameters(
-        policy=text("policy", "expert", "Name of an installed policy, or module:Class."),
+        policy=text(
+            "policy",
+            "expert",
+            "Name of an installed policy, folder of a checkpoint, hub id owner/name, or "
+            "module:Class.",
+        ),
+        policy_device=text(
+            "policy_device",
+            "auto",
+            "Where a checkpoint runs; auto takes the GPU if there is one.",
+            ("auto", "cpu", "cuda"),
+        ),
+        policy_threads=number(
+            "policy_threads", 0, 0, 256, "Threads of a checkpoint's sums; 0 leaves it to torch."
+        ),
+        policy_seed=number(
+            "policy_seed",
+            -1,
+            -1,
+            2**31 - 1,
+            "Seed of a checkpoint's noise, the same chunks each time; -1 draws new noise.",
+        ),
         task=text("task", "", "Instruction to start with; empty waits for the topic `task`."),
         streams_file=text("streams_file", f"{share}/config/streams.yaml", "Stream table."),
         control_rate_hz=number("control_rate_hz", 50.0, 1.0, 200.0, "Ticks per second."),
