@@ -42,7 +42,7 @@ def download(hub_id: str) -> Path:
     except Exception as error:  # each version's HTTP library has classes of its own
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     try:
-        return Path(snapshot_download(hub_id, local_files_only=True))
+        return Path(snapshot_download(hub_id, allow_patterns=PATTERNS, local_files_only=True))
     except LocalEntryNotFoundError:
         raise HubError(
             f"'{hub_id}' cannot be fetched from the hub and no copy of it is here ({cause}): "
