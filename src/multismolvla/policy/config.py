@@ -170,7 +170,7 @@ def load_config(folder: str | Path) -> PolicyConfig:
         content = json.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: cannot read it: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid JSON: {error}") from None
     try:
         return _parse(PolicyConfig, content, "")
@@ -203,6 +203,9 @@ def _parse(kind: typing.Any, value: typing.Any, key: str) -> typing.Any:
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or isinstance(value, bool) is not (kind is bool):
         raise ConfigError(f"{key} is {value!r}; expected {kind.__name__}")
+    # NaN is neither; no size or constant of the tree may be zero, negative or infinite.
+    if kind in (int, float) and not 0 < value < 2**31:
+        raise ConfigError(f"{key} is {value!r}; expected a positive number")
     return kind(value)
 
 
