@@ -1,9 +1,14 @@
 """The policy node on a real graph, with fake policies, cameras, statuses and joints."""
 
+import dataclasses
+import math
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
+import torch
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import Log
@@ -17,8 +22,16 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.arm import HOME_RAD, JOINT_NAMES
 from multismolvla.interfaces import ActionChunk
+from multismolvla.nodes.policy_loading import parse_cameras
 from multismolvla.nodes.policy_node import PolicyNode
+from multismolvla.policy.checkpoint import save_checkpoint
+from multismolvla.policy.config import tiny
 from multismolvla.policy.dry_run import DryRunReport
+from multismolvla.policy.learned_policy import LearnedPolicy
+from multismolvla.policy.model import MultiSmolVLA
+from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.streams import load_stream_table
 
 STREAMS = {"rgb": "rgb8", "depth": "32FC1", "wrist/rgb": "rgb8"}
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -92,14 +105,15 @@ class Rig:
         self.silent_statuses, self.dead_images = set(), set()
         self.joints = True
         self.joint_names = list(JOINT_NAMES)
+        self.joint_positions = HOME_RAD.tolist()
         self.joint_offset_s = 0
         self.clock_ns = None
         self.trajectories, self.statuses, self.chunks, self.log = [], [], [], []
-        bridge, probe = CvBridge(), self.probe
+        self.bridge, probe = CvBridge(), self.probe
         self.images = {
             name: (
                 probe.create_publisher(Image, f"{name}/image", qos_profile_sensor_data),
-                bridge.cv2_to_imgmsg(frame(encoding), encoding),
+                self.bridge.cv2_to_imgmsg(frame(encoding), encoding),
             )
             for name, encoding in STREAMS.items()
         }
@@ -146,7 +160,7 @@ class Rig:
             if name not in self.silent_statuses:
                 self.status_publishers[name].publish(self.stream_status(name))
         if self.joints:
-            message = JointState(name=self.joint_names, position=HOME_RAD.tolist())
+            message = JointState(name=self.joint_names, position=self.joint_positions)
             message.header.stamp.nanosec = stamp.nanosec
             message.header.stamp.sec = stamp.sec + self.joint_offset_s
             self.joint_publisher.publish(message)
@@ -156,6 +170,11 @@ class Rig:
         values = {"state": state, "reason": reason, "rate_hz": "15", "age_s": "0", "frames": "9"}
         pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
         return DiagnosticArray(status=[DiagnosticStatus(name=name, values=pairs)])
+
+    def show(self, name, pixels):
+        """Publish this picture on the stream from now on."""
+        image = self.bridge.cv2_to_imgmsg(pixels, STREAMS[name])
+        self.images[name] = (self.images[name][0], image)
 
     def give_task(self, task):
         self.task_publisher.publish(String(data=task))
@@ -518,6 +537,118 @@ def test_the_node_ends_while_the_policy_warms_up(rig, warming):
     assert "warm_up" not in {thread.name for thread in threading.enumerate()}
 
 
+@pytest.fixture
+def checkpoint(rig, tmp_path):
+    """Folder of a random model with the rig's streams and chunks of 5 s."""
+    torch.manual_seed(0)
+    preset = tiny(load_stream_table(rig.streams_file).streams)
+    text = dataclasses.replace(preset.text, vocab_size=1024)
+    config = dataclasses.replace(preset, text=text, chunk_size=50, period_s=0.1)
+    tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
+    # Small actions around home, which no safety limit has reason to cut.
+    spread = torch.full((6,), 0.05)
+    normalizer = Normalizer(config, action_mean=torch.tensor(HOME_RAD), action_std=spread)
+    folder = tmp_path / "checkpoint"
+    save_checkpoint(folder, MultiSmolVLA(config), config, tokenizer, normalizer)
+    return folder
+
+
+@pytest.fixture
+def inferred(monkeypatch):
+    """Every observation that a learned policy has answered, with its chunk."""
+    answered, infer = [], LearnedPolicy.infer
+
+    def recorded(policy, observation):
+        chunk = infer(policy, observation)
+        answered.append((observation, chunk))
+        return chunk
+
+    monkeypatch.setattr(LearnedPolicy, "infer", recorded)
+    return answered
+
+
+def first_chunk(rig, inferred, usable):
+    """Give the task anew; return the first chunk, which has the seed's first noise."""
+    while True:
+        rig.until(lambda: all(rig.status[f"mask.{n}"] == str(int(n in usable)) for n in STREAMS))
+        rig.give_task("")
+        rig.until_status(mode="idle", queue_length="0")
+        inferred.clear()
+        rig.give_task("pick the cube")
+        rig.until(lambda: inferred)
+        observation, chunk = inferred[0]
+        if {name for name, available in observation.mask.items() if available} == set(usable):
+            return chunk.actions
+
+
+def test_a_checkpoint_drives_the_arm_and_ignores_a_masked_stream(rig, checkpoint, inferred):
+    rig.start(policy=str(checkpoint), policy_seed=7, policy_device="cpu")
+    rig.until_status(mode="running")
+    assert rig.status["dry_run.parameters"].isdigit()
+    rig.until(lambda: rig.lines("ms per chunk (first"))
+    usable = set(STREAMS)
+    first = first_chunk(rig, inferred, usable)
+    assert np.array_equal(first_chunk(rig, inferred, usable), first), "seeded"
+    rig.until(lambda: rig.chunks and rig.trajectories)
+    np.testing.assert_allclose(rig.chunks[-1].points[-1].positions, first[-1], atol=1e-9)
+
+    far = np.full((96, 96), 1.5, np.float32)
+    rig.show("depth", far)
+    assert not np.array_equal(first_chunk(rig, inferred, usable), first)
+
+    rig.states["depth"] = ("LOST", "frozen")
+    without = first_chunk(rig, inferred, usable - {"depth"})
+    rig.show("depth", frame("32FC1"))
+    assert np.array_equal(first_chunk(rig, inferred, usable - {"depth"}), without)
+
+
+def test_a_checkpoint_never_sees_a_state_that_is_no_number(rig, checkpoint, inferred):
+    rig.start(policy=str(checkpoint), policy_device="cpu")
+    rig.until_status(mode="running")
+    rig.joint_positions = [math.nan, *HOME_RAD[1:].tolist()]
+    rig.until_status(mode="hold", reason="joint_states are older than 0.5 s")
+    rig.until(lambda: rig.lines("no finite position for shoulder_pan"))
+    rig.joint_positions = HOME_RAD.tolist()
+    rig.until_status(mode="running")
+    assert all(np.isfinite(observation.state).all() for observation, _ in inferred)
+
+
+def test_an_instruction_too_long_for_a_checkpoint_holds_the_arm(rig, checkpoint):
+    rig.start(policy=str(checkpoint), policy_device="cpu", task="pick the cube " * 40)
+    rig.until(lambda: "say it in fewer words" in rig.status.get("reason", ""))
+    assert rig.status["mode"] == "hold" and not rig.trajectories
+    rig.give_task("pick the cube")
+    rig.until_status(mode="running", reason="")
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(rig, checkpoint):
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"cannot be made: CheckpointError: .*truncated") as error:
+        rig.start(policy=str(checkpoint))
+    assert "\n" not in str(error.value)
+
+
+def test_the_expert_does_not_wait_for_torch():
+    code = (
+        "import sys, multismolvla.nodes.policy_node as node; node.load_policy('expert'); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "cameras"),
+    [
+        ("", {}),
+        ("camera1=rgb", {"camera1": "rgb"}),
+        (" camera1 = rgb, top=wrist/rgb,", {"camera1": "rgb", "top": "wrist/rgb"}),
+    ],
+)
+def test_cameras_are_read_from_a_parameter(text, cameras):
+    assert parse_cameras(text) == cameras
+
+
 @pytest.mark.parametrize(
     ("parameters", "complaint"),
     [
@@ -526,6 +657,8 @@ def test_the_node_ends_while_the_policy_warms_up(rig, warming):
         ({"policy": ""}, "policy is '', which no installed package offers"),
         ({"policy": "/no/such/folder"}, "policy is '/no/such/folder', which is no folder"),
         ({"policy": "/"}, "policy '/' cannot be made"),
+        ({"policy_cameras": "camera1"}, "expected each camera of the checkpoint once"),
+        ({"policy_cameras": "a=rgb,a=depth"}, "policy_cameras is 'a=rgb,a=depth'"),
         ({"policy": "expert", "policy_device": "abacus"}, "'policy_device' is 'abacus'"),
         ({"policy": "no_such_module:Policy"}, "cannot be made: ModuleNotFoundError"),
         ({"policy": f"{__name__}:NoPolicy"}, "has no method 'infer'"),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import re
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from multismolvla.interfaces import Policy
 from multismolvla.nodes.parameters import ParameterError
+from multismolvla.policy.hub import HUB_ID
 
 GROUP = "multismolvla.policies"
-# What the hub allows in the name of an owner and of a model.
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def known_policies() -> list[str]:
@@ -20,7 +19,32 @@ def known_policies() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
-def load_policy(name: str, *, device: str = "auto", threads: int = 0, seed: int = -1) -> Policy:
+def parse_cameras(text: str) -> dict[str, str]:
+    """Camera of the checkpoint -> stream, from `camera1=rgb,camera2=wrist/rgb`.
+
+    Raises:
+        ParameterError: the text has another form; one line.
+    """
+    cameras = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        camera, equals, stream = map(str.strip, pair.partition("="))
+        if not (camera and equals and stream) or camera in cameras:
+            raise ParameterError(
+                f"policy_cameras is '{text}'; expected each camera of the checkpoint once, as in "
+                "camera1=rgb,camera2=wrist/rgb"
+            )
+        cameras[camera] = stream
+    return cameras
+
+
+def load_policy(
+    name: str,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    seed: int = -1,
+    cameras: Mapping[str, str] | None = None,
+) -> Policy:
     """Make the policy that `name` says; what fits several of these is the first.
 
     - the name of a policy that an installed package offers, such as `expert`;
@@ -34,6 +58,7 @@ def load_policy(name: str, *, device: str = "auto", threads: int = 0, seed: int 
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
         threads: of torch in this process; 0 leaves them alone.
         seed: of the noise; -1 for new noise at each start.
+        cameras: camera of a LeRobot checkpoint -> stream.
 
     Raises:
         ParameterError: no such policy, or it cannot be made; one line with what to do.
@@ -42,18 +67,24 @@ def load_policy(name: str, *, device: str = "auto", threads: int = 0, seed: int 
         f"known: {', '.join(known_policies()) or 'none'}, the folder of a checkpoint, "
         "a hub id owner/name, or module:Class"
     )
+    options = {
+        "device": device,
+        "threads": threads or None,
+        "seed": None if seed < 0 else seed,
+        "cameras": cameras,
+    }
     matches = [entry for entry in entry_points(group=GROUP) if entry.name == name]
     folder = Path(name).expanduser()
     try:
         if matches:
             policy = matches[0].load()()
         elif name and folder.is_dir():
-            policy = _load_checkpoint(folder, device, threads, seed)
+            policy = _load_checkpoint(folder, options)
         elif ":" in name:
             module, _, attribute = name.partition(":")
             policy = getattr(importlib.import_module(module), attribute)()
         elif HUB_ID.fullmatch(name):
-            policy = _load_checkpoint(name, device, threads, seed)
+            policy = _load_checkpoint(name, options)
         else:
             policy = None
     except Exception as error:  # A policy is foreign code: whatever it raises ends the start.
@@ -73,13 +104,8 @@ def load_policy(name: str, *, device: str = "auto", threads: int = 0, seed: int 
     return policy
 
 
-def _load_checkpoint(source: str | Path, device: str, threads: int, seed: int) -> Policy:
+def _load_checkpoint(source: str | Path, options: Mapping) -> Policy:
     # Imports torch, which takes seconds that a policy without a network need not wait.
     from multismolvla.policy.learned_policy import LearnedPolicy
 
-    return LearnedPolicy.load(
-        source,
-        device=device,
-        threads=threads or None,
-        seed=None if seed < 0 else seed,
-    )
+    return LearnedPolicy.load(source, **options)

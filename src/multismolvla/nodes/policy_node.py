@@ -29,7 +29,7 @@ from multismolvla.control.threshold import RefillThreshold
 from multismolvla.nodes.inference_thread import InferenceThread
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.policy_inputs import PolicyInputs
-from multismolvla.nodes.policy_loading import load_policy
+from multismolvla.nodes.policy_loading import load_policy, parse_cameras
 from multismolvla.nodes.policy_messages import policy_status, trajectory
 from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
@@ -84,6 +84,7 @@ class PolicyNode(Node):
             device=parameters.policy_device,
             threads=parameters.policy_threads,
             seed=parameters.policy_seed,
+            cameras=parse_cameras(parameters.policy_cameras),
         )
         self._warm_up = PolicyWarmUp(policy, self._on_warm, self._on_warm_up_problem)
         self._inference = InferenceThread(

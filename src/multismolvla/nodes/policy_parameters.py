@@ -21,6 +21,7 @@ class PolicyParameters:
     policy_device: str
     policy_threads: int
     policy_seed: int
+    policy_cameras: str
     task: str
     streams_file: str
     control_rate_hz: float
@@ -81,6 +82,11 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             -1,
             2**31 - 1,
             "Seed of a checkpoint's noise, the same chunks each time; -1 draws new noise.",
+        ),
+        policy_cameras=text(
+            "policy_cameras",
+            "",
+            "Streams for the cameras of a LeRobot checkpoint: camera1=rgb,camera2=wrist/rgb.",
         ),
         task=text("task", "", "Instruction to start with; empty waits for the topic `task`."),
         streams_file=text("streams_file", f"{share}/config/streams.yaml", "Stream table."),

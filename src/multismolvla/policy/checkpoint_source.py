@@ -1,0 +1,56 @@
+"""Loading whatever a person may mean by a checkpoint: ours, or SmolVLA as LeRobot writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from multismolvla.policy.checkpoint import CONFIG, TOKENIZER, Checkpoint, load_checkpoint, resolve
+from multismolvla.policy.hub import TIMEOUT_S, HubError
+from multismolvla.policy.lerobot_checkpoint import VLM_NAME, is_lerobot, load_lerobot
+from multismolvla.policy.tokenizer import Tokenizer
+
+
+def load_any_checkpoint(source: str | Path, cameras: Mapping[str, str] | None = None) -> Checkpoint:
+    """Load a folder or, by its id `owner/name`, a model on the hub; weights become float32.
+
+    A folder of LeRobot holds no tokenizer: a `tokenizer.json` that somebody put there is read, else
+    SmolVLM's is fetched.
+
+    Args:
+        cameras: camera of a LeRobot checkpoint -> our stream, for example `{"camera1": "rgb"}`.
+
+    Raises:
+        ValueError: a part is missing or damaged, or `cameras` are given for a checkpoint with a
+            stream table of its own; one line.
+    """
+    folder = resolve(source)
+    if (folder / CONFIG).exists() or not is_lerobot(folder):
+        if cameras:
+            raise ValueError(f"{folder}: has a stream table of its own; expected no cameras")
+        checkpoint = load_checkpoint(folder)
+        checkpoint.model.float()
+        return checkpoint
+    model, normalizer = load_lerobot(folder, cameras=cameras)
+    file = folder / TOKENIZER
+    tokenizer = Tokenizer.load(
+        file if file.exists() else _fetch_tokenizer(), model.config.max_language_tokens
+    )
+    size, limit = tokenizer.vocabulary_size, model.config.text.vocab_size
+    if size > limit:
+        raise ValueError(f"{folder}: the tokenizer has {size} tokens and the model {limit}")
+    return Checkpoint(model, model.config, tokenizer, normalizer)
+
+
+def _fetch_tokenizer() -> Path:
+    # Half a second that only those wait who need the hub.
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(VLM_NAME, TOKENIZER, etag_timeout=TIMEOUT_S))
+    except Exception as error:  # each version's HTTP library has classes of its own
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise HubError(
+            f"{TOKENIZER} of '{VLM_NAME}' cannot be fetched from the hub and no copy of it is here "
+            f"({cause}): connect this machine, or put the file into the checkpoint's folder"
+        ) from None

@@ -1,0 +1,169 @@
+"""A checkpoint as a policy: observation in, chunk of joint targets out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.interfaces import ActionChunk, Observation
+from multismolvla.policy.checkpoint_source import load_any_checkpoint
+from multismolvla.policy.dry_run import DryRunReport, dry_run
+from multismolvla.policy.model import MultiSmolVLA
+from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.preprocessing import prepare_frame
+from multismolvla.policy.tokenizer import Tokenizer
+from multismolvla.streams import Stream
+
+
+class LearnedPolicy:
+    """Runs MultiSmolVLA; one call at a time, from any thread.
+
+    The checkpoint's own stream table decides what is looked at. A stream is used if the checkpoint
+    knows it, the observation's mask allows it and there is a frame of it. One that the checkpoint
+    knows and the observation lacks is therefore masked, and one that only the observation has is
+    ignored: a checkpoint may be run on a robot with more cameras or fewer. Only an observation of
+    which the checkpoint knows no stream at all is refused, since it comes from another robot. That
+    every stream is masked is legal here; whether the arm may move then is not this class's matter.
+
+    A frame of the same content as the stream's last one is not prepared again: the model is handed
+    the same tensor.
+
+    Args:
+        device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
+        threads: of torch, for the whole process; None leaves them alone.
+        seed: of the noise that the flow starts from, which begins anew with each `reset`: the same
+            observations then give the same chunks. None draws new noise each time.
+    """
+
+    def __init__(
+        self,
+        model: MultiSmolVLA,
+        tokenizer: Tokenizer,
+        normalizer: Normalizer,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if model.config.joints != JOINT_NAMES:
+            raise ValueError(
+                f"the checkpoint moves {', '.join(model.config.joints)}; "
+                f"this arm has {', '.join(JOINT_NAMES)}"
+            )
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device)
+        self._model = model.to(self._device).eval()
+        self._tokenizer = tokenizer
+        self._normalizer = normalizer
+        self._seed = seed
+        self._load_s = 0.0
+        # On the CPU whatever the device, so that a seed means the same noise everywhere.
+        self._generator = torch.Generator()
+        # Per stream: shape and bytes of the last frame, and what was prepared from it.
+        self._prepared: dict[str, tuple[tuple, Tensor]] = {}
+        self.reset()
+
+    @classmethod
+    def load(
+        cls, source: str | Path, cameras: Mapping[str, str] | None = None, **options
+    ) -> LearnedPolicy:
+        """Load a folder or, by its id `owner/name`, a checkpoint on the hub.
+
+        Args:
+            cameras: camera of a LeRobot checkpoint -> our stream.
+            options: keyword arguments of the class.
+
+        Raises:
+            ValueError: the checkpoint cannot be read or is for another robot; one line.
+        """
+        started = time.perf_counter()
+        checkpoint = load_any_checkpoint(source, cameras)
+        policy = cls(checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer, **options)
+        policy._load_s = time.perf_counter() - started
+        return policy
+
+    def reset(self) -> None:
+        """Begin the noise anew and forget the last frames."""
+        if self._seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(self._seed)
+        self._prepared.clear()
+
+    @torch.inference_mode()
+    def infer(self, observation: Observation) -> ActionChunk:
+        """Return the chunk whose row 0 is the target for the observation's own instant.
+
+        Raises:
+            ValueError: the state, the instruction or a frame in use is not what the model was
+                built for; one line.
+        """
+        config = self._model.config
+        state = self._state(observation.state)
+        language, language_mask = self._tokenizer.encode([observation.task])
+        frames = self._frames(observation)
+        mask = torch.tensor([[stream.name in frames for stream in config.streams]])
+        noise = torch.randn(
+            (1, config.chunk_size, config.max_action_dim), generator=self._generator
+        )
+        prefix = self._model.prefix(
+            frames,
+            mask.to(self._device),
+            language.to(self._device),
+            language_mask.to(self._device),
+            state.to(self._device),
+        )
+        actions = self._model.sample(prefix, noise.to(self._device))
+        radians = self._normalizer.unnormalize_action(actions[0].cpu())
+        return ActionChunk(observation.stamp_ns, config.period_s, radians.double().numpy())
+
+    def dry_run(self) -> DryRunReport:
+        """Measure a few chunks from made-up observations; what comes after is as after a reset."""
+        return dry_run(
+            self,
+            self._model.config.streams,
+            parameters=sum(p.numel() for p in self._model.parameters()),
+            load_s=self._load_s,
+        )
+
+    def _state(self, state: np.ndarray) -> Tensor:
+        """(6,) radians -> (1, max_state_dim) normalised."""
+        joints = np.asarray(state, dtype=np.float64)
+        if joints.shape != (len(JOINT_NAMES),) or not np.isfinite(joints).all():
+            raise ValueError(
+                f"state is {joints.tolist()}; expected {len(JOINT_NAMES)} finite joint angles"
+            )
+        return self._normalizer.normalize_state(torch.from_numpy(joints))[None]
+
+    def _frames(self, observation: Observation) -> dict[str, Tensor]:
+        """The prepared frames (1, C, h, w) of the streams in use."""
+        streams = self._model.config.streams
+        if observation.mask and not any(s.name in observation.mask for s in streams):
+            raise ValueError(
+                f"this checkpoint sees {', '.join(s.name for s in streams)}, of which the "
+                f"observation has none; it has {', '.join(observation.mask)}"
+            )
+        frames = {}
+        for stream in streams:
+            frame = observation.frames.get(stream.name)
+            if frame is not None and observation.mask.get(stream.name, False):
+                frames[stream.name] = self._frame(stream, frame)
+        return frames
+
+    def _frame(self, stream: Stream, frame: np.ndarray) -> Tensor:
+        # By content: each observation brings new arrays, and an array may have been written to.
+        content = (np.shape(frame), np.asarray(frame).dtype, np.asarray(frame).tobytes())
+        last = self._prepared.get(stream.name)
+        if last is None or last[0] != content:
+            prepared = prepare_frame(stream, frame, self._model.config)[None].to(self._device)
+            last = self._prepared[stream.name] = (content, prepared)
+        return last[1]
