@@ -1,0 +1,1 @@
+"""Episodes on disk: MCAP bags, LeRobot data sets and the training cache. No ROS, no torch."""

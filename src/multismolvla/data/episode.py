@@ -1,0 +1,129 @@
+"""An episode: what the cameras and joints showed, what was commanded, what would have been right.
+
+The one form between recording, storage and training. Frames are in stored units (see `units.py`);
+a frame belongs to a row, because cameras are slower than the control loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.data.units import STORED_DTYPES, kind_of
+
+PERIOD_S = 1 / 30
+CHUNK_ROWS = 50
+
+
+class EpisodeError(ValueError):
+    """An episode or its file is not as it should be; one line."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One attempt at one instruction; T control steps, N frames per stream, M labelled chunks.
+
+    Attributes:
+        instruction: what was asked for.
+        stamps_ns: (T,) int64, one row per control step, rising.
+        state: (T, 6) float64 measured joints at the row's instant, radians.
+        action: (T, 6) float64 the label: the expert's target, without noise, for one period after
+            the row's instant. What an environment's `step` should get.
+        executed: (T, 6) float64 what was commanded: the label plus noise, or a learner's action.
+        frames: stream -> (N, H, W, 3) uint8 rgb; (N, H, W) uint16 depth in millimetres, 0 = no
+            return; uint16 thermal in centikelvin; uint8 segmentation.
+        frame_index: stream -> (N,) int64 rising, the row that each frame belongs to.
+        masks: stream -> (N,) bool, whether the frame may be used.
+        object_poses: object -> (T, 7) x, y, z, qw, qx, qy, qz in base_link; empty without a
+            simulator.
+        success: whether the task was done at the end.
+        meta: task id, seed, noise, git revision, source, ... as plain values.
+        chunks: (M, 50, 6) float32 the expert's own chunk from the state of a row; row 0 of a chunk
+            is the target for the row's own instant. May be empty.
+        chunk_index: (M,) int64 rising, the row that each chunk belongs to.
+    """
+
+    instruction: str
+    stamps_ns: np.ndarray
+    state: np.ndarray
+    action: np.ndarray
+    executed: np.ndarray
+    frames: Mapping[str, np.ndarray]
+    frame_index: Mapping[str, np.ndarray]
+    masks: Mapping[str, np.ndarray]
+    object_poses: Mapping[str, np.ndarray]
+    success: bool
+    meta: Mapping[str, str | int | float]
+    chunks: np.ndarray = field(
+        default_factory=lambda: np.zeros((0, CHUNK_ROWS, len(JOINT_NAMES)), np.float32)
+    )
+    chunk_index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        rows, joints = len(self.stamps_ns), len(JOINT_NAMES)
+        if rows == 0 or np.any(np.diff(self.stamps_ns) <= 0):
+            raise EpisodeError("the stamps of an episode must rise, and there must be one at least")
+        for name in ("state", "action", "executed"):
+            _need(name, getattr(self, name), (rows, joints))
+        _need("chunks", self.chunks, (len(self.chunk_index), None, joints))
+        _need_rows("chunk_index", self.chunk_index, rows)
+        for name, poses in self.object_poses.items():
+            _need(f"object_poses['{name}']", poses, (rows, 7))
+        for stream, frames in self.frames.items():
+            kind = kind_of(stream)
+            missing = [n for n in ("frame_index", "masks") if stream not in getattr(self, n)]
+            if missing:
+                raise EpisodeError(f"stream '{stream}' has frames but no {missing[0]}")
+            index = self.frame_index[stream]
+            channels = (3,) if kind == "rgb" else ()
+            _need(f"frames['{stream}']", frames, (len(index), None, None, *channels))
+            if frames.dtype != STORED_DTYPES[kind]:
+                raise EpisodeError(
+                    f"frames['{stream}'] are {frames.dtype}; expected {STORED_DTYPES[kind]}"
+                )
+            _need(f"masks['{stream}']", self.masks[stream], (len(index),))
+            _need_rows(f"frame_index['{stream}']", index, rows)
+
+    def __len__(self) -> int:
+        """Number of control steps."""
+        return len(self.stamps_ns)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(self.frames)
+
+    def chunk_at(self, row: int, length: int = CHUNK_ROWS) -> np.ndarray:
+        """The learner's target (length, 6) float32 for an observation at `row`, radians.
+
+        The recorded chunk where there is one. Else from the labels: the target of the row's own
+        instant is the label of the row before, and the last label repeats beyond the end. In an
+        episode with noise the labels are the expert's reaction to states that the noise made, so
+        that only recorded chunks are exact.
+        """
+        place = int(np.searchsorted(self.chunk_index, row))
+        if place < len(self.chunk_index) and self.chunk_index[place] == row:
+            chunk = self.chunks[place]
+        elif row == 0:
+            chunk = np.concatenate([self.state[:1], self.action])
+        else:
+            chunk = self.action[row - 1 :]
+        rows = np.minimum(np.arange(length), len(chunk) - 1)
+        return chunk[rows].astype(np.float32)
+
+
+def _need(name: str, value: np.ndarray, shape: tuple[int | None, ...]) -> None:
+    """Raise unless the array has the shape; None stands for any length."""
+    fits = value.ndim == len(shape) and all(
+        want in (None, got) for want, got in zip(shape, value.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise EpisodeError(f"{name} has shape {value.shape}; expected ({wanted})")
+
+
+def _need_rows(name: str, index: np.ndarray, rows: int) -> None:
+    if len(index) and (np.any(np.diff(index) < 0) or index[0] < 0 or index[-1] >= rows):
+        raise EpisodeError(f"{name} must rise within 0 to {rows - 1}")
