@@ -1,12 +1,14 @@
-"""Isolation: each test process has its own ROS domain, log folder and field checking."""
+"""Isolation: each test file has its own ROS domain, each process its own log folder."""
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-# Before rclpy is imported anywhere. 101 is the highest domain that leaves room for the ports of all
-# participants; the worker's process id spreads parallel test processes over the domains.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+import pytest
+
+# Before rclpy is imported anywhere.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="multismolvla_log_"))
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
@@ -17,3 +19,29 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(
     Path(__file__).parents[1] / "config" / "fastdds.xml"
 )
+# Domain 101 is the highest that leaves room for the ports of all participants.
+DOMAINS = range(1, 102)
+LOCKS = Path(tempfile.gettempdir()) / f"multismolvla_test_domains_{os.getuid()}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros_domain() -> Iterator[int]:
+    """The domain that was left longest ago, and that no test process on this machine is using.
+
+    A killed process stays in the graph of its domain for some twenty seconds, where the next test
+    would find it.
+    """
+    LOCKS.mkdir(exist_ok=True)
+    files = [LOCKS / str(domain) for domain in DOMAINS]
+    for file in sorted(files, key=lambda file: file.stat().st_mtime_ns if file.exists() else 0):
+        with file.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            os.environ["ROS_DOMAIN_ID"] = file.name
+            os.utime(file)
+            yield int(file.name)
+            os.utime(file)
+            return
+    pytest.fail(f"all ROS domains are in use by other tests, by the locks in {LOCKS}")
