@@ -27,7 +27,8 @@ class InferenceThread:
     """Takes an observation, asks the policy, checks the chunk and merges it into the queue.
 
     Whatever a policy does, the thread goes on: a failure is reported once, a later success too, and
-    the schedule decides when to ask again.
+    the schedule decides when to ask again. A policy that has `forget_chunk` is told so when its
+    last chunk is not what is queued: it came too late, or the queue has been cleared since.
 
     Args:
         now_ns: the node's clock.
@@ -54,6 +55,9 @@ class InferenceThread:
         self._on_chunk = on_chunk
         self._on_problem = on_problem
         self._reset_due = True
+        self._forget_chunk = getattr(policy, "forget_chunk", lambda: None)
+        # Of the queue, when the policy's last chunk was merged; None if it was not.
+        self._merged_generation: int | None = None
         self._closing = False
         self.problem = ""
         self.latency_s = 0.0
@@ -99,6 +103,8 @@ class InferenceThread:
         if not self._schedule.accepts(observation, self._actions.level(now_ns)):
             self._schedule.declined(now_ns)
             return
+        if request.generation != self._merged_generation:
+            self._forget_chunk()
         chunk = check_chunk(self._policy.infer(observation), observation)
         if self._closing:
             return
@@ -106,6 +112,7 @@ class InferenceThread:
         left = self._actions.merge(
             chunk, now_ns, generation=request.generation, anchor=self._inputs.states.latest()
         )
+        self._merged_generation = request.generation if left else None
         if request.generation != self._actions.generation:
             self._schedule.dropped()
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from multismolvla.nodes.parameters import ParameterError
 from multismolvla.policy.hub import HUB_ID
 
 GROUP = "multismolvla.policies"
+CHUNKINGS = ("none", "rtc")
 
 
 def known_policies() -> list[str]:
@@ -44,6 +45,8 @@ def load_policy(
     threads: int = 0,
     seed: int = -1,
     cameras: Mapping[str, str] | None = None,
+    chunking: str = "none",
+    now_ns: Callable[[], int] | None = None,
 ) -> Policy:
     """Make the policy that `name` says; what fits several of these is the first.
 
@@ -59,6 +62,8 @@ def load_policy(
         threads: of torch in this process; 0 leaves them alone.
         seed: of the noise; -1 for new noise at each start.
         cameras: camera of a LeRobot checkpoint -> stream.
+        chunking: `none`, or `rtc` for chunks that continue one another.
+        now_ns: the clock of the observations' stamps, which `rtc` reads.
 
     Raises:
         ParameterError: no such policy, or it cannot be made; one line with what to do.
@@ -72,6 +77,7 @@ def load_policy(
         "threads": threads or None,
         "seed": None if seed < 0 else seed,
         "cameras": cameras,
+        "now_ns": now_ns,
     }
     matches = [entry for entry in entry_points(group=GROUP) if entry.name == name]
     folder = Path(name).expanduser()
@@ -79,12 +85,12 @@ def load_policy(
         if matches:
             policy = matches[0].load()()
         elif name and folder.is_dir():
-            policy = _load_checkpoint(folder, options)
+            policy = _load_checkpoint(folder, chunking, options)
         elif ":" in name:
             module, _, attribute = name.partition(":")
             policy = getattr(importlib.import_module(module), attribute)()
         elif HUB_ID.fullmatch(name):
-            policy = _load_checkpoint(name, options)
+            policy = _load_checkpoint(name, chunking, options)
         else:
             policy = None
     except Exception as error:  # A policy is foreign code: whatever it raises ends the start.
@@ -104,8 +110,11 @@ def load_policy(
     return policy
 
 
-def _load_checkpoint(source: str | Path, options: Mapping) -> Policy:
+def _load_checkpoint(source: str | Path, chunking: str, options: Mapping) -> Policy:
     # Imports torch, which takes seconds that a policy without a network need not wait.
+    from multismolvla.policy.chunk_continuation import WHOLE_OVERLAP
     from multismolvla.policy.learned_policy import LearnedPolicy
+    from multismolvla.policy.real_time_chunking import RealTimeChunking
 
-    return LearnedPolicy.load(source, **options)
+    guidance = RealTimeChunking(horizon=WHOLE_OVERLAP) if chunking == "rtc" else None
+    return LearnedPolicy.load(source, chunking=guidance, **options)

@@ -85,6 +85,8 @@ class PolicyNode(Node):
             threads=parameters.policy_threads,
             seed=parameters.policy_seed,
             cameras=parse_cameras(parameters.policy_cameras),
+            chunking=parameters.policy_chunking,
+            now_ns=self._now_ns,
         )
         self._warm_up = PolicyWarmUp(policy, self._on_warm, self._on_warm_up_problem)
         self._inference = InferenceThread(

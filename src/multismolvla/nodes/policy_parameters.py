@@ -11,6 +11,7 @@ from rclpy.node import Node
 from multismolvla.control.chunk_merging import STRATEGIES
 from multismolvla.control.threshold import parse_threshold
 from multismolvla.nodes.parameters import declare, reject_unknown
+from multismolvla.nodes.policy_loading import CHUNKINGS
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class PolicyParameters:
     policy_threads: int
     policy_seed: int
     policy_cameras: str
+    policy_chunking: str
     task: str
     streams_file: str
     control_rate_hz: float
@@ -87,6 +89,12 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             "policy_cameras",
             "",
             "Streams for the cameras of a LeRobot checkpoint: camera1=rgb,camera2=wrist/rgb.",
+        ),
+        policy_chunking=text(
+            "policy_chunking",
+            "none",
+            "rtc has each chunk of a checkpoint continue the one being executed.",
+            CHUNKINGS,
         ),
         task=text("task", "", "Instruction to start with; empty waits for the topic `task`."),
         streams_file=text("streams_file", f"{share}/config/streams.yaml", "Stream table."),

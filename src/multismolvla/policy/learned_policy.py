@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from torch import Tensor
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
+from multismolvla.policy.chunk_continuation import ChunkContinuation
 from multismolvla.policy.dry_run import DryRunReport, dry_run
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.preprocessing import prepare_frame
+from multismolvla.policy.real_time_chunking import RealTimeChunking
+from multismolvla.policy.solvers import Velocity
 from multismolvla.policy.tokenizer import Tokenizer
 from multismolvla.streams import Stream
 
@@ -39,6 +43,10 @@ class LearnedPolicy:
         threads: of torch, for the whole process; None leaves them alone.
         seed: of the noise that the flow starts from, which begins anew with each `reset`: the same
             observations then give the same chunks. None draws new noise each time.
+        chunking: has each chunk continue the last one, which with `exact` about doubles its time. A
+            chunk then depends on what inferences take. The weight of the guidance is kept within
+            the number of denoising steps, beyond which the solver overshoots.
+        now_ns: the clock of the observations' stamps, for `chunking`: see `ChunkContinuation`.
     """
 
     def __init__(
@@ -50,6 +58,8 @@ class LearnedPolicy:
         device: str = "cpu",
         threads: int | None = None,
         seed: int | None = None,
+        chunking: RealTimeChunking | None = None,
+        now_ns: Callable[[], int] | None = None,
     ) -> None:
         if model.config.joints != JOINT_NAMES:
             raise ValueError(
@@ -65,6 +75,11 @@ class LearnedPolicy:
         self._tokenizer = tokenizer
         self._normalizer = normalizer
         self._seed = seed
+        self._continuation = None
+        if chunking is not None:
+            weight = min(chunking.max_guidance_weight, model.config.denoising_steps)
+            chunking = dataclasses.replace(chunking, max_guidance_weight=weight)
+            self._continuation = ChunkContinuation(chunking, model.config.period_s, now_ns)
         self._load_s = 0.0
         # On the CPU whatever the device, so that a seed means the same noise everywhere.
         self._generator = torch.Generator()
@@ -92,14 +107,19 @@ class LearnedPolicy:
         return policy
 
     def reset(self) -> None:
-        """Begin the noise anew and forget the last frames."""
+        """Begin the noise anew; forget the last frames and the last chunk."""
         if self._seed is None:
             self._generator.seed()
         else:
             self._generator.manual_seed(self._seed)
         self._prepared.clear()
+        self.forget_chunk()
 
-    @torch.inference_mode()
+    def forget_chunk(self) -> None:
+        """The last chunk is not being executed: the next one need not continue it."""
+        if self._continuation:
+            self._continuation.forget()
+
     def infer(self, observation: Observation) -> ActionChunk:
         """Return the chunk whose row 0 is the target for the observation's own instant.
 
@@ -107,6 +127,32 @@ class LearnedPolicy:
             ValueError: the state, the instruction or a frame in use is not what the model was
                 built for; one line.
         """
+        if self._continuation is None:
+            with torch.inference_mode():
+                actions = self._actions(observation)
+        else:
+            guide = self._continuation.begin(observation.stamp_ns, observation.task)
+            # Guidance differentiates the velocity, which tensors of the inference mode forbid.
+            with torch.no_grad():
+                actions = self._actions(observation, guide)
+            self._continuation.end(observation.stamp_ns, observation.task, actions)
+        radians = self._normalizer.unnormalize_action(actions[0].cpu())
+        period_s = self._model.config.period_s
+        return ActionChunk(observation.stamp_ns, period_s, radians.double().numpy())
+
+    def dry_run(self) -> DryRunReport:
+        """Measure a few chunks from made-up observations; what comes after is as after a reset."""
+        return dry_run(
+            self,
+            self._model.config.streams,
+            parameters=sum(p.numel() for p in self._model.parameters()),
+            load_s=self._load_s,
+        )
+
+    def _actions(
+        self, observation: Observation, guide: Callable[[Velocity], Velocity] | None = None
+    ) -> Tensor:
+        """The chunk (1, T, max_action_dim) in the model's units."""
         config = self._model.config
         state = self._state(observation.state)
         language, language_mask = self._tokenizer.encode([observation.task])
@@ -122,18 +168,7 @@ class LearnedPolicy:
             language_mask.to(self._device),
             state.to(self._device),
         )
-        actions = self._model.sample(prefix, noise.to(self._device))
-        radians = self._normalizer.unnormalize_action(actions[0].cpu())
-        return ActionChunk(observation.stamp_ns, config.period_s, radians.double().numpy())
-
-    def dry_run(self) -> DryRunReport:
-        """Measure a few chunks from made-up observations; what comes after is as after a reset."""
-        return dry_run(
-            self,
-            self._model.config.streams,
-            parameters=sum(p.numel() for p in self._model.parameters()),
-            load_s=self._load_s,
-        )
+        return self._model.sample(prefix, noise.to(self._device), guide=guide)
 
     def _state(self, state: np.ndarray) -> Tensor:
         """(6,) radians -> (1, max_state_dim) normalised."""
