@@ -1,0 +1,136 @@
+"""What a fault is: frames in, fewer, later or worse frames out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from multismolvla.streams import KINDS
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One frame on its way from a camera.
+
+    Attributes:
+        frame: in the units of its kind, as `sensing.conditioning.to_units` gives it, of any size.
+        stamp_ns: when the camera says that it was taken.
+        arrive_ns: when it reaches the sensor node.
+    """
+
+    frame: np.ndarray
+    stamp_ns: int
+    arrive_ns: int
+
+
+def parameter(
+    unit: str, minimum: float, maximum: float, severities: tuple[float, ...], description: str
+) -> Any:
+    """Declare a fault's parameter; its default is that of severity 3.
+
+    Args:
+        unit, minimum, maximum: what values mean and the inclusive range they are checked against.
+        severities: value at severity 1, 2, 3, 4 and 5; one value if severity does not change it.
+    """
+    values = severities if len(severities) == len(SEVERITIES) else severities * len(SEVERITIES)
+    metadata = {
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "severities": values,
+        "description": description,
+    }
+    return field(default=values[2], metadata=metadata, kw_only=True)
+
+
+_Fault = TypeVar("_Fault", bound="Fault")
+
+
+@dataclass
+class Fault(ABC):
+    """A fault of one stream. The same seed and the same frames give the same damage.
+
+    Feed every frame of the stream, in order, to `apply` while the fault lasts.
+
+    Attributes:
+        kind: of the stream, one of `streams.KINDS`.
+        seed: of everything that the fault draws.
+    """
+
+    kind: str
+    seed: int = 0
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.name}: kind is '{self.kind}'; expected {', '.join(KINDS)}")
+        for declared in self.parameters():
+            value, limits = getattr(self, declared.name), declared.metadata
+            # `not <=` and not `>`: a NaN is out of every range.
+            if not limits["minimum"] <= value <= limits["maximum"]:
+                raise ValueError(
+                    f"{self.name}: {declared.name} is {value}; "
+                    f"expected {limits['minimum']:g} to {limits['maximum']:g} {limits['unit']}"
+                )
+        self._rng = np.random.default_rng(self.seed)
+
+    @classmethod
+    def parameters(cls) -> tuple[Field, ...]:
+        """The declared parameters, with range, unit and description in their metadata."""
+        return tuple(declared for declared in fields(cls) if "severities" in declared.metadata)
+
+    @classmethod
+    def at_severity(cls: type[_Fault], kind: str, severity: int, seed: int = 0) -> _Fault:
+        """Make the fault with the parameters of a severity from 1 to 5.
+
+        Raises:
+            ValueError: there is no such severity.
+        """
+        if severity not in SEVERITIES:
+            raise ValueError(f"{cls.name}: severity is {severity}; expected 1 to 5")
+        values = {
+            declared.name: declared.metadata["severities"][severity - 1]
+            for declared in cls.parameters()
+        }
+        return cls(kind, seed, **values)
+
+    @abstractmethod
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        """Return what becomes of a frame: nothing, or deliveries of now or of later."""
+
+
+class FrameFault(Fault):
+    """A fault of the pixels alone, so that training can use it on single frames."""
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        return [replace(delivery, frame=self.corrupt(delivery.frame))]
+
+    @abstractmethod
+    def corrupt(self, frame: np.ndarray) -> np.ndarray:
+        """Return the damaged frame: a new array of the same shape and type."""
+
+
+@dataclass
+class TimedFault:
+    """A fault that lasts from one instant to another.
+
+    Attributes:
+        start_ns, end_ns: first instant of the fault and first one after it; None is never.
+    """
+
+    fault: Fault
+    start_ns: int = 0
+    end_ns: int | None = None
+
+    def active(self, now_ns: int) -> bool:
+        """Whether the fault is there at this instant."""
+        return self.start_ns <= now_ns and (self.end_ns is None or now_ns < self.end_ns)
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        """Damage what was taken while the fault lasts; pass on the rest."""
+        return self.fault.apply(delivery) if self.active(delivery.stamp_ns) else [delivery]
