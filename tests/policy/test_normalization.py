@@ -99,3 +99,24 @@ def test_impossible_statistics_are_refused(given_statistics, said):
 def test_a_missing_statistic_is_named():
     with pytest.raises(ValueError, match=r"lack action\.mean"):
         Normalizer.from_statistics(CONFIG, {**STATISTICS, "action": {"std": STD.tolist()}})
+
+
+RELATIVE = dataclasses.replace(CONFIG, relative_joints=CONFIG.joints[:5])
+
+
+@given(st.lists(st.floats(-3, 3), min_size=6, max_size=6))
+def test_relative_actions_follow_the_state_they_start_from(joints):
+    state = torch.tensor(joints)
+    rows = torch.arange(CONFIG.chunk_size)[:, None] + torch.arange(6.0)
+    normalizer = Normalizer(RELATIVE, action_mean=0.1 * rows, action_std=1.0 + rows)
+    chunk = state + 0.01 * rows
+    normalized = normalizer.normalize_action(chunk, state)
+    moved = normalizer.unnormalize_action(normalized, state + 0.5)
+    # The gripper's target is an angle, whatever the gripper's own angle is.
+    expected = chunk + 0.5 * torch.tensor([1, 1, 1, 1, 1, 0])
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_relative_actions_are_refused_without_a_state():
+    with pytest.raises(ValueError, match="need the state"):
+        Normalizer(RELATIVE).normalize_action(torch.zeros(CONFIG.chunk_size, 6))

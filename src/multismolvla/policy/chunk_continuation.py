@@ -87,8 +87,15 @@ class ChunkContinuation:
         """The next chunk continues none. What inferences take is the machine's, and is kept."""
         self._last = None
 
-    def begin(self, stamp_ns: int, task: str) -> Callable[[Velocity], Velocity] | None:
-        """Start an inference; return what its velocity is to be guided with, if anything."""
+    def begin(
+        self, stamp_ns: int, task: str, in_model_units: Callable[[Tensor], Tensor]
+    ) -> Callable[[Velocity], Velocity] | None:
+        """Start an inference; return what its velocity is to be guided with, if anything.
+
+        Args:
+            in_model_units: the last chunk's rows (B, P, J), in radians, as first rows of the new
+                one. What the model's numbers mean may depend on row and state.
+        """
         self._started_ns = self._now_ns()
         last = self._last
         if last is None or last.task != task:
@@ -98,10 +105,10 @@ class ChunkContinuation:
             return None
         age_s = (self._started_ns - stamp_ns) * 1e-9 if self._knows_age else 0.0
         delay = rows_until(max(0.0, age_s) + max(self._latencies_s), self._period_s)
-        return partial(self._chunking.guide, previous=previous, delay=delay)
+        return partial(self._chunking.guide, previous=in_model_units(previous), delay=delay)
 
     def end(self, stamp_ns: int, task: str, actions: Tensor) -> None:
-        """The inference gave `actions` (B, T, D), in the model's units.
+        """The inference gave `actions` (B, T, J), radians.
 
         A chunk that is not finite is never executed: the last one runs on and is kept.
         """

@@ -100,6 +100,8 @@ class PolicyConfig:
         max_language_tokens: longer instructions are an error.
         denoising_steps: steps of the flow from noise to actions.
         joints: order and meaning of state and action; other arms are refused.
+        relative_joints: joints whose actions are offsets from the measured state; the others'
+            are angles. The statistics of the actions are then kept per row of the chunk.
     """
 
     encoder: str = "fourm"
@@ -116,6 +118,7 @@ class PolicyConfig:
     max_language_tokens: int = 48
     denoising_steps: int = 10
     joints: tuple[str, ...] = JOINT_NAMES
+    relative_joints: tuple[str, ...] = ()
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -152,6 +155,8 @@ class PolicyConfig:
         joints = len(self.joints)
         for key in ("max_state_dim", "max_action_dim"):
             need(getattr(self, key) >= joints, key, getattr(self, key), f"at least {joints}")
+        for joint in self.relative_joints:
+            need(joint in self.joints, "relative_joints", joint, f"one of {', '.join(self.joints)}")
 
     def save(self, folder: str | Path) -> None:
         """Write `multismolvla.json` into `folder`."""
@@ -195,7 +200,7 @@ def _parse(kind: typing.Any, value: typing.Any, key: str) -> typing.Any:
         hints = typing.get_type_hints(kind)
         unknown = sorted(set(value) - set(hints))
         if unknown:
-            raise ConfigError(f"unknown key '{_join(key, unknown[0])}'")
+            raise ConfigError(f"unknown key {_join(key, unknown[0])!r}")
         missing = sorted(set(hints) - set(value))
         if missing:
             raise ConfigError(f"missing key '{_join(key, missing[0])}'")

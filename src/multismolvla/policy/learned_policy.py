@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,18 +128,22 @@ class LearnedPolicy:
             ValueError: the state, the instruction or a frame in use is not what the model was
                 built for; one line.
         """
+        joints = self._joints(observation.state)
         if self._continuation is None:
             with torch.inference_mode():
-                actions = self._actions(observation)
+                actions = self._actions(observation, joints)
         else:
-            guide = self._continuation.begin(observation.stamp_ns, observation.task)
+            guide = self._continuation.begin(
+                observation.stamp_ns, observation.task, partial(self._in_model_units, joints)
+            )
             # Guidance differentiates the velocity, which tensors of the inference mode forbid.
             with torch.no_grad():
-                actions = self._actions(observation, guide)
-            self._continuation.end(observation.stamp_ns, observation.task, actions)
-        radians = self._normalizer.unnormalize_action(actions[0].cpu())
+                actions = self._actions(observation, joints, guide)
+        radians = self._normalizer.unnormalize_action(actions.cpu(), joints)
+        if self._continuation is not None:
+            self._continuation.end(observation.stamp_ns, observation.task, radians)
         period_s = self._model.config.period_s
-        return ActionChunk(observation.stamp_ns, period_s, radians.double().numpy())
+        return ActionChunk(observation.stamp_ns, period_s, radians[0].double().numpy())
 
     def dry_run(self) -> DryRunReport:
         """Measure a few chunks from made-up observations; what comes after is as after a reset."""
@@ -149,12 +154,23 @@ class LearnedPolicy:
             load_s=self._load_s,
         )
 
+    def _in_model_units(self, joints: Tensor, radians: Tensor) -> Tensor:
+        """First rows of a chunk that begins at `joints`: (1, P, J) radians as the model has them.
+
+        Without what pads them, which means nothing.
+        """
+        normalized = self._normalizer.normalize_action(radians, joints)
+        return normalized[..., : len(JOINT_NAMES)].to(self._device)
+
     def _actions(
-        self, observation: Observation, guide: Callable[[Velocity], Velocity] | None = None
+        self,
+        observation: Observation,
+        joints: Tensor,
+        guide: Callable[[Velocity], Velocity] | None = None,
     ) -> Tensor:
         """The chunk (1, T, max_action_dim) in the model's units."""
         config = self._model.config
-        state = self._state(observation.state)
+        state = self._normalizer.normalize_state(joints)[None]
         language, language_mask = self._tokenizer.encode([observation.task])
         frames = self._frames(observation)
         mask = torch.tensor([[stream.name in frames for stream in config.streams]])
@@ -170,14 +186,14 @@ class LearnedPolicy:
         )
         return self._model.sample(prefix, noise.to(self._device), guide=guide)
 
-    def _state(self, state: np.ndarray) -> Tensor:
-        """(6,) radians -> (1, max_state_dim) normalised."""
+    def _joints(self, state: np.ndarray) -> Tensor:
+        """(6,) radians, checked."""
         joints = np.asarray(state, dtype=np.float64)
         if joints.shape != (len(JOINT_NAMES),) or not np.isfinite(joints).all():
             raise ValueError(
                 f"state is {joints.tolist()}; expected {len(JOINT_NAMES)} finite joint angles"
             )
-        return self._normalizer.normalize_state(torch.from_numpy(joints))[None]
+        return torch.from_numpy(joints)
 
     def _frames(self, observation: Observation) -> dict[str, Tensor]:
         """The prepared frames (1, C, h, w) of the streams in use."""

@@ -17,15 +17,21 @@ EPSILON = 1e-8
 class Normalizer(nn.Module):
     """Mean and standard deviation of state and action, radians, in the order of `config.joints`.
 
+    With `config.relative_joints`, the actions of those joints are offsets from the measured state.
+    An offset grows along the chunk, so then every row has statistics of its own: with common ones
+    the first rows, which the arm follows first, would be lost beside the last.
+
     Attributes:
-        state_mean, state_std, action_mean, action_std: (J,) float32, saved with the weights; 0 and
-            1 where nothing is given, which changes no number.
+        state_mean, state_std: (J,) float32, saved with the weights; 0 and 1 where nothing is given,
+            which changes no number.
+        action_mean, action_std: like them; (chunk_size, J) with relative joints.
     """
 
     state_mean: Tensor
     state_std: Tensor
     action_mean: Tensor
     action_std: Tensor
+    _relative: Tensor
 
     def __init__(
         self,
@@ -40,7 +46,11 @@ class Normalizer(nn.Module):
             ValueError: statistics of another length, not finite, or a negative deviation.
         """
         super().__init__()
-        joints = len(config.joints)
+        joints = (len(config.joints),)
+        rows = (config.chunk_size,) if config.relative_joints else ()
+        relative = torch.tensor([joint in config.relative_joints for joint in config.joints])
+        self.register_buffer("_relative", relative, persistent=False)
+        self._per_row = bool(relative.any())  # read on every call: not from a GPU
         self.state_width, self.action_width = config.max_state_dim, config.max_action_dim
         for name, value, default in (
             ("state_mean", state_mean, 0.0),
@@ -48,12 +58,13 @@ class Normalizer(nn.Module):
             ("action_mean", action_mean, 0.0),
             ("action_std", action_std, 1.0),
         ):
+            shape = (*rows, *joints) if name.startswith("action") else joints
             if value is None:
-                value = torch.full((joints,), default)
+                value = torch.full(shape, default)
             # A copy: memory shared with the caller's could change under the model.
             value = torch.as_tensor(value).detach().to(torch.float32, copy=True)
-            if value.shape != (joints,):
-                raise ValueError(f"{name} has shape {tuple(value.shape)}; expected ({joints},)")
+            if value.shape != shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {shape}")
             if not torch.isfinite(value).all():
                 raise ValueError(f"{name} is {value.tolist()}; expected finite numbers")
             if name.endswith("std") and (value < 0).any():
@@ -83,15 +94,40 @@ class Normalizer(nn.Module):
         """Radians (..., J) of any float type to (..., max_state_dim) float32, padded with 0."""
         return _normalize(state, self.state_mean, self.state_std, self.state_width)
 
-    def normalize_action(self, action: Tensor) -> Tensor:
-        """Radians (..., J) of any float type to (..., max_action_dim) float32, padded with 0."""
-        return _normalize(action, self.action_mean, self.action_std, self.action_width)
+    def normalize_action(self, action: Tensor, state: Tensor | None = None) -> Tensor:
+        """Radians (..., J) of any float type to (..., max_action_dim) float32, padded with 0.
 
-    def unnormalize_action(self, action: Tensor) -> Tensor:
-        """The model's (..., max_action_dim) to radians (..., J); what pads is cut off."""
-        return action[..., : len(self.action_mean)] * self.action_std + self.action_mean
+        Args:
+            action: with relative joints the first rows of chunks, (..., P, J).
+            state: (..., J) radians, measured when the chunk begins; needed with relative joints.
+        """
+        action = action - self._origin(state) if self._per_row else action
+        mean, std = self._action_statistics(action)
+        return _normalize(action, mean, std, self.action_width)
+
+    def unnormalize_action(self, action: Tensor, state: Tensor | None = None) -> Tensor:
+        """The model's (..., max_action_dim) to radians (..., J); what pads is cut off.
+
+        Args: as in `normalize_action`.
+        """
+        mean, std = self._action_statistics(action)
+        radians = action[..., : mean.shape[-1]] * std + mean
+        return radians + self._origin(state) if self._per_row else radians
+
+    def _action_statistics(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation for all rows of a chunk, or for the first of them."""
+        if not self._per_row:
+            return self.action_mean, self.action_std
+        rows = action.shape[-2]
+        return self.action_mean[:rows], self.action_std[:rows]
+
+    def _origin(self, state: Tensor | None) -> Tensor:
+        """(..., 1, J) what actions count from: the state, or 0 for a joint that is not relative."""
+        if state is None:
+            raise ValueError("actions relative to the state need the state")
+        return torch.where(self._relative, state, 0.0)[..., None, :]
 
 
 def _normalize(value: Tensor, mean: Tensor, std: Tensor, width: int) -> Tensor:
     normalized = (value.to(mean.dtype) - mean) / (std + EPSILON)
-    return F.pad(normalized, (0, width - len(mean)))
+    return F.pad(normalized, (0, width - mean.shape[-1]))
