@@ -1,0 +1,171 @@
+"""Between plain arrays and the standard ROS messages of a bag, serialised, without ROS."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.data.units import kind_of
+
+IMAGE = "sensor_msgs/msg/Image"
+JOINT_STATE = "sensor_msgs/msg/JointState"
+TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+MARKERS = "visualization_msgs/msg/MarkerArray"
+STRING = "std_msgs/msg/String"
+
+# How the stored frames of a kind are encoded; a sensor node takes each of these as a raw image.
+ENCODINGS = {"rgb": "rgb8", "depth": "16UC1", "thermal": "16UC1", "segmentation": "mono8"}
+_CUBE, _ADD = 1, 0
+
+
+@functools.cache
+def typestore() -> Typestore:
+    """The message definitions of ROS 2 Jazzy."""
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def serialize(message: object, type_name: str) -> bytes:
+    return bytes(typestore().serialize_cdr(message, type_name))
+
+
+def image(stream: str, stamp_ns: int, frame: np.ndarray) -> bytes:
+    """A stored frame (H, W[, 3]) as sensor_msgs/Image."""
+    height, width = frame.shape[:2]
+    return serialize(
+        _type(IMAGE)(
+            header=_header(stamp_ns, f"{stream.rpartition('/')[0] or 'top'}_camera_optical_frame"),
+            height=height,
+            width=width,
+            encoding=ENCODINGS[kind_of(stream)],
+            is_bigendian=0,
+            step=width * frame.itemsize * (frame.shape[2] if frame.ndim == 3 else 1),
+            data=np.ascontiguousarray(frame).reshape(-1).view(np.uint8),
+        ),
+        IMAGE,
+    )
+
+
+def joint_state(stamp_ns: int, positions: np.ndarray) -> bytes:
+    """Joint positions (6,) in radians."""
+    empty = np.zeros(0)
+    message = _type(JOINT_STATE)(
+        header=_header(stamp_ns),
+        name=list(JOINT_NAMES),
+        position=np.ascontiguousarray(positions, np.float64),
+        velocity=empty,
+        effort=empty,
+    )
+    return serialize(message, JOINT_STATE)
+
+
+def trajectory(stamp_ns: int, offsets_ns: np.ndarray, targets: np.ndarray) -> bytes:
+    """Joint targets (N, 6) in radians at `stamp_ns + offsets_ns`."""
+    point, duration = (
+        _type("trajectory_msgs/msg/JointTrajectoryPoint"),
+        _type("builtin_interfaces/msg/Duration"),
+    )
+    empty = np.zeros(0)
+    points = [
+        point(
+            positions=row,
+            velocities=empty,
+            accelerations=empty,
+            effort=empty,
+            time_from_start=duration(sec=int(offset // 10**9), nanosec=int(offset % 10**9)),
+        )
+        for offset, row in zip(offsets_ns, targets.astype(np.float64), strict=True)
+    ]
+    message = _type(TRAJECTORY)(
+        header=_header(stamp_ns), joint_names=list(JOINT_NAMES), points=points
+    )
+    return serialize(message, TRAJECTORY)
+
+
+def objects(stamp_ns: int, poses: Mapping[str, np.ndarray]) -> bytes:
+    """Object -> (7,) x, y, z, qw, qx, qy, qz in base_link, as the simulator's node tells them."""
+    point, quaternion = _type("geometry_msgs/msg/Point"), _type("geometry_msgs/msg/Quaternion")
+    pose_type, vector = _type("geometry_msgs/msg/Pose"), _type("geometry_msgs/msg/Vector3")
+    time, duration = _type("builtin_interfaces/msg/Time"), _type("builtin_interfaces/msg/Duration")
+    colour, picture = _type("std_msgs/msg/ColorRGBA"), _type("sensor_msgs/msg/CompressedImage")
+    header = _header(stamp_ns, "base_link")
+    markers = []
+    for name, pose in poses.items():
+        x, y, z, qw, qx, qy, qz = (float(value) for value in pose)
+        markers.append(
+            _type("visualization_msgs/msg/Marker")(
+                header=header,
+                ns=name,
+                id=0,
+                type=_CUBE,
+                action=_ADD,
+                pose=pose_type(point(x=x, y=y, z=z), quaternion(x=qx, y=qy, z=qz, w=qw)),
+                scale=vector(x=0.03, y=0.03, z=0.03),
+                color=colour(r=0.5, g=0.5, b=0.5, a=1.0),
+                lifetime=duration(sec=0, nanosec=0),
+                frame_locked=False,
+                points=[],
+                colors=[],
+                texture_resource="",
+                texture=picture(
+                    header=_type("std_msgs/msg/Header")(time(sec=0, nanosec=0), ""),
+                    format="",
+                    data=np.zeros(0, np.uint8),
+                ),
+                uv_coordinates=[],
+                text="",
+                mesh_resource="",
+                mesh_file=_type("visualization_msgs/msg/MeshFile")("", np.zeros(0, np.uint8)),
+                mesh_use_embedded_materials=False,
+            )
+        )
+    return serialize(_type(MARKERS)(markers=markers), MARKERS)
+
+
+def text(value: str) -> bytes:
+    return serialize(_type(STRING)(data=value), STRING)
+
+
+def stamp_of(header: object) -> int:
+    """Nanoseconds of a deserialised header."""
+    return header.stamp.sec * 10**9 + header.stamp.nanosec
+
+
+def pixels(message: object) -> np.ndarray:
+    """The frame (H, W[, 3]) of a deserialised image whose encoding is one of `ENCODINGS`.
+
+    Raises:
+        ValueError: another encoding, or fewer bytes than the size says.
+    """
+    channels, dtype = {
+        "rgb8": (3, np.uint8),
+        "mono8": (1, np.uint8),
+        "8UC1": (1, np.uint8),
+        "16UC1": (1, np.uint16),
+        "mono16": (1, np.uint16),
+        "32FC1": (1, np.float32),
+    }.get(message.encoding, (0, None))
+    if not channels:
+        raise ValueError(f"cannot read images of the encoding '{message.encoding}'")
+    dtype = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
+    row = message.width * channels * dtype.itemsize
+    if message.step < row or len(message.data) < message.height * message.step:
+        raise ValueError(f"an image of {message.width}x{message.height} is truncated")
+    data = message.data[: message.height * message.step].reshape(message.height, message.step)
+    frame = np.ascontiguousarray(data[:, :row]).view(dtype).astype(dtype.newbyteorder("="))
+    return frame.reshape(message.height, message.width, 3) if channels == 3 else frame
+
+
+def _type(name: str) -> type:
+    return typestore().types[name]
+
+
+def _header(stamp_ns: int, frame_id: str = "") -> object:
+    time = _type("builtin_interfaces/msg/Time")(
+        sec=int(stamp_ns // 10**9), nanosec=int(stamp_ns % 10**9)
+    )
+    return _type("std_msgs/msg/Header")(stamp=time, frame_id=frame_id)
