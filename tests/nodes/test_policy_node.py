@@ -41,12 +41,13 @@ ROWS, PERIOD_S = 300, 0.1
 class FakePolicy:
     """Plans to stay at `target` for 30 s; a test may have it fail, answer badly or think long."""
 
-    newest: "FakePolicy"
+    newest: "FakePolicy | None" = None
 
     def __init__(self):
         FakePolicy.newest = self
         self.observations = []
         self.resets = 0
+        self.forgotten = 0
         self.target = 0.5
         self.answer = None
         self.may_answer = threading.Event()
@@ -61,6 +62,9 @@ class FakePolicy:
 
     def reset(self):
         self.resets += 1
+
+    def forget_chunk(self):
+        self.forgotten += 1
 
 
 class WarmingPolicy(FakePolicy):
@@ -212,7 +216,7 @@ class Rig:
 def rig(graph, tmp_path):
     rig = Rig(graph, tmp_path)
     yield rig
-    if rig.node is not None:
+    if FakePolicy.newest is not None:
         FakePolicy.newest.may_answer.set()
 
 
@@ -613,6 +617,58 @@ def test_a_checkpoint_never_sees_a_state_that_is_no_number(rig, checkpoint, infe
     assert all(np.isfinite(observation.state).all() for observation, _ in inferred)
 
 
+def continues(first: ActionChunk, second: ActionChunk) -> bool:
+    """Whether the rows that run while the second chunk is made are those of the first."""
+    since = (second.stamp_ns - first.stamp_ns) * 1e-9 / first.period_s
+    rows = np.arange(len(first.actions))
+    for k in range(2):
+        expected = [np.interp(since + k, rows, joint) for joint in first.actions.T]
+        if np.abs(second.actions[k] - expected).max() > 0.005:
+            return False
+    return True
+
+
+def breaks(inferred) -> list[int]:
+    """Indices of the chunks after a task's first that do not continue the one before."""
+    chunks = [chunk for observation, chunk in list(inferred) if observation.stamp_ns > 0]
+    return [i for i in range(1, len(chunks)) if not continues(chunks[i - 1], chunks[i])]
+
+
+# Always another inference, whatever has changed.
+RESTLESS = {"queue_threshold": 1.0, "observation_tolerance_rad": 0.0, "policy_device": "cpu"}
+
+
+def test_with_rtc_the_chunks_of_a_checkpoint_continue_one_another(rig, checkpoint, inferred):
+    rig.start(policy=str(checkpoint), policy_chunking="rtc", **RESTLESS)
+    rig.until_status(mode="running")
+    rig.until(lambda: int(rig.status["inferences"]) >= 5)
+    assert not breaks(inferred)
+    done = rig.status["inferences"]
+    # What was planned before a hold is not executed after it.
+    rig.states = dict.fromkeys(STREAMS, ("LOST", "stale"))
+    rig.until_status(mode="hold")
+    rig.states = dict.fromkeys(STREAMS, ("OK", ""))
+    rig.until(lambda: int(rig.status["inferences"]) >= int(done) + 3)
+    assert len(breaks(inferred)) == 1
+
+
+def test_without_it_they_do_not(rig, checkpoint, inferred):
+    rig.start(policy=str(checkpoint), **RESTLESS)
+    rig.until(lambda: int(rig.status.get("inferences", 0)) >= 3)
+    assert breaks(inferred)
+
+
+def test_a_policy_is_told_when_its_chunk_is_not_executed(rig):
+    policy = rig.start(**RESTLESS)
+    rig.until_running_on_all()
+    forgotten = policy.forgotten
+    rig.until(lambda: len(policy.observations) >= 5)
+    assert policy.forgotten == forgotten
+    # A row that was over before the chunk arrived.
+    policy.answer = lambda seen: ActionChunk(seen.stamp_ns, 1e-6, np.zeros((1, 6)))
+    rig.until(lambda: policy.forgotten > forgotten)
+
+
 def test_an_instruction_too_long_for_a_checkpoint_holds_the_arm(rig, checkpoint):
     rig.start(policy=str(checkpoint), policy_device="cpu", task="pick the cube " * 40)
     rig.until(lambda: "say it in fewer words" in rig.status.get("reason", ""))
@@ -660,6 +716,7 @@ def test_cameras_are_read_from_a_parameter(text, cameras):
         ({"policy_cameras": "camera1"}, "expected each camera of the checkpoint once"),
         ({"policy_cameras": "a=rgb,a=depth"}, "policy_cameras is 'a=rgb,a=depth'"),
         ({"policy": "expert", "policy_device": "abacus"}, "'policy_device' is 'abacus'"),
+        ({"policy_chunking": "smooth"}, "'policy_chunking' is 'smooth'; expected one of none, rtc"),
         ({"policy": "no_such_module:Policy"}, "cannot be made: ModuleNotFoundError"),
         ({"policy": f"{__name__}:NoPolicy"}, "has no method 'infer'"),
         ({"queue_threshold": 1.5}, "queue_threshold is 1.5; expected 'auto' or a number"),
