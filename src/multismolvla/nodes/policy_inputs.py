@@ -15,25 +15,22 @@ from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
 from multismolvla.arm import JOINT_NAMES
+from multismolvla.control.policy_view import PolicyView
 from multismolvla.control.state_history import StateHistory
-from multismolvla.control.stream_mask import StreamMask, stream_mask
+from multismolvla.control.stream_mask import StreamMask
 from multismolvla.interfaces import Observation
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.sensing.synchronizer import SynchronizedSet
-from multismolvla.streams import StreamTable
+from multismolvla.streams import Stream, StreamTable
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 ENCODINGS = {"rgb": "rgb8", "depth": "32FC1", "thermal": "32FC1", "segmentation": "mono8"}
-# Ground truth that has stopped is no truth: an expert would act on a world that has moved on.
-MAX_OBJECTS_AGE_NS = 1_000_000_000
 
 
 class PolicyInputs:
     """Subscribes; written by the executor's thread, read by the control and inference threads.
-
-    Each value that is read is one reference to something that is never changed afterwards.
 
     Args:
         slop_s: how far from the reference stamp an image of the same set may lie, seconds.
@@ -51,14 +48,9 @@ class PolicyInputs:
         max_set_age_s: float,
     ) -> None:
         self._node = node
-        self._table = table
-        self._max_set_age_s = max_set_age_s
         self._bridge = CvBridge()
-        # With the time of its arrival, as one reference.
-        self._newest: tuple[int, SynchronizedSet] | None = None
-        self._objects: tuple[int, dict[str, np.ndarray]] = (0, {})
         self._joint_problem = ""
-        self.states = StateHistory()
+        self.view = PolicyView(table, max_set_age_s)
         self._statuses = StatusMonitor(node, table.names)
         self._synchronizer = StreamSynchronizer(
             node,
@@ -74,57 +66,32 @@ class PolicyInputs:
         node.create_subscription(JointState, "joint_states", self._on_joint_states, NEWEST)
         node.create_subscription(MarkerArray, "ground_truth/objects", self._on_objects, NEWEST)
 
+    @property
+    def states(self) -> StateHistory:
+        """The joint positions of the last second."""
+        return self.view.states
+
     def mask(self, now_ns: int) -> StreamMask:
         """Which streams may be used now, and why not the others."""
-        absent, age_s = {}, None
-        if self._newest is not None:
-            received_ns, newest = self._newest
-            absent, age_s = newest.masked, (now_ns - received_ns) * 1e-9
-        statuses = {
-            name: (status.state.name, ",".join(status.reasons))
-            for name, status in self._statuses.statuses.items()
-        }
-        return stream_mask(self._table.names, statuses, absent, age_s, self._max_set_age_s)
+        return self.view.mask(now_ns, self._states_of_streams())
 
     def observation(self, now_ns: int, task: str) -> Observation:
         """Convert the newest set and take the state of its instant.
 
-        A frame that cannot be converted is masked, like one that is not there.
-
         Raises:
             ValueError: there are no joint states.
         """
-        available = dict(self.mask(now_ns).available)
-        frames: dict[str, np.ndarray | None] = dict.fromkeys(self._table.names)
-        stamp_ns = now_ns
-        if self._newest is not None and any(available.values()):
-            newest = self._newest[1]
-            stamp_ns = min(newest.stamp_ns, now_ns)
-            for stream in self._table:
-                message = newest.messages[stream.name]
-                if available[stream.name] and message is not None:
-                    frames[stream.name] = self._frame(message, stream.kind)
-                available[stream.name] = frames[stream.name] is not None
-        state = self.states.at(stamp_ns)
-        if state is None:
-            raise ValueError("no joint_states")
-        objects_ns, objects = self._objects
-        fresh = 0 <= now_ns - objects_ns <= MAX_OBJECTS_AGE_NS
-        return Observation(stamp_ns, frames, available, state, task, objects if fresh else {})
+        return self.view.observation(now_ns, task, self._states_of_streams(), self._frame)
 
-    def seen_since(self, since_ns: int) -> bool:
-        """Whether the newest set of images was taken at or after `since_ns`."""
-        return self._newest is not None and self._newest[1].stamp_ns >= since_ns
+    def _states_of_streams(self) -> dict[str, tuple[str, str]]:
+        return {
+            name: (status.state.name, ",".join(status.reasons))
+            for name, status in self._statuses.statuses.items()
+        }
 
-    def clear(self) -> None:
-        """Forget everything with a stamp: the clock was set back."""
-        self._newest = None
-        self._objects = (0, {})
-        self.states.clear()
-
-    def _frame(self, message: Image, kind: str) -> np.ndarray | None:
+    def _frame(self, stream: Stream, message: Image) -> np.ndarray | None:
         try:
-            return self._bridge.imgmsg_to_cv2(message, ENCODINGS[kind])
+            return self._bridge.imgmsg_to_cv2(message, ENCODINGS[stream.kind])
         except Exception:  # The sensor node has checked it and says what is wrong with a stream.
             return None
 
@@ -132,7 +99,7 @@ class PolicyInputs:
         return self._node.get_clock().now().nanoseconds
 
     def _on_set(self, newest: SynchronizedSet) -> None:
-        self._newest = (self._now_ns(), newest)
+        self.view.on_set(self._now_ns(), newest.stamp_ns, newest.messages, newest.masked)
 
     def _on_joint_states(self, message: JointState) -> None:
         positions = dict(zip(message.name, message.position, strict=False))
@@ -150,4 +117,4 @@ class PolicyInputs:
         for marker in message.markers:
             p, q = marker.pose.position, marker.pose.orientation
             objects[marker.ns] = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
-        self._objects = (self._now_ns(), objects)
+        self.view.on_objects(self._now_ns(), objects)

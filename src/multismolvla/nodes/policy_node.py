@@ -19,12 +19,13 @@ from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.control.action_queue import ActionQueue
 from multismolvla.control.chunk_merging import merge_strategy
+from multismolvla.control.inference import Inference
 from multismolvla.control.inference_schedule import InferenceSchedule
 from multismolvla.control.mode import Mode, describe
 from multismolvla.control.observation_filter import ObservationFilter
 from multismolvla.control.playback import Playback
+from multismolvla.control.policy_loop import PolicyLoop
 from multismolvla.control.stream_gate import StreamGate
-from multismolvla.control.stream_mask import StreamMask
 from multismolvla.control.threshold import RefillThreshold
 from multismolvla.nodes.inference_thread import InferenceThread
 from multismolvla.nodes.periodic_thread import PeriodicThread
@@ -52,18 +53,15 @@ class PolicyNode(Node):
         super().__init__("policy_node", **options)
         self._settings = parameters = declare_policy_parameters(self)
         table = load_stream_table(parameters.streams_file)
-        self._gate = StreamGate(table, parameters.min_visual_streams)
         self._queue = ActionQueue(merge_strategy(parameters.merge, parameters.crossfade_s))
         self._threshold = RefillThreshold(parameters.queue_threshold)
-        self._schedule = InferenceSchedule(
+        schedule = InferenceSchedule(
             self._threshold, ObservationFilter(parameters.observation_tolerance_rad)
         )
         self._step_ns = round(1e9 / parameters.control_rate_hz)
         self._playback = Playback(self._queue, parameters.look_ahead_points, self._step_ns)
         self._task = ""
-        self._since_ns = 0
         self._wanted_task = parameters.task.strip()
-        self._mask = StreamMask()
         self._mode = Mode("idle", "")
         self._next_status = 0.0
 
@@ -77,6 +75,14 @@ class PolicyNode(Node):
             max_wait_s=parameters.max_wait_s,
             max_set_age_s=parameters.max_set_age_s,
         )
+        self._loop = PolicyLoop(
+            StreamGate(table, parameters.min_visual_streams),
+            self._inputs.view,
+            self._queue,
+            schedule,
+            self._playback,
+            parameters.joint_states_timeout_s,
+        )
         for qos in TASK_QOS:
             self.create_subscription(String, "task", self._on_task, qos)
         policy = load_policy(
@@ -89,10 +95,10 @@ class PolicyNode(Node):
             now_ns=self._now_ns,
         )
         self._warm_up = PolicyWarmUp(policy, self._on_warm, self._on_warm_up_problem)
-        self._inference = InferenceThread(
-            policy,
+        self._inference = Inference(policy, schedule, self._queue)
+        self._inference_thread = InferenceThread(
+            self._inference,
             self._inputs,
-            self._schedule,
             self._queue,
             self._now_ns,
             self._publish_chunk,
@@ -101,7 +107,7 @@ class PolicyNode(Node):
         self._control = PeriodicThread(
             1.0 / parameters.control_rate_hz, self._tick, self._on_control_error
         )
-        self._inference.start()
+        self._inference_thread.start()
         self._control.start()
         self._warm_up.start()
 
@@ -109,7 +115,7 @@ class PolicyNode(Node):
         """End the threads. The driver holds the arm once the setpoints stop."""
         self._control.stop()
         self._warm_up.close()
-        self._inference.close()
+        self._inference_thread.close()
 
     def destroy_node(self) -> None:
         self.close()
@@ -127,55 +133,27 @@ class PolicyNode(Node):
         now_ns = self._now_ns()
         if self._playback.clock_jumped_back(now_ns):
             self.get_logger().warning("the clock was set back: starting anew with the same task")
-            self._inputs.clear()
+            self._inputs.view.clear()
             self._start_anew(now_ns)
         if self._wanted_task != self._task:
             self._task = self._wanted_task
             self.get_logger().info(f"task: {self._task or 'none, idle'}")
             self._start_anew(now_ns)
 
-        mask, previous = self._inputs.mask(now_ns), self._mask
-        self._mask = mask
-        if mask.lost_since(previous):
-            self._schedule.refresh()
-        hold_reason = self._hold_reason(now_ns)
-        targets = self._playback.tick(now_ns, hold=bool(hold_reason))
-        if targets is not None:
-            offsets = [i * self._step_ns for i in range(len(targets))]
-            self._trajectory.publish(trajectory(now_ns, offsets, targets))
-        # What was seen before the task was given may show a scene that is gone.
-        ready = not hold_reason and self._inputs.seen_since(self._since_ns)
-        if ready and self._schedule.due(now_ns, self._queue.level(now_ns)):
-            self._schedule.started(now_ns)
-            self._inference.request(self._task)
-
-        changed = self._set_mode(hold_reason) or mask.available != previous.available
+        not_ready = "" if self._warm_up.done else "warming up"
+        tick = self._loop.tick(now_ns, self._task, self._inputs.mask(now_ns), not_ready)
+        if tick.targets is not None:
+            offsets = [i * self._step_ns for i in range(len(tick.targets))]
+            self._trajectory.publish(trajectory(now_ns, offsets, tick.targets))
+        if tick.infer:
+            self._inference_thread.request(self._task)
+        changed = self._set_mode(tick.hold_reason) or tick.mask_changed
         if changed or time.monotonic() >= self._next_status:
             self._publish_status(now_ns)
 
     def _start_anew(self, now_ns: int) -> None:
-        self._since_ns = now_ns
-        self._playback.restart(now_ns)
-        self._schedule.reset()
+        self._loop.start_anew(now_ns)
         self._inference.start_anew()
-
-    def _hold_reason(self, now_ns: int) -> str:
-        """Why nothing may be executed now, or ""."""
-        if not self._task:
-            return "no task"
-        if not self._warm_up.done:
-            return "warming up"
-        if now_ns == 0:
-            return "no /clock yet"
-        age_s = self._inputs.states.age_s(now_ns)
-        if age_s is None:
-            return "no joint_states"
-        limit_s = self._settings.joint_states_timeout_s
-        if age_s > limit_s:
-            return f"joint_states are older than {limit_s} s"
-        if age_s < -limit_s:
-            return f"joint_states are stamped more than {limit_s} s in the future"
-        return self._gate.decide(self._mask.available).reason
 
     def _set_mode(self, hold_reason: str) -> bool:
         """Take on the mode, log a change of it as one line; True if anything changed."""
@@ -183,7 +161,7 @@ class PolicyNode(Node):
             task=self._task,
             holding=self._playback.holding,
             hold_reason=hold_reason,
-            policy_problem=self._inference.problem,
+            policy_problem=self._inference_thread.problem,
             had_chunk=self._playback.had_chunk,
             latency_s=self._threshold.latency_s,
         )
@@ -214,7 +192,7 @@ class PolicyNode(Node):
             **self._warm_up.values,
         }
         name = self.get_fully_qualified_name()
-        self._status.publish(policy_status(now_ns, name, values, self._mask))
+        self._status.publish(policy_status(now_ns, name, values, self._loop.mask))
 
     def _on_control_error(self, error: Exception) -> None:
         if not self.context.ok():

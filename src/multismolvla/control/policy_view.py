@@ -1,0 +1,124 @@
+"""What the policy may know now: the newest set of images, joint states and ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from multismolvla.control.state_history import StateHistory
+from multismolvla.control.stream_mask import StreamMask, stream_mask
+from multismolvla.interfaces import Observation
+from multismolvla.streams import Stream, StreamTable
+
+# Ground truth that has stopped is no truth: an expert would act on a world that has moved on.
+MAX_OBJECTS_AGE_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class _Set:
+    received_ns: int
+    stamp_ns: int
+    messages: Mapping[str, Any | None]
+    absent: Mapping[str, str]
+
+
+class PolicyView:
+    """Written by one thread, read by others.
+
+    Each value that is read is one reference to something that is never changed afterwards.
+
+    Args:
+        max_set_age_s: age from which the newest set of images counts for nothing.
+
+    Attributes:
+        states: the joint positions of the last second.
+    """
+
+    def __init__(self, table: StreamTable, max_set_age_s: float) -> None:
+        self._table = table
+        self._max_set_age_s = max_set_age_s
+        self._newest: _Set | None = None
+        self._objects: tuple[int, Mapping[str, np.ndarray]] = (0, {})
+        self.states = StateHistory()
+
+    def on_set(
+        self,
+        received_ns: int,
+        stamp_ns: int,
+        messages: Mapping[str, Any | None],
+        absent: Mapping[str, str],
+    ) -> None:
+        """Take in a set of images of one instant.
+
+        Args:
+            messages: stream -> its image, in whatever form, or None.
+            absent: stream without an image -> why.
+        """
+        self._newest = _Set(received_ns, stamp_ns, messages, absent)
+
+    def on_objects(self, received_ns: int, objects: Mapping[str, np.ndarray]) -> None:
+        """Take in the true poses of objects, see `Observation.privileged`."""
+        self._objects = (received_ns, objects)
+
+    def mask(self, now_ns: int, statuses: Mapping[str, tuple[str, str]]) -> StreamMask:
+        """Which streams may be used now, and why not the others.
+
+        Args:
+            statuses: stream -> (state, reason); see `stream_mask`.
+        """
+        return self._mask(self._newest, now_ns, statuses)
+
+    def observation(
+        self,
+        now_ns: int,
+        task: str,
+        statuses: Mapping[str, tuple[str, str]],
+        frame_of: Callable[[Stream, Any], np.ndarray | None],
+    ) -> Observation:
+        """Convert the newest set and take the state of its instant.
+
+        Args:
+            frame_of: the conditioned frame of an image, or None where it cannot be converted: it is
+                then masked, like one that is not there.
+
+        Raises:
+            ValueError: there are no joint states.
+        """
+        newest = self._newest
+        available = dict(self._mask(newest, now_ns, statuses).available)
+        frames: dict[str, np.ndarray | None] = dict.fromkeys(self._table.names)
+        stamp_ns = now_ns
+        if newest is not None and any(available.values()):
+            stamp_ns = min(newest.stamp_ns, now_ns)
+            for stream in self._table:
+                message = newest.messages[stream.name]
+                if available[stream.name] and message is not None:
+                    frames[stream.name] = frame_of(stream, message)
+                available[stream.name] = frames[stream.name] is not None
+        state = self.states.at(stamp_ns)
+        if state is None:
+            raise ValueError("no joint_states")
+        objects_ns, objects = self._objects
+        fresh = 0 <= now_ns - objects_ns <= MAX_OBJECTS_AGE_NS
+        return Observation(stamp_ns, frames, available, state, task, objects if fresh else {})
+
+    def seen_since(self, since_ns: int) -> bool:
+        """Whether the newest set of images was taken at or after `since_ns`."""
+        return self._newest is not None and self._newest.stamp_ns >= since_ns
+
+    def clear(self) -> None:
+        """Forget everything with a stamp: the clock was set back."""
+        self._newest = None
+        self._objects = (0, {})
+        self.states.clear()
+
+    def _mask(
+        self, newest: _Set | None, now_ns: int, statuses: Mapping[str, tuple[str, str]]
+    ) -> StreamMask:
+        absent, age_s = {}, None
+        if newest is not None:
+            absent, age_s = newest.absent, (now_ns - newest.received_ns) * 1e-9
+        return stream_mask(self._table.names, statuses, absent, age_s, self._max_set_age_s)
