@@ -11,7 +11,13 @@ from collections.abc import Sequence
 # when asked for, so that `--help` does not wait for ROS and torch.
 COMMANDS = {
     "demo": ("multismolvla.nodes.demo", "five episodes in simulation, one through an RGB loss"),
+    "bench policy": (
+        "multismolvla.evaluation.bench_policy",
+        "the policy's speed, memory and actions beside LeRobot's",
+    ),
 }
+# First word of the subcommands that have two.
+GROUPS = {"bench": "measure the stack on this machine"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,9 +32,14 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="multismolvla", description="MultiSmolVLA on ROS 2.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    groups = {"": commands}
+    for name, summary in GROUPS.items():
+        group = commands.add_parser(name, help=summary, description=summary)
+        groups[name] = group.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     for name, (module_name, summary) in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary)
-        if name in arguments[:1]:
+        group_name, _, last = name.rpartition(" ")
+        command = groups[group_name].add_parser(last, help=summary, description=summary)
+        if name.split() == arguments[: len(name.split())]:
             module = importlib.import_module(module_name)
             command.description = module.__doc__
             module.add_arguments(command)

@@ -1,0 +1,286 @@
+"""The rows of the policy bench: which model, in which situation, has to reach what.
+
+Rows of a comparison are timed in turn, chunk by chunk, and held to LeRobot's row if it has one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from multismolvla.evaluation.policy_worker import FRAMES
+from multismolvla.policy.checkpoint import save_checkpoint
+from multismolvla.policy.config import (
+    ExpertConfig,
+    PolicyConfig,
+    SiglipConfig,
+    TextConfig,
+    base,
+    small,
+    smolvla,
+    tiny,
+)
+from multismolvla.policy.dry_run import synthetic_observation
+from multismolvla.policy.lerobot_checkpoint import VLM_NAME, save_lerobot
+from multismolvla.policy.model import MultiSmolVLA
+from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.preprocessing import prepare_frame
+from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.streams import KINDS, Stream
+
+# Comparisons. LeRobot takes part in those that are named for a number of cameras.
+CAMERAS = ("1 camera", "2 cameras")
+SMALL, START = "small", "start"
+COMPARISONS = (*CAMERAS, SMALL, START)
+SEED = 0
+# "put the red cube in the bin" and its newline are some ten tokens.
+WORDS = 10
+# Frames differ from chunk to chunk, as a camera's do, so that nothing remembered is timed.
+VARIANTS = 4
+# SmolVLM2 has 32 layers, of which SmolVLA uses the first 16.
+LANGUAGE_MODEL_LAYERS = 32
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a row has to reach.
+
+    Attributes:
+        quantity: attribute of a `Measurement`.
+        limit: the worst value that will do.
+        more_is_better: whether the limit is the lowest or the highest such value.
+    """
+
+    quantity: str
+    limit: float
+    more_is_better: bool = False
+
+    def met(self, value: float) -> bool:
+        return value >= self.limit if self.more_is_better else value <= self.limit
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in one situation.
+
+    Attributes:
+        worker: options of `policy_worker.py`; rows with the same ones share a process.
+        inputs: its files of inputs, used in turn.
+        same_model: whether LeRobot's row should give the same actions.
+        optional: whether it is left out, not fatal, where this machine cannot run it.
+    """
+
+    name: str
+    worker: dict[str, Any]
+    inputs: tuple[Path, ...]
+    targets: tuple[Target, ...] = ()
+    same_model: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows that are timed together, `rounds` times."""
+
+    name: str
+    rows: tuple[Row, ...]
+    rounds: int
+
+
+def comparisons(
+    work: Path, names: Sequence[str], *, rounds: int, quick: bool, lerobot: bool
+) -> Iterator[Comparison]:
+    """What is to be timed; weights and inputs are written under `work` as each one's turn comes.
+
+    Args:
+        names: some of `COMPARISONS`.
+        rounds: chunks of every large model; small ones are asked ten times as often.
+        quick: tiny models in place of the large ones.
+        lerobot: whether LeRobot takes part.
+    """
+    for cameras, name in enumerate(CAMERAS, start=1):
+        if name in names:
+            yield _cameras(work, cameras, rounds=rounds, quick=quick, lerobot=lerobot)
+    if SMALL in names:
+        yield _small(work / "small", 10 * rounds)
+
+
+def start_worker(work: Path) -> dict[str, Any]:
+    """Write a checkpoint of `small` under `work`; the worker that loads it and acts once."""
+    config = small(_streams(("", "wrist/"), KINDS))
+    torch.manual_seed(SEED)
+    tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
+    folder = work / "checkpoint"
+    save_checkpoint(folder, MultiSmolVLA(config), config, tokenizer, Normalizer(config))
+    return {"side": "first_action", "folder": str(folder)}
+
+
+def _cameras(work: Path, cameras: int, *, rounds: int, quick: bool, lerobot: bool) -> Comparison:
+    """SmolVLA with one or two cameras; beside the two, `base` with as many pictures or more."""
+    folder = work / f"smolvla-{cameras}"
+    streams = _streams([f"camera{i + 1}/" for i in range(cameras)], ("rgb",), 480, 640)
+    config = _tiny_smolvla(streams) if quick else smolvla(streams)
+    torch.manual_seed(SEED)
+    save_lerobot(folder, MultiSmolVLA(config), Normalizer(config))
+    (folder / "language_model").mkdir()
+    # Where LeRobot reads it, in place of the hub, and where we do.
+    for path in (folder / "language_model" / "config.json", folder / "vlm_config.json"):
+        path.write_text(json.dumps(_smolvlm(config), indent=2))
+    inputs = _inputs(folder / "inputs", config, [stream.name for stream in streams])
+    what = CAMERAS[cameras - 1]
+
+    ours = {"side": "checkpoint", "folder": str(folder)}
+    no_more_memory = Target("memory", 1.0)
+    rows = [
+        Row(
+            f"siglip float32, {what}",
+            {**ours, "precision": "float32"},
+            inputs,
+            (Target("speed", 1.4, True), Target("difference", 1e-4), no_more_memory),
+            same_model=True,
+        ),
+        Row(
+            f"siglip int8, {what}",
+            {**ours, "precision": "int8"},
+            inputs,
+            (Target("speed", 2.5, True), Target("difference", 1e-2), no_more_memory),
+            same_model=True,
+            # Its operators are for x86 processors.
+            optional=True,
+        ),
+    ]
+    if lerobot:
+        language_model = str(folder / "language_model")
+        theirs = {"side": "lerobot", "folder": str(folder), "language_model": language_model}
+        rows.insert(0, Row(f"LeRobot, {what}", theirs, inputs, optional=True))
+    if cameras == 2:
+        rows.append(_base(work / "base", quick))
+    return Comparison(what, tuple(rows), rounds)
+
+
+def _small(folder: Path, rounds: int) -> Comparison:
+    streams = _streams(("", "wrist/"), KINDS)
+    config = small(streams)
+    folder.mkdir()
+    config.save(folder)
+    worker = {"side": "random_weights", "config": str(folder), "seed": SEED, "precision": "float32"}
+    # Three of eight: two thirds would leave 2.7.
+    few = ("rgb", "depth", "wrist/rgb")
+    rows = [
+        Row(
+            "small, 8 streams of 96 px",
+            worker,
+            _inputs(folder / "all", config, [stream.name for stream in streams]),
+            (Target("median_s", 0.060),),
+        ),
+        Row(
+            "small, 3 of its 8 streams",
+            worker,
+            _inputs(folder / "few", config, few),
+            (Target("median_s", 0.025),),
+        ),
+    ]
+    return Comparison(SMALL, tuple(rows), rounds)
+
+
+def _base(folder: Path, quick: bool) -> Row:
+    streams = _streams(("",), KINDS)
+    config = tiny(streams) if quick else base(streams)
+    folder.mkdir()
+    config.save(folder)
+    worker = {"side": "random_weights", "config": str(folder), "seed": SEED, "precision": "float32"}
+    inputs = _inputs(folder / "inputs", config, [stream.name for stream in streams])
+    return Row("base float32, 4 modalities", worker, inputs, (Target("speed", 1.0, True),))
+
+
+def _streams(
+    views: Sequence[str], kinds: Sequence[str], height: int = 96, width: int = 96
+) -> tuple[Stream, ...]:
+    return tuple(
+        Stream(f"{view}{kind}", kind, height, width, 15.0, "camera_optical_frame")
+        for view in views
+        for kind in kinds
+    )
+
+
+def _inputs(folder: Path, config: PolicyConfig, usable: Sequence[str]) -> tuple[Path, ...]:
+    """Write files of made-up inputs, the frames of `usable` prepared."""
+    folder.mkdir()
+    rng = np.random.default_rng(SEED)
+    generator = torch.Generator().manual_seed(SEED)
+    paths = []
+    for variant in range(VARIANTS):
+        frames = synthetic_observation(config.streams, usable, rng).frames
+        tensors: dict[str, Tensor] = {
+            FRAMES + s.name: prepare_frame(s, frames[s.name], config)[None].contiguous()
+            for s in config.streams
+            if s.name in usable
+        }
+        # Ids below 3 begin, end and pad; those at the end of SmolVLM's vocabulary stand for images.
+        words = min(config.text.vocab_size, 49152)
+        tensors["language"] = torch.randint(3, words, (1, WORDS), generator=generator)
+        tensors["state"] = torch.zeros(1, config.max_state_dim)
+        tensors["state"][:, : len(config.joints)].normal_(generator=generator)
+        noise = (1, config.chunk_size, config.max_action_dim)
+        tensors["noise"] = torch.randn(noise, generator=generator)
+        paths.append(folder / f"{variant}.safetensors")
+        save_file(tensors, paths[-1])
+    return tuple(paths)
+
+
+def _tiny_smolvla(streams: tuple[Stream, ...]) -> PolicyConfig:
+    """Small enough for tests, and of sizes that LeRobot can build too."""
+    return replace(
+        smolvla(streams),
+        text=TextConfig(96, 4, 6, 2, 16, 256, 512),
+        siglip=SiglipConfig(48, 2, 4, 96, 64, 16, shuffle=2),
+        expert=ExpertConfig(72, 256),
+        tokens_per_view=4,
+        chunk_size=10,
+    )
+
+
+def _smolvlm(config: PolicyConfig) -> dict[str, Any]:
+    """The `config.json` of a SmolVLM with these sizes, as `transformers` reads it."""
+    text, vision = config.text, config.siglip
+    assert vision is not None
+    return {
+        "architectures": ["SmolVLMForConditionalGeneration"],
+        "model_type": "smolvlm",
+        "_name_or_path": VLM_NAME,
+        "image_token_id": min(49190, text.vocab_size - 1),
+        "pad_token_id": 2,
+        "scale_factor": vision.shuffle,
+        "tie_word_embeddings": False,
+        "vocab_size": text.vocab_size,
+        "text_config": {
+            "model_type": "llama",
+            "head_dim": text.head_dim,
+            "hidden_size": text.hidden_size,
+            "intermediate_size": text.intermediate_size,
+            "num_attention_heads": text.heads,
+            "num_key_value_heads": text.kv_heads,
+            "num_hidden_layers": LANGUAGE_MODEL_LAYERS,
+            "rms_norm_eps": text.rms_norm_eps,
+            "pad_token_id": 2,
+            "vocab_size": text.vocab_size,
+        },
+        "vision_config": {
+            "model_type": "smolvlm_vision",
+            "hidden_size": vision.hidden_size,
+            "intermediate_size": vision.intermediate_size,
+            "num_hidden_layers": vision.layers,
+            "num_attention_heads": vision.heads,
+            "image_size": vision.image_size,
+            "patch_size": vision.patch_size,
+            "layer_norm_eps": vision.layer_norm_eps,
+        },
+    }
