@@ -138,13 +138,16 @@ def test_a_low_rate_keeps_its_share_evenly(share, count):
         assert abs(sum(kept[:end]) - share * end) < 1.0 + 1e-6
 
 
-@given(delay_periods=st.integers(0, 12))
-def test_late_pictures_are_as_old_as_they_should_be(delay_periods):
-    sent = stream("segmentation", 20)
+@given(delay_periods=st.integers(0, 9))
+def test_late_pictures_become_as_old_as_they_should_be(delay_periods):
+    sent = stream("segmentation", 30)
     numbered = [Delivery(np.array([[i]]), d.stamp_ns, d.arrive_ns) for i, d in enumerate(sent)]
     received = run(Late("segmentation", delay_s=delay_periods * PERIOD_NS * 1e-9), numbered)
     assert [d.stamp_ns for d in received] == [d.stamp_ns for d in numbered]
-    assert [int(d.frame[0, 0]) for d in received] == [max(0, i - delay_periods) for i in range(20)]
+    shown = [int(d.frame[0, 0]) for d in received]
+    assert shown[20:] == [i - delay_periods for i in range(20, 30)]
+    # The picture slows down and never stands still, nor goes back.
+    assert shown == sorted(shown) and all(shown.count(i) <= 2 for i in shown)
 
 
 def test_a_delay_keeps_stamps_and_jitter_keeps_the_order():

@@ -93,8 +93,8 @@ class Frozen(Fault):
 class Late(Fault):
     """Old pictures with new stamps: a camera with a queue whose driver stamps what it takes out.
 
-    Nothing outside of the pictures shows it, unlike a `Delay`. At first, while there is nothing old
-    enough, the picture stands still.
+    Nothing outside of the pictures shows it, unlike a `Delay`. The queue fills while pictures come
+    at half speed.
     """
 
     name = "late"
@@ -105,11 +105,14 @@ class Late(Fault):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._past: deque[Delivery] = deque()
+        self._start_ns: int | None = None
 
     def apply(self, delivery: Delivery) -> list[Delivery]:
+        if self._start_ns is None:
+            self._start_ns = delivery.stamp_ns
         self._past.append(delivery)
-        wanted_ns = delivery.stamp_ns - round(self.delay_s * 1e9)
-        while len(self._past) > 1 and self._past[1].stamp_ns <= wanted_ns:
+        age_ns = min(round(self.delay_s * 1e9), (delivery.stamp_ns - self._start_ns) // 2)
+        while len(self._past) > 1 and self._past[1].stamp_ns <= delivery.stamp_ns - age_ns:
             self._past.popleft()
         return [replace(delivery, frame=self._past[0].frame)]
 

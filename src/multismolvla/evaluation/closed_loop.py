@@ -1,0 +1,299 @@
+"""One episode of the whole stack in simulated time, without ROS and without threads.
+
+Simulator, cameras, faults, stream health, synchroniser, policy loop, queue and safety filter are
+the ones that run live, at the rates at which they run live; only the messages between them are
+missing, and time passes as fast as the machine allows. An inference takes no simulated time to
+compute; its answer arrives `latency_s` later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import mujoco
+import numpy as np
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.control.action_queue import ActionQueue
+from multismolvla.control.chunk_merging import merge_strategy
+from multismolvla.control.inference import Inference
+from multismolvla.control.inference_schedule import InferenceSchedule
+from multismolvla.control.observation_filter import ObservationFilter
+from multismolvla.control.playback import Playback
+from multismolvla.control.policy_loop import PolicyLoop
+from multismolvla.control.policy_view import PolicyView
+from multismolvla.control.stream_gate import StreamGate
+from multismolvla.control.threshold import RefillThreshold
+from multismolvla.control.trajectory import Trajectory
+from multismolvla.evaluation.conditions import Condition, middle_s
+from multismolvla.evaluation.mask_record import MaskRecord
+from multismolvla.evaluation.outcome import EpisodeKey, Outcome
+from multismolvla.evaluation.robot_in_simulation import RATE_HZ as DRIVER_HZ
+from multismolvla.evaluation.robot_in_simulation import RobotInSimulation
+from multismolvla.evaluation.sensor_rig import SensorRig
+from multismolvla.interfaces import ActionChunk, Observation, Policy
+from multismolvla.sim.env import DEFAULT_MAX_STEPS, STEP_S
+from multismolvla.sim.simulation import Simulation
+from multismolvla.sim.tasks import find_task
+from multismolvla.streams import StreamTable
+
+# All rates divide this one: the loop counts in its ticks.
+TICKS_HZ = 300
+CONTROL_HZ = 50
+CAMERA_HZ = 15
+# As config/policy_node.yaml has them.
+MERGE, CROSSFADE_S = "crossfade", 0.2
+OBSERVATION_TOLERANCE_RAD = 0.02
+SLOP_S, MAX_WAIT_S, MAX_SET_AGE_S = 0.03, 0.1, 0.5
+JOINT_STATES_TIMEOUT_S = 0.5
+LOOK_AHEAD_POINTS = 5
+# Cameras run for this long before the instruction: every stream that is alive is in use then.
+WARM_UP_S = 0.6
+# A synchronous robot asks only when nothing is queued.
+WHEN_EMPTY = 1e-9
+EXECUTIONS = ("asynchronous", "synchronous")
+MASKS = ("detector", "oracle")
+
+# (seconds since the instruction, raw frame per stream, which streams are in use)
+OnFrames = Callable[[float, Mapping[str, np.ndarray], Mapping[str, bool]], None]
+
+
+@dataclass
+class _Pending:
+    """An answer on its way."""
+
+    arrive_ns: int
+    chunk: ActionChunk
+    observation: Observation
+    generation: int
+
+
+class ClosedLoop:
+    """Runs episodes, one after the other, in one simulator.
+
+    Args:
+        table: the streams that the robot has; without any, nothing is rendered and the arm moves
+            blind, for policies that do not look.
+        min_visual_streams: streams that must be in use for the arm to move.
+    """
+
+    def __init__(self, table: StreamTable, min_visual_streams: int = 1) -> None:
+        self._table = table
+        self._gate = StreamGate(table, min(min_visual_streams, len(table)))
+        self._simulation = Simulation()
+        self._cameras = None
+        if len(table):
+            # Rendering pulls in OpenGL, which a robot without cameras does not need.
+            from multismolvla.sim.cameras import Cameras
+
+            self._cameras = Cameras(self._simulation.model, table)
+            self._looked_at = mujoco.MjData(self._simulation.model)
+
+    def run(
+        self,
+        policy: Policy,
+        key: EpisodeKey,
+        condition: Condition,
+        on_frames: OnFrames | None = None,
+    ) -> Outcome:
+        """Run one episode; the same arguments give the same outcome, if the policy does its part.
+
+        Args:
+            on_frames: called with what the cameras see, at their rate, damage not included.
+
+        Raises:
+            ValueError: the task or a setting of the key is unknown.
+        """
+        episode = _Episode(self, policy, key, condition)
+        return episode.run(on_frames)
+
+    def close(self) -> None:
+        """Release the renderer."""
+        if self._cameras is not None:
+            self._cameras.close()
+
+
+class _Episode:
+    def __init__(
+        self, loop: ClosedLoop, policy: Policy, key: EpisodeKey, condition: Condition
+    ) -> None:
+        for name, value, known in (
+            ("execution", key.execution, EXECUTIONS),
+            ("masks", key.masks, MASKS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is '{value}'; expected {' or '.join(known)}")
+        self._key, self._loop = key, loop
+        self._table, self._simulation = loop._table, loop._simulation
+        self._cameras = loop._cameras
+        self._task = find_task(key.task)
+        self._synchronous = key.execution == "synchronous"
+        self._simulation.reset(self._task, key.seed)
+        if self._cameras is not None:
+            self._cameras.reseed(key.seed)
+
+        # The clock starts at one second: zero means that there is no clock yet.
+        self._instruction_ns = round((1.0 + WARM_UP_S) * 1e9)
+        self._onset_s = None
+        if condition.streams:
+            self._onset_s = (
+                middle_s(self._task.id, self._task.suite, key.seed) if condition.middle else 0.0
+            )
+        faults = condition.faults(
+            self._table, key.seed, (self._onset_s or 0.0) + self._instruction_ns * 1e-9
+        )
+        self._view = PolicyView(self._table, MAX_SET_AGE_S)
+        self._rig = None
+        if len(self._table):
+            self._rig = SensorRig(
+                self._table,
+                self._view,
+                faults,
+                oracle=key.masks == "oracle",
+                slop_s=SLOP_S,
+                max_wait_s=MAX_WAIT_S,
+            )
+        self._masks = MaskRecord([name for name in self._table.names if name in faults])
+
+        self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S))
+        schedule = InferenceSchedule(
+            RefillThreshold(WHEN_EMPTY if self._synchronous else None),
+            ObservationFilter(OBSERVATION_TOLERANCE_RAD),
+        )
+        self._step_ns = round(1e9 / CONTROL_HZ)
+        self._playback = Playback(self._queue, LOOK_AHEAD_POINTS, self._step_ns)
+        self._policy_loop = PolicyLoop(
+            loop._gate,
+            self._view,
+            self._queue,
+            schedule,
+            self._playback,
+            JOINT_STATES_TIMEOUT_S,
+        )
+        self._inference = Inference(policy, schedule, self._queue)
+        self._robot = RobotInSimulation(self._simulation.servos)
+        self._pending: _Pending | None = None
+        self._policy_error = ""
+        self._held_ticks = self._ticks = 0
+
+    def run(self, on_frames: OnFrames | None) -> Outcome:
+        limit_s = DEFAULT_MAX_STEPS[self._task.suite] * STEP_S
+        tick, simulated, given, success, duration_s = 0, 0, False, False, limit_s
+        while True:
+            now_ns = 1_000_000_000 + round(tick * 1e9 / TICKS_HZ)
+            self._simulation.advance((tick - simulated) / TICKS_HZ)
+            simulated = tick
+            since_s = (now_ns - self._instruction_ns) * 1e-9
+            if since_s >= 0.0 and not given:
+                given = True
+                self._policy_loop.start_anew(now_ns)
+            if given and tick % (TICKS_HZ // CONTROL_HZ) == 0:
+                success = self._simulation.success()
+                if success or since_s >= limit_s:
+                    duration_s = min(since_s, limit_s)
+                    break
+            if tick % (TICKS_HZ // DRIVER_HZ) == 0:
+                self._view.states.add(now_ns, self._robot.tick(now_ns))
+            if tick % (TICKS_HZ // CAMERA_HZ) == 0:
+                self._look(now_ns, since_s, on_frames)
+            if self._rig is not None:
+                self._rig.advance(now_ns)
+            self._merge_what_has_come(now_ns)
+            if tick % (TICKS_HZ // CONTROL_HZ) == 0:
+                self._control(now_ns, self._task.instruction if given else "", since_s)
+            tick = _next_event(tick)
+        return self._outcome(success, duration_s)
+
+    def _look(self, now_ns: int, since_s: float, on_frames: OnFrames | None) -> None:
+        """One period of the cameras."""
+        self._view.on_objects(now_ns, self._simulation.object_poses())
+        if self._cameras is None:
+            # So that a policy that does not look is asked all the same.
+            self._view.on_set(now_ns, now_ns, {}, {})
+            return
+        self._simulation.snapshot(self._loop._looked_at)
+        frames = self._cameras.render(
+            self._loop._looked_at, self._table.names, self._simulation.time_s
+        )
+        self._rig.expose(frames, now_ns)
+        if on_frames is not None and since_s >= 0.0:
+            on_frames(since_s, frames, self._policy_loop.mask.available)
+
+    def _control(self, now_ns: int, task: str, since_s: float) -> None:
+        """One tick of the policy node."""
+        statuses = self._statuses(now_ns)
+        mask = self._view.mask(now_ns, statuses)
+        tick = self._policy_loop.tick(now_ns, task, mask)
+        if tick.targets is not None:
+            offsets_s = np.arange(len(tick.targets)) * self._step_ns * 1e-9
+            self._robot.follow(Trajectory(now_ns, JOINT_NAMES, offsets_s, list(tick.targets)))
+        if tick.infer:
+            self._infer(now_ns, task, statuses)
+        if task:
+            self._ticks += 1
+            self._held_ticks += bool(tick.hold_reason)
+            self._masks.add(since_s, mask.available, self._onset_s)
+
+    def _statuses(self, now_ns: int) -> Mapping[str, tuple[str, str]]:
+        return {} if self._rig is None else self._rig.statuses(now_ns)
+
+    def _infer(self, now_ns: int, task: str, statuses: Mapping[str, tuple[str, str]]) -> None:
+        generation = self._queue.generation
+        try:
+            self._inference.prepare()
+            observation = self._view.observation(now_ns, task, statuses, _as_it_is)
+            chunk = self._inference.ask(observation, now_ns, generation)
+        except Exception as error:  # A policy is foreign code: it may raise anything.
+            self._fail(now_ns, error)
+            return
+        if chunk is not None:
+            arrive_ns = now_ns + round(self._key.latency_s * 1e9)
+            self._pending = _Pending(arrive_ns, chunk, observation, generation)
+
+    def _merge_what_has_come(self, now_ns: int) -> None:
+        if self._pending is None or now_ns < self._pending.arrive_ns:
+            return
+        answer, self._pending = self._pending, None
+        chunk = answer.chunk
+        if self._synchronous:
+            # The arm has waited where it was observed: the chunk begins now.
+            chunk = replace(chunk, stamp_ns=now_ns)
+        try:
+            self._inference.merge(
+                chunk, answer.observation, now_ns, answer.generation, self._view.states.latest()
+            )
+        except ValueError as error:
+            self._fail(now_ns, error)
+
+    def _fail(self, now_ns: int, error: Exception) -> None:
+        self._inference.failed(now_ns)
+        self._policy_error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+    def _outcome(self, success: bool, duration_s: float) -> Outcome:
+        return Outcome(
+            self._key,
+            success,
+            round(duration_s, 3),
+            onset_s=None if self._onset_s is None else round(self._onset_s, 3),
+            masked_after_s=self._masks.masked_after_s,
+            false_mask_share=round(self._masks.false_share, 5),
+            jerk_rad_s3=round(self._robot.jerk_rad_s3(), 2),
+            limit_hits=self._robot.limit_hits,
+            inferences=self._inference.inferences,
+            starved_ticks=self._playback.starved_ticks,
+            hold_share=round(self._held_ticks / max(1, self._ticks), 4),
+            policy_error=self._policy_error,
+        )
+
+
+def _as_it_is(stream: object, frame: np.ndarray) -> np.ndarray:
+    return frame
+
+
+_PERIODS: Sequence[int] = tuple(TICKS_HZ // rate for rate in (DRIVER_HZ, CONTROL_HZ, CAMERA_HZ))
+
+
+def _next_event(tick: int) -> int:
+    """The next tick at which something is due."""
+    return min(tick - tick % period + period for period in _PERIODS)

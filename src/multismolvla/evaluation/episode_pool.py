@@ -1,0 +1,145 @@
+"""Episodes in parallel processes, each with its own simulator, cameras and policies."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from multismolvla.evaluation.clip import Clip
+from multismolvla.evaluation.closed_loop import ClosedLoop
+from multismolvla.evaluation.conditions import Condition
+from multismolvla.evaluation.outcome import EpisodeKey, Outcome
+from multismolvla.evaluation.policy_source import load_policy, without_digest
+from multismolvla.interfaces import Policy
+from multismolvla.streams import StreamTable
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to run."""
+
+    key: EpisodeKey
+    condition: Condition
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """What is the same for all episodes.
+
+    Attributes:
+        table: every stream of the robot; a policy gets those of them that it looks at.
+        all_streams: give every policy all of them, so that the detector is tried without a policy
+            that looks.
+        clips: folder for clips of failures, None for none.
+    """
+
+    table: StreamTable
+    device: str = "cpu"
+    min_visual_streams: int = 1
+    all_streams: bool = False
+    clips: Path | None = None
+
+
+class PoolError(RuntimeError):
+    """The episodes cannot go on; one line."""
+
+
+def clip_file(folder: Path, key: EpisodeKey) -> Path:
+    """Where the clip of an episode is kept."""
+    name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    return folder / f"{name}.mp4"
+
+
+class EpisodeWorker:
+    """Runs jobs one by one; keeps what was loaded for the last of them."""
+
+    def __init__(self, settings: PoolSettings) -> None:
+        self._settings = settings
+        self._policies: dict[str, tuple[Policy, tuple[str, ...]]] = {}
+        self._loops: dict[tuple[str, ...], ClosedLoop] = {}
+
+    def run(self, job: Job) -> Outcome:
+        """Run one episode; a failure leaves a clip.
+
+        Raises:
+            ValueError: the policy, the task or the condition does not exist.
+        """
+        settings, name = self._settings, without_digest(job.key.policy)
+        if name not in self._policies:
+            self._policies[name] = load_policy(name, settings.table, settings.device)
+        policy, streams = self._policies[name]
+        if settings.all_streams:
+            streams = settings.table.names
+        if streams not in self._loops:
+            seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
+            self._loops[streams] = ClosedLoop(seen, settings.min_visual_streams)
+        clip = None
+        if settings.clips is not None and streams:
+            clip = Clip(StreamTable(tuple(s for s in settings.table if s.name in streams)))
+        outcome = self._loops[streams].run(
+            policy, job.key, job.condition, clip.on_frames if clip else None
+        )
+        if clip is not None and not outcome.success:
+            clip.write(clip_file(settings.clips, job.key))
+        return outcome
+
+
+def run_jobs(jobs: Sequence[Job], settings: PoolSettings, workers: int) -> Iterator[Outcome]:
+    """Yield outcomes as they come, in any order.
+
+    Raises:
+        PoolError: a worker died.
+        ValueError: a policy, a task or a condition does not exist.
+    """
+    if workers == 1:
+        worker = EpisodeWorker(settings)
+        yield from (worker.run(job) for job in jobs)
+        return
+    # Forked, the workers would share this process's OpenGL and threads, which neither survives.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), context, initializer=_start, initargs=(settings,)
+    ) as pool:
+        left = iter(jobs)
+        running: set[Future[Outcome]] = set()
+        try:
+            while True:
+                # A short queue, so that an interruption waits for few episodes.
+                for job in left:
+                    running.add(pool.submit(_run, job))
+                    if len(running) >= 2 * workers:
+                        break
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BrokenProcessPool:
+            raise PoolError(
+                "a worker process died (out of memory?); what is done is kept: run the same "
+                "command again, perhaps with fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_worker: EpisodeWorker | None = None
+
+
+def _start(settings: PoolSettings) -> None:
+    global _worker
+    # Ctrl-C reaches every process of the terminal; a worker just ends.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    cv2.setNumThreads(1)
+    _worker = EpisodeWorker(settings)
+
+
+def _run(job: Job) -> Outcome:
+    return _worker.run(job)

@@ -1,0 +1,67 @@
+"""From the name of a policy to the policy, and to the streams that it looks at."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from multismolvla.interfaces import Policy
+from multismolvla.sim.expert_policy import ExpertPolicy
+from multismolvla.streams import StreamTable
+
+EXPERT = "expert"
+
+
+def with_digest(name: str) -> str:
+    """Name an exact policy: `runs/small@1f2e3d4c`, so that a checkpoint trained on is another one.
+
+    Raises:
+        ValueError: there is no such checkpoint; one line.
+    """
+    if name == EXPERT:
+        return name
+    if not Path(name).is_dir():
+        raise ValueError(f"policy '{name}': expected 'expert' or the folder of a checkpoint")
+    digest = hashlib.sha256()
+    for file in sorted(Path(name).iterdir()):
+        if file.is_file():
+            digest.update(file.name.encode() + file.read_bytes())
+    return f"{name}@{digest.hexdigest()[:8]}"
+
+
+def without_digest(policy: str) -> str:
+    """The name as it was given to `with_digest`."""
+    return policy.rpartition("@")[0] or policy
+
+
+def load_policy(name: str, table: StreamTable, device: str) -> tuple[Policy, tuple[str, ...]]:
+    """Return the policy and, in the order of the table, the streams it looks at.
+
+    The expert looks at none. The noise of a checkpoint is seeded: each episode of it begins with
+    the same.
+
+    Raises:
+        ValueError: there is no such checkpoint, or it shares no stream with the table; one line.
+    """
+    if name == EXPERT:
+        return ExpertPolicy(), ()
+    # Imports torch, which takes seconds that the expert need not wait.
+    from multismolvla.policy.checkpoint_source import load_any_checkpoint
+    from multismolvla.policy.learned_policy import LearnedPolicy
+
+    checkpoint = load_any_checkpoint(name)
+    policy = LearnedPolicy(
+        checkpoint.model,
+        checkpoint.tokenizer,
+        checkpoint.normalizer,
+        device=device,
+        threads=1,
+        seed=0,
+    )
+    known = {stream.name for stream in checkpoint.config.streams}
+    streams = tuple(name for name in table.names if name in known)
+    if not streams:
+        raise ValueError(
+            f"policy '{name}' sees {', '.join(sorted(known))}, of which the stream table has none"
+        )
+    return policy, streams

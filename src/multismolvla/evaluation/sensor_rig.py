@@ -1,0 +1,120 @@
+"""The sensing half of the stack without ROS: cameras, faults, health and synchroniser.
+
+What happens to a frame is what happens to it between a camera and the policy node, by the same
+code: damaged, on its way, judged, conditioned, matched with the others.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+
+import numpy as np
+
+from multismolvla.control.policy_view import PolicyView
+from multismolvla.data.units import from_counts, to_counts
+from multismolvla.sensing.conditioning import resize, to_units
+from multismolvla.sensing.corruptions.fault import Delivery, TimedFault
+from multismolvla.sensing.health import State, StreamHealth
+from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
+from multismolvla.streams import StreamTable
+
+# From a camera to its sensor node: about what a picture takes on the desk.
+TRANSPORT_NS = 5_000_000
+
+
+class SensorRig:
+    """Takes perfect frames at their instants and writes sets of conditioned ones into a view.
+
+    Args:
+        table: the streams, in order of preference as the synchroniser's reference; not empty.
+        oracle: streams count as lost exactly while a fault of theirs lasts, and else as healthy,
+            whatever they look like; otherwise the health of the frames decides, as it does live.
+        slop_s, max_wait_s: of the synchroniser.
+    """
+
+    def __init__(
+        self,
+        table: StreamTable,
+        view: PolicyView,
+        faults: Mapping[str, TimedFault],
+        *,
+        oracle: bool,
+        slop_s: float,
+        max_wait_s: float,
+    ) -> None:
+        self._table = table
+        self._view = view
+        self._faults = faults
+        self._oracle = oracle
+        self._health = {s.name: StreamHealth(s.kind, s.rate_hz) for s in table}
+        self._synchronizer = Synchronizer(table.names, round(slop_s * 1e9), round(max_wait_s * 1e9))
+        self._alive = dict.fromkeys(table.names, True)
+        # By time of arrival, then in the order of sending.
+        self._on_their_way: list[tuple[int, int, str, Delivery]] = []
+        self._sent = 0
+        for name in table.names:
+            self._follow(name, 0)
+
+    def expose(self, frames: Mapping[str, np.ndarray], now_ns: int) -> None:
+        """Take the frames that the cameras see now, in SI units, by stream."""
+        for name, frame in frames.items():
+            kind = self._table[name].kind
+            # Cameras count: what is sent has the resolution of 16 bits.
+            seen = from_counts(kind, to_counts(kind, frame))
+            delivery = Delivery(seen, now_ns, now_ns + TRANSPORT_NS)
+            fault = self._faults.get(name)
+            for sent in [delivery] if fault is None else fault.apply(delivery):
+                self._sent += 1
+                heapq.heappush(self._on_their_way, (sent.arrive_ns, self._sent, name, sent))
+
+    def advance(self, now_ns: int) -> None:
+        """Let happen what happens until now."""
+        while self._on_their_way and self._on_their_way[0][0] <= now_ns:
+            _, _, name, delivery = heapq.heappop(self._on_their_way)
+            self._receive(name, delivery, now_ns)
+        for name, health in self._health.items():
+            if health.deadline_ns is not None and now_ns >= health.deadline_ns:
+                health.tick(now_ns)
+            self._follow(name, now_ns)
+        deadline_ns = self._synchronizer.deadline_ns
+        if deadline_ns is not None and now_ns >= deadline_ns:
+            self._emit(self._synchronizer.tick(now_ns), now_ns)
+
+    def statuses(self, now_ns: int) -> dict[str, tuple[str, str]]:
+        """Stream -> (state, reasons), as the sensor nodes tell the policy node."""
+        if self._oracle:
+            return {
+                name: ("LOST", "oracle") if self._damaged(name, now_ns) else ("OK", "")
+                for name in self._table.names
+            }
+        return {
+            name: (health.state.name, ",".join(health.reasons))
+            for name, health in self._health.items()
+        }
+
+    def _damaged(self, name: str, now_ns: int) -> bool:
+        return name in self._faults and self._faults[name].active(now_ns)
+
+    def _receive(self, name: str, delivery: Delivery, now_ns: int) -> None:
+        stream = self._table[name]
+        frame = to_units(stream.kind, delivery.frame)
+        usable = self._health[name].on_frame(frame, delivery.stamp_ns, now_ns)
+        if usable or self._oracle:
+            conditioned = resize(stream.kind, frame, stream.height, stream.width)
+            sets = self._synchronizer.add(name, delivery.stamp_ns, conditioned, now_ns)
+            self._emit(sets, now_ns)
+
+    def _follow(self, name: str, now_ns: int) -> None:
+        """Tell the synchroniser what it can wait for."""
+        if self._oracle:
+            alive = not self._damaged(name, now_ns)
+        else:
+            alive = self._health[name].state is not State.LOST
+        if alive != self._alive[name]:
+            self._alive[name] = alive
+            self._emit(self._synchronizer.set_alive(name, alive, now_ns), now_ns)
+
+    def _emit(self, sets: list[SynchronizedSet], now_ns: int) -> None:
+        for made in sets:
+            self._view.on_set(now_ns, made.stamp_ns, made.messages, made.masked)

@@ -1,0 +1,175 @@
+"""The closed loop: settings as live, the expert in it, and what damage does to a policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from multismolvla.arm import HOME_RAD
+from multismolvla.evaluation import closed_loop, robot_in_simulation
+from multismolvla.evaluation.closed_loop import ClosedLoop
+from multismolvla.evaluation.conditions import Condition, middle_s, parse_condition
+from multismolvla.evaluation.outcome import EpisodeKey
+from multismolvla.interfaces import ActionChunk
+from multismolvla.sim.expert_policy import ExpertPolicy
+from multismolvla.streams import StreamTable, load_stream_table
+
+CONFIG = Path(__file__).parents[2] / "config"
+TABLE = load_stream_table(CONFIG / "streams.yaml")
+# Small pictures of two kinds: enough to lose one.
+EYES = StreamTable(
+    tuple(replace(TABLE[name], height=48, width=48) for name in ("rgb", "depth", "wrist/rgb"))
+)
+KEY = EpisodeKey("expert", "clean", "red_cube_in_bin", 100_007)
+CLEAN = Condition("clean")
+
+
+@pytest.fixture(scope="module")
+def blind():
+    return ClosedLoop(StreamTable(()))
+
+
+@pytest.fixture(scope="module")
+def seeing():
+    loop = ClosedLoop(EYES)
+    yield loop
+    loop.close()
+
+
+class Still:
+    """Stays at home and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.observations = []
+
+    def infer(self, observation):
+        self.observations.append(observation)
+        return ActionChunk(observation.stamp_ns, 1 / 30, np.tile(HOME_RAD, (20, 1)))
+
+    def reset(self) -> None:
+        self.observations.clear()
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Episodes of three seconds."""
+    monkeypatch.setattr(closed_loop, "DEFAULT_MAX_STEPS", {"object": 90})
+
+
+def test_the_settings_are_those_of_the_live_stack():
+    def parameters(name: str) -> dict:
+        return yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["/**"]["ros__parameters"]
+
+    policy, driver = parameters("policy_node"), parameters("so101_driver")
+    assert policy["control_rate_hz"] == closed_loop.CONTROL_HZ
+    assert policy["merge"] == closed_loop.MERGE and policy["queue_threshold"] == "auto"
+    for name, value in {
+        "crossfade_s": closed_loop.CROSSFADE_S,
+        "observation_tolerance_rad": closed_loop.OBSERVATION_TOLERANCE_RAD,
+        "slop_s": closed_loop.SLOP_S,
+        "max_wait_s": closed_loop.MAX_WAIT_S,
+        "max_set_age_s": closed_loop.MAX_SET_AGE_S,
+        "joint_states_timeout_s": closed_loop.JOINT_STATES_TIMEOUT_S,
+        "look_ahead_points": closed_loop.LOOK_AHEAD_POINTS,
+    }.items():
+        assert value == policy[name], name
+    for name, value in {
+        "rate_hz": robot_in_simulation.RATE_HZ,
+        "max_velocity_rad_s": robot_in_simulation.MAX_VELOCITY_RAD_S,
+        "max_acceleration_rad_s2": robot_in_simulation.MAX_ACCELERATION_RAD_S2,
+        "command_timeout_s": robot_in_simulation.COMMAND_TIMEOUT_S,
+    }.items():
+        assert value == driver[name], name
+    assert all(stream.rate_hz == closed_loop.CAMERA_HZ for stream in TABLE)
+
+
+def test_the_expert_succeeds_and_again_in_the_same_way(blind):
+    first = blind.run(ExpertPolicy(), KEY, CLEAN)
+    assert first.success and first.policy_error == "" and first.starved_ticks == 0
+    assert 1.0 < first.duration_s < 20.0 and first.inferences >= 2 and first.jerk_rad_s3 > 0.0
+    assert blind.run(ExpertPolicy(), KEY, CLEAN) == first
+
+
+def test_the_synchronous_arm_waits_for_each_chunk(blind):
+    slow = replace(KEY, latency_s=0.8)
+    waiting = blind.run(ExpertPolicy(), replace(slow, execution="synchronous"), CLEAN)
+    going_on = blind.run(ExpertPolicy(), slow, CLEAN)
+    assert waiting.success and going_on.success
+    # About 0.8 s, 40 control periods, after every chunk but the first and the last.
+    assert waiting.starved_ticks >= 38 * (waiting.inferences - 1)
+    assert going_on.starved_ticks == 0
+    assert waiting.duration_s > going_on.duration_s
+
+
+def test_a_policy_that_always_fails_is_a_failed_episode(blind, short):
+    class Broken(Still):
+        def infer(self, observation):
+            raise RuntimeError("no\nidea")
+
+    outcome = blind.run(Broken(), KEY, CLEAN)
+    assert not outcome.success and outcome.inferences == 0
+    assert outcome.policy_error == "RuntimeError: no idea"
+
+
+def test_a_loss_in_the_middle_is_masked_and_asked_about_at_once(seeing, short):
+    policy, condition = Still(), parse_condition("drop:rgb@mid", EYES)
+    outcome = seeing.run(policy, replace(KEY, condition=condition.name), condition)
+    assert outcome.onset_s == pytest.approx(middle_s(KEY.task, "object", KEY.seed), abs=1e-3)
+    # Two periods of the camera, and a little for the second look.
+    assert 0.06 < outcome.masked_after_s["rgb"] < 0.2
+    assert outcome.false_mask_share == 0.0 and outcome.hold_share == 0.0
+    before, after = policy.observations[0], policy.observations[-1]
+    assert before.mask["rgb"] and before.frames["rgb"].shape == (48, 48, 3)
+    assert not after.mask["rgb"] and after.frames["rgb"] is None
+    assert after.mask["depth"] and after.frames["depth"] is not None
+    # The state is that of the pictures' instant, a moment ago.
+    assert policy.observations[0].state == pytest.approx(HOME_RAD, abs=0.02)
+
+
+def test_a_loss_from_the_start_is_never_seen(seeing, short):
+    policy, condition = Still(), parse_condition("drop:all-rgb", EYES)
+    outcome = seeing.run(policy, replace(KEY, condition=condition.name), condition)
+    assert outcome.onset_s == 0.0 and outcome.masked_after_s == {"rgb": 0.0, "wrist/rgb": 0.0}
+    assert policy.observations and not any(o.mask["rgb"] for o in policy.observations)
+
+
+def test_with_every_camera_gone_the_arm_holds(seeing, short):
+    policy, condition = Still(), parse_condition("drop:rgb+depth+wrist/rgb", EYES)
+    outcome = seeing.run(policy, replace(KEY, condition=condition.name), condition)
+    assert outcome.hold_share == 1.0 and not policy.observations
+
+
+def test_the_oracle_masks_what_the_detector_cannot_see(seeing, short):
+    policy, condition = Still(), parse_condition("noise-1:rgb", EYES)
+    key = replace(KEY, condition=condition.name)
+    assert seeing.run(policy, key, condition).masked_after_s == {"rgb": None}
+    noisy = policy.observations[-1].frames["rgb"].astype(float)
+    outcome = seeing.run(policy, replace(key, masks="oracle"), condition)
+    assert outcome.masked_after_s == {"rgb": 0.0}
+    assert not any(o.mask["rgb"] for o in policy.observations)
+    seeing.run(policy, KEY, CLEAN)
+    clean = policy.observations[-1].frames["rgb"].astype(float)
+    assert np.std(noisy - clean) > 7.0
+
+
+def test_what_cameras_see_does_not_depend_on_the_damage(seeing, short):
+    def first_frames(name: str) -> dict[str, np.ndarray]:
+        seen = []
+        condition = parse_condition(name, EYES)
+        seeing.run(Still(), KEY, condition, lambda since_s, frames, mask: seen.append(dict(frames)))
+        return seen[5]
+
+    clean, damaged = first_frames("clean"), first_frames("noise-3:all-rgb")
+    for name, frame in clean.items():
+        np.testing.assert_array_equal(frame, damaged[name])
+
+
+@pytest.mark.parametrize("wrong", [{"masks": "guess"}, {"execution": "never"}, {"task": "dance"}])
+def test_a_wrong_key_is_one_clear_line(blind, wrong):
+    with pytest.raises(ValueError) as caught:
+        blind.run(Still(), replace(KEY, **wrong), CLEAN)
+    assert next(iter(wrong.values())) in str(caught.value) and "\n" not in str(caught.value)
