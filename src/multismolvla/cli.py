@@ -11,6 +11,7 @@ from collections.abc import Sequence
 # when asked for, so that `--help` does not wait for ROS and torch.
 COMMANDS = {
     "demo": ("multismolvla.nodes.demo", "five episodes in simulation, one through an RGB loss"),
+    "demos": ("multismolvla.training.demonstrations", "record demonstrations in simulation"),
     "bench policy": (
         "multismolvla.evaluation.bench_policy",
         "the policy's speed, memory and actions beside LeRobot's",

@@ -1,0 +1,291 @@
+"""Records the scripted expert in simulation, or a learner's states with the expert's labels.
+
+One rosbag2 bag per episode: OUT/TASK/SEED. Run again to go on where it stopped, or with more
+episodes. The seeds of a task are consecutive; for each that fails another one is added, and the
+failed episode is kept in OUT/failed. Two runs with the same settings record the same scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from multismolvla.data.bag import write_episode
+from multismolvla.sim.offscreen import RenderingError
+from multismolvla.sim.tasks import TASKS, find_task
+from multismolvla.streams import StreamTableError, load_stream_table
+from multismolvla.training.demonstration import DemonstrationRecorder, Learner
+from multismolvla.training.progress_line import ProgressLine
+
+SETTINGS_FILE = "demos.json"
+FAILED = "failed"
+# Of scenes to learn from; evaluation takes its seeds from below, so that no scene is in both.
+FIRST_SEED = 100_000
+
+
+class DemonstrationsError(RuntimeError):
+    """The recording cannot start or go on; one line."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the episodes of a folder have in common; saved beside them."""
+
+    seed: int
+    noise: float
+    streams: tuple[str, ...]
+    policy: str
+    expert_share: float
+    stream_loss: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    parser.add_argument("--out", type=Path, default=Path("data/demos"), metavar="DIR", help="bags")
+    parser.add_argument(
+        "--episodes-per-task", type=_positive, default=100, metavar="N", help="successes per task"
+    )
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="T", default=["all"], help="ids or instructions, or 'all'"
+    )
+    parser.add_argument("--workers", type=_positive, default=2, metavar="N", help="processes")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, metavar="S", help="first seed")
+    parser.add_argument(
+        "--noise",
+        type=_share,
+        default=0.7,
+        metavar="X",
+        help="greatest scale of the disturbance of executed actions; 0 is none, above 1 is refused",
+    )
+    parser.add_argument("--table", type=Path, default=Path("config/streams.yaml"), metavar="FILE")
+    parser.add_argument(
+        "--streams", nargs="*", metavar="S", default=["all"], help="streams to record, or 'all'"
+    )
+    learner = parser.add_argument_group("a learner's own states (DAgger)")
+    learner.add_argument(
+        "--policy", default="expert", metavar="P", help="checkpoint that drives; labels: expert"
+    )
+    learner.add_argument(
+        "--expert-share",
+        type=_share,
+        default=0.3,
+        metavar="X",
+        help="share of the chunks followed that are the expert's all the same",
+    )
+    learner.add_argument(
+        "--stream-loss",
+        type=_share,
+        default=0.0,
+        metavar="X",
+        help="probability that the learner does without a stream during a chunk",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    try:
+        tasks = [task.id for task in TASKS]
+        if args.tasks != ["all"]:
+            tasks = list(dict.fromkeys(find_task(name).id for name in args.tasks))
+        table = load_stream_table(args.table)
+        streams = table.names
+        if args.streams != ["all"]:
+            streams = tuple(table[name].name for name in args.streams)
+        settings = Settings(
+            args.seed, args.noise, streams, args.policy, args.expert_share, args.stream_loss
+        )
+        with _folder(args.out, settings):
+            return _record_all(args, settings, tasks)
+    except (DemonstrationsError, RenderingError, StreamTableError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the finished episodes are kept, run again to go on", file=sys.stderr)
+        return 130
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return value
+
+
+@contextlib.contextmanager
+def _folder(out: Path, settings: Settings) -> Iterator[None]:
+    """Make the folder ours, check whose episodes it holds, clear what broke off."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemonstrationsError(f"{out}: another recording writes here") from None
+        wanted = json.loads(json.dumps(asdict(settings)))
+        path = out / SETTINGS_FILE
+        if path.exists():
+            found = json.loads(path.read_text())
+            differing = [key for key, value in wanted.items() if found.get(key) != value]
+            if differing:
+                key = differing[0]
+                raise DemonstrationsError(
+                    f"{out}: its episodes have {key} {found.get(key)!r}, not {wanted[key]!r}; "
+                    "choose another --out, or the same settings"
+                )
+        else:
+            path.write_text(json.dumps(wanted, indent=2) + "\n")
+        for rest in out.rglob(".writing-*"):
+            shutil.rmtree(rest, ignore_errors=True)
+        yield
+
+
+class _Plan:
+    """Which episodes of a task are still to be recorded."""
+
+    def __init__(self, out: Path, task: str, first_seed: int, wanted: int) -> None:
+        self.task = task
+        self.wanted = wanted
+        # Attempts that are done, and those of them that count.
+        self.done = self.kept = 0
+        self._out = out
+        self._first = self._next = first_seed
+
+    def seeds(self) -> Iterator[int]:
+        """The next seeds, as many as would be enough if none of them failed."""
+        while self._next - self._first - (self.done - self.kept) < self.wanted:
+            seed = self._next
+            self._next += 1
+            kept = bag_folder(self._out, self.task, seed, True).exists()
+            if kept or bag_folder(self._out, self.task, seed, False).exists():
+                self.add(kept)
+            else:
+                yield seed
+
+    def add(self, kept: bool) -> None:
+        """Count an attempt."""
+        self.done += 1
+        self.kept += kept
+
+
+def bag_folder(out: Path, task: str, seed: int, kept: bool) -> Path:
+    """Where the episode of a seed lies; what an expert failed at is apart from what it did."""
+    return (out if kept else out / FAILED) / task / f"{seed:08d}"
+
+
+def _record_all(args: argparse.Namespace, settings: Settings, tasks: list[str]) -> int:
+    plans = {task: _Plan(args.out, task, settings.seed, args.episodes_per_task) for task in tasks}
+    # Task by task within each round, so that a recording cut short is balanced.
+    rounds = itertools.zip_longest(*(plan.seeds() for plan in list(plans.values())))
+    jobs = deque(
+        (task, seed)
+        for seeds in rounds
+        for task, seed in zip(tasks, seeds, strict=True)
+        if seed is not None
+    )
+    total = len(tasks) * args.episodes_per_task
+    there = sum(plan.kept for plan in plans.values())
+    started, recorded, succeeded = time.monotonic(), 0, 0
+    pool = ProcessPoolExecutor(
+        args.workers, get_context("spawn"), _start_worker, (settings, args.table, git_revision())
+    )
+    running: set[Future] = set()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ProgressLine("demonstrations", total) as line:
+            line.update(there)
+            while jobs or running:
+                while jobs and len(running) < 2 * args.workers:
+                    running.add(pool.submit(_record_one, args.out, *jobs.popleft()))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, kept, success = future.result()
+                    plans[task].add(kept)
+                    jobs.extend((task, seed) for seed in plans[task].seeds())
+                    recorded, succeeded = recorded + 1, succeeded + success
+                rate = 60.0 * recorded / (time.monotonic() - started)
+                there = sum(plan.kept for plan in plans.values())
+                line.update(there, f"{rate:.0f} episodes/min, {succeeded}/{recorded} succeeded")
+    except BrokenProcessPool:
+        raise DemonstrationsError("a recording process died; run again to go on") from None
+    finally:
+        # Running episodes take a second or two to end, and end whole.
+        pool.shutdown(wait=True, cancel_futures=True)
+    failed = sum(plan.done - plan.kept for plan in plans.values())
+    print(f"{args.out}: {there} episodes of {len(tasks)} tasks, {failed} failed ones apart")
+    return 0
+
+
+_recorder: DemonstrationRecorder
+_settings: Settings
+_meta: dict[str, str]
+
+
+def _start_worker(settings: Settings, table: Path, revision: str) -> None:
+    global _recorder, _settings, _meta
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # One process per core: threads of the software renderer would only get in each other's way.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
+    learner = None
+    if settings.policy != "expert":
+        # torch, only where it is needed.
+        from multismolvla.policy.learned_policy import LearnedPolicy
+
+        learner = Learner(
+            LearnedPolicy.load(settings.policy, threads=1),
+            settings.policy,
+            settings.expert_share,
+            settings.stream_loss,
+        )
+    _recorder = DemonstrationRecorder(load_stream_table(table), settings.streams, learner)
+    _settings, _meta = settings, {"git_revision": revision}
+
+
+def _record_one(out: Path, task: str, seed: int) -> tuple[str, bool, bool]:
+    """Record and write an episode: its task, whether it counts, whether it succeeded."""
+    episode = _recorder.record(task, seed, _settings.noise, _meta)
+    # A learner's failures are what it has to learn from.
+    kept = episode.success or _settings.policy != "expert"
+    write_episode(bag_folder(out, task, seed, kept), episode)
+    return task, kept, episode.success
+
+
+def _end_with(parent: int) -> None:
+    """Leave when the parent is gone, which a killed one cannot ask for."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def git_revision() -> str:
+    """Of the working tree that this package runs from; `unknown` outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
