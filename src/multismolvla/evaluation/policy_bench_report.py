@@ -21,6 +21,7 @@ COLUMNS = (
     "row",
     "time",
     "quartiles",
+    "of processors",
     "speed",
     "action difference",
     "of the flow",
@@ -90,6 +91,7 @@ def table(measurements: Sequence[Measurement]) -> str:
             m.name,
             _time(m.median_s),
             " to ".join(_time(quartile) for quartile in m.quartiles_s),
+            _time(statistics.median(m.processor_s)) if m.processor_s else "",
             "" if m.speed is None else f"{m.speed:.2f}x",
             "" if m.difference is None else f"{m.difference:.1e}",
             "" if m.flow_difference is None else f"{m.flow_difference:.1e}",
@@ -142,8 +144,8 @@ def write_picture(path: Path, comparisons: Sequence[tuple[str, Sequence[Measurem
             error = [[median - low], [high - median]]
             axes.barh(place, median, 0.6, xerr=error, color=colour, ecolor="0.2", capsize=3)
             text = f" {_time(median)}" + (f", {row.speed:.2f}x" if row.speed else "")
-            axes.annotate(text, (high, place), va="center", fontsize=9)
             longest = _longest(row, rows[0])
+            axes.annotate(text, (max(high, longest or 0.0), place), va="center", fontsize=9)
             if longest is not None:
                 axes.plot([longest] * 2, [place - 0.4, place + 0.4], color=LIMIT, linewidth=2)
         axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=9)
