@@ -12,10 +12,13 @@ from collections.abc import Sequence
 COMMANDS = {
     "demo": ("multismolvla.nodes.demo", "five episodes in simulation, one through an RGB loss"),
     "demos": ("multismolvla.training.demonstrations", "record demonstrations in simulation"),
+    "dataset": ("multismolvla.training.dataset", "look at, convert and cache episodes"),
     "bench policy": (
         "multismolvla.evaluation.bench_policy",
         "the policy's speed, memory and actions beside LeRobot's",
     ),
+    "evaluate": ("multismolvla.evaluation.evaluate", "closed-loop success under broken cameras"),
+    "train": ("multismolvla.training.train", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.
 GROUPS = {"bench": "measure the stack on this machine"}

@@ -1,0 +1,215 @@
+"""Writes the training cache that `cache.py` reads: arrays grow as episodes are added."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.data.cache import ARRAYS, FORMAT, INDEX_FILE, CacheError, array_file
+from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode
+from multismolvla.data.joint_statistics import joint_statistics
+from multismolvla.data.samples import samples_of
+from multismolvla.data.units import STORED_DTYPES, kind_of
+
+
+class GrowingArray:
+    """A `.npy` file whose first axis grows; valid once it is closed."""
+
+    def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        """`shape` is that of one entry."""
+        self._dtype, self._shape, self._length = np.dtype(dtype), shape, 0
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, entries: np.ndarray) -> None:
+        """Add entries (n, *shape)."""
+        assert entries.shape[1:] == self._shape, (entries.shape, self._shape)
+        self._file.write(np.ascontiguousarray(entries, self._dtype).data)
+        self._length += len(entries)
+
+    def close(self) -> None:
+        # numpy leaves room in the header for the first axis to grow.
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+                "fortran_order": False,
+                "shape": (self._length, *self._shape),
+            },
+        )
+
+
+class CacheWriter:
+    """Collects episodes; the folder appears complete or not at all. Use as a context.
+
+    Args:
+        folder: of the cache; replaced if it holds one.
+        streams: stream -> (height, width), the order of the masks. An episode's other streams are
+            left out; those that it lacks are masked.
+        objects: names of the objects whose poses are kept.
+        every: keep every n-th instant with frames.
+        validation_share: of the episodes; which ones follows from their names alone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        streams: dict[str, tuple[int, int]],
+        objects: tuple[str, ...],
+        *,
+        every: int = 1,
+        validation_share: float = 0.05,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> None:
+        """
+        Raises:
+            CacheError: the folder holds something that is not a cache.
+        """
+        self._folder = Path(folder)
+        if (
+            self._folder.exists()
+            and any(self._folder.iterdir())
+            and not ((self._folder / INDEX_FILE).exists())
+        ):
+            raise CacheError(f"{folder}: is not empty and holds no cache; name another folder")
+        self._workplace = self._folder.parent / f".writing-{self._folder.name}"
+        self._streams, self._objects = streams, objects
+        self._every, self._validation_share = every, validation_share
+        self._chunk_rows = chunk_rows
+        self._instructions: dict[str, int] = {}
+        self._episodes: list[dict] = []
+        self._samples = 0
+
+    def __enter__(self) -> CacheWriter:
+        shutil.rmtree(self._workplace, ignore_errors=True)
+        self._workplace.mkdir(parents=True)
+        joints = len(JOINT_NAMES)
+        shapes: dict[str, tuple[object, tuple[int, ...]]] = {
+            "mask": (bool, (len(self._streams),)),
+            "state": (np.float32, (joints,)),
+            "chunk": (np.float32, (self._chunk_rows, joints)),
+            "instruction": (np.int64, ()),
+            "object_poses": (np.float32, (len(self._objects), 7)),
+            "episode": (np.int64, ()),
+            "row": (np.int64, ()),
+        }
+        assert set(shapes) == set(ARRAYS)
+        for stream, size in self._streams.items():
+            kind = kind_of(stream)
+            shapes[stream] = (STORED_DTYPES[kind], (*size, 3) if kind == "rgb" else size)
+        self._arrays = {
+            name: GrowingArray(array_file(self._workplace, name), np.dtype(dtype), shape)
+            for name, (dtype, shape) in shapes.items()
+        }
+        return self
+
+    def add(self, name: str, episode: Episode) -> int:
+        """Add an episode; `name` decides its split. Return how many samples it gave.
+
+        Raises:
+            CacheError: a stream has another size than the cache.
+        """
+        samples = samples_of(episode, self._every, self._chunk_rows)
+        count = len(samples.rows)
+        mask = np.zeros((count, len(self._streams)), bool)
+        for place, (stream, size) in enumerate(self._streams.items()):
+            kind = kind_of(stream)
+            shape = (count, *size, 3) if kind == "rgb" else (count, *size)
+            frames = np.zeros(shape, STORED_DTYPES[kind])
+            if stream in episode.frames:
+                recorded, chosen = episode.frames[stream], samples.frame_of[stream]
+                if recorded.shape[1:3] != size:
+                    raise CacheError(
+                        f"{name}: {stream} has frames {recorded.shape[1:3]}; the cache has {size}"
+                    )
+                mask[:, place] = chosen >= 0
+                frames[chosen >= 0] = recorded[chosen[chosen >= 0]]
+            self._arrays[stream].append(frames)
+        poses = np.full((count, len(self._objects), 7), np.nan, np.float32)
+        for place, object_name in enumerate(self._objects):
+            if object_name in episode.object_poses:
+                poses[:, place] = episode.object_poses[object_name][samples.rows]
+        instruction = self._instructions.setdefault(episode.instruction, len(self._instructions))
+        values = {
+            "mask": mask,
+            "state": samples.state,
+            "chunk": samples.chunk,
+            "instruction": np.full(count, instruction),
+            "object_poses": poses,
+            "episode": np.full(count, len(self._episodes)),
+            "row": samples.rows,
+        }
+        for array, entries in values.items():
+            self._arrays[array].append(entries)
+        # Not the order of files, which more episodes would change.
+        draw = zlib.crc32(name.encode()) / 2**32
+        self._episodes.append(
+            {
+                "name": name,
+                "split": "validation" if draw < self._validation_share else "train",
+                "start": self._samples,
+                "length": count,
+                "instruction": episode.instruction,
+                "success": bool(episode.success),
+                "meta": dict(episode.meta),
+            }
+        )
+        self._samples += count
+        return count
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for array in self._arrays.values():
+            array.close()
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._workplace, ignore_errors=True)
+
+    def _finish(self) -> None:
+        if not self._samples:
+            raise CacheError(f"{self._folder}: no samples for the cache; are there any episodes?")
+        index = {
+            "format": FORMAT,
+            "samples": self._samples,
+            "streams": list(self._streams),
+            "instructions": list(self._instructions),
+            "objects": list(self._objects),
+            "period_s": PERIOD_S,
+            "episodes": self._episodes,
+            "statistics": self._statistics(),
+        }
+        (self._workplace / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n")
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._workplace.rename(self._folder)
+
+    def _statistics(self) -> dict[str, dict[str, list[float]]]:
+        """Of the training episodes; of all where there are no others."""
+        of_training = [episode["split"] == "train" for episode in self._episodes]
+        belongs = np.load(array_file(self._workplace, "episode"), mmap_mode="r")
+        chosen = np.array(of_training)[belongs] if any(of_training) else np.ones(len(belongs), bool)
+        load = {
+            name: np.load(array_file(self._workplace, name), mmap_mode="r")[chosen]
+            for name in ("state", "chunk")
+        }
+        return {
+            "observation.state": joint_statistics(load["state"]),
+            "action": joint_statistics(load["chunk"]),
+        }
