@@ -1,0 +1,210 @@
+"""Demonstrations: labels, noise, resuming. Few of them render."""
+
+import json
+
+import numpy as np
+import pytest
+
+from multismolvla.cli import main
+from multismolvla.data.bag import find_episodes, read_episode
+from multismolvla.interfaces import ActionChunk, Observation
+from multismolvla.sim.expert_policy import ExpertPolicy
+from multismolvla.streams import load_stream_table
+from multismolvla.training import demonstrations
+from multismolvla.training.demonstration import Learner, open_recorder
+from multismolvla.training.disturbance import Disturbance
+
+TABLE = load_stream_table("config/streams.yaml")
+TASK = "red_cube_in_bin"
+
+
+@pytest.fixture(scope="module")
+def blind():
+    """A recorder without cameras."""
+    with open_recorder(TABLE, ()) as recorder:
+        yield recorder
+
+
+@pytest.fixture(scope="module")
+def disturbed(blind):
+    """An episode whose seed draws noise."""
+    episode = blind.record(TASK, 4, noise=1.0, max_steps=120)
+    assert episode.meta["noise"] > 0.1
+    return episode
+
+
+def test_an_undisturbed_expert_succeeds_and_does_what_it_says(blind):
+    episode = blind.record(TASK, 0, noise=0.0)
+    assert episode.success and episode.meta["source"] == "expert"
+    np.testing.assert_array_equal(episode.action, episode.executed)
+
+
+def test_noise_is_in_what_is_executed_and_not_in_the_label(disturbed):
+    difference = disturbed.executed - disturbed.action
+    assert np.abs(difference).mean() > 0.005
+    # A label is a row of the chunk that is being followed, at most so many rows ago.
+    for row in (0, 17, 60):
+        recent = disturbed.chunks[: np.searchsorted(disturbed.chunk_index, row, "right")][-17:]
+        distance = np.abs(recent - disturbed.action[row].astype(np.float32)).max(-1)
+        assert distance.min() < 1e-6
+
+
+def test_the_chunk_of_a_row_is_the_expert_asked_there(disturbed):
+    place = 9
+    row = disturbed.chunk_index[place]
+    poses = {name: poses[row] for name, poses in disturbed.object_poses.items()}
+    seen = Observation(0, {}, {}, disturbed.state[row], disturbed.instruction, poses)
+    asked = ExpertPolicy(committed_s=0).infer(seen)
+    np.testing.assert_allclose(disturbed.chunks[place], asked.actions, atol=1e-6)
+
+
+def test_the_same_seed_records_the_same_episode(blind, disturbed):
+    again = blind.record(TASK, 4, noise=1.0, max_steps=120)
+    np.testing.assert_array_equal(again.executed, disturbed.executed)
+    np.testing.assert_array_equal(again.state, disturbed.state)
+
+
+def test_frames_are_taken_at_the_rate_of_the_cameras():
+    with open_recorder(TABLE, ("rgb", "wrist/depth")) as recorder:
+        episode = recorder.record(TASK, 0, noise=0.0, max_steps=7)
+    assert episode.streams == ("rgb", "wrist/depth") and not episode.success
+    assert episode.frame_index["rgb"].tolist() == [0, 2, 4, 6] == episode.chunk_index.tolist()
+    assert episode.frames["rgb"].shape == (4, 96, 96, 3)
+    seen = episode.frames["wrist/depth"]
+    assert seen.dtype == np.uint16 and 50 < np.median(seen[seen > 0]) < 2000
+
+
+class StandsStill:
+    """A learner that has learned nothing."""
+
+    def __init__(self):
+        self.seen = []
+
+    def infer(self, observation):
+        self.seen.append(observation)
+        return ActionChunk(observation.stamp_ns, 1 / 30, np.tile(observation.state, (50, 1)))
+
+    def reset(self):
+        pass
+
+
+def test_a_learner_drives_and_the_expert_labels():
+    policy = StandsStill()
+    learner = Learner(policy, "made/up", expert_share=0.0, stream_loss=0.5)
+    with open_recorder(TABLE, ("rgb", "depth", "thermal"), learner) as recorder:
+        episode = recorder.record(TASK, 0, noise=0.0, max_steps=60)
+    assert episode.meta["source"] == "dagger:made/up"
+    # The arm stays, the expert would have it go.
+    assert np.ptp(episode.executed, axis=0).max() < 0.05
+    assert np.abs(episode.action - episode.state).max() > 0.1
+    lost = 0
+    for observation in policy.seen:
+        assert any(observation.mask.values()) and not observation.privileged
+        for name, usable in observation.mask.items():
+            assert (observation.frames[name] is not None) == usable
+            lost += not usable
+    assert lost > 0
+    depths = [seen.frames["depth"] for seen in policy.seen if seen.mask["depth"]]
+    assert depths[0].dtype == np.float32 and 0.05 < np.nanmedian(depths[0]) < 2.0
+
+
+def test_the_disturbance_wanders_within_its_scale_and_pushes_are_rare():
+    disturbance = Disturbance(np.random.default_rng(0), 0.5, 1 / 30)
+    offsets = np.array([disturbance.step() for _ in range(30_000)])
+    assert np.abs(offsets.mean(0)).max() < 0.01
+    assert 0.02 < offsets[:, 0].std() < 0.05
+    # From one step to the next it hardly changes: an arm cannot follow white noise.
+    assert np.abs(np.diff(offsets[:, 0])).mean() < 0.5 * np.abs(offsets[:, 0]).mean()
+    still = Disturbance(np.random.default_rng(0), 0.0, 1 / 30)
+    assert not np.any([still.step() for _ in range(100)])
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Records in this process, without cameras or physics to speak of: seed 1 always fails."""
+    from concurrent.futures import Future
+
+    class Here:
+        def __init__(self, workers, context, initializer, arguments):
+            pass
+
+        def submit(self, function, *arguments):
+            future = Future()
+            future.set_result(function(*arguments))
+            return future
+
+        def shutdown(self, **_):
+            pass
+
+    recorded = []
+
+    def record(out, task, seed):
+        recorded.append((task, seed))
+        folder = demonstrations.bag_folder(out, task, seed, seed != 1)
+        folder.mkdir(parents=True)
+        (folder / "metadata.yaml").touch()
+        return task, seed != 1, seed != 1
+
+    monkeypatch.setattr(demonstrations, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(demonstrations, "_record_one", record)
+    return recorded
+
+
+def demos(out, *more):
+    tasks = ["--tasks", TASK, "cube_on_brick"]
+    return main(["demos", "--out", str(out), "--seed", "0", *tasks, *more])
+
+
+def test_a_failed_seed_is_made_up_for_and_kept_apart(tmp_path, quick):
+    assert demos(tmp_path, "--episodes-per-task", "3") == 0
+    assert sorted(quick) == sorted((t, s) for t in (TASK, "cube_on_brick") for s in range(4))
+    kept = [path.relative_to(tmp_path).as_posix() for path in find_episodes(tmp_path)]
+    assert f"{TASK}/00000003" in kept and f"failed/{TASK}/00000001" in kept
+    assert len(kept) == 8
+
+
+def test_a_second_run_records_only_what_is_missing(tmp_path, quick):
+    demos(tmp_path, "--episodes-per-task", "3")
+    quick.clear()
+    assert demos(tmp_path, "--episodes-per-task", "3") == 0 and quick == []
+    for path in (tmp_path / TASK / "00000002").iterdir():
+        path.unlink()
+    (tmp_path / TASK / "00000002").rmdir()
+    assert demos(tmp_path, "--episodes-per-task", "4") == 0
+    assert set(quick) == {(TASK, 2), (TASK, 4), ("cube_on_brick", 4)} and len(quick) == 3
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path, quick, capsys):
+    demos(tmp_path, "--episodes-per-task", "1")
+    quick.clear()
+    assert demos(tmp_path, "--episodes-per-task", "1", "--noise", "0.1") == 1
+    printed = capsys.readouterr().err
+    assert "noise 0.7, not 0.1" in printed and printed.count("\n") == 1 and quick == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--episodes-per-task", "0", "'0' is not a positive number"),
+        ("--noise", "2", "'2' is not a number from 0 to 1"),
+    ],
+)
+def test_a_value_out_of_range_is_one_line(tmp_path, capsys, option, value, said):
+    with pytest.raises(SystemExit):
+        main(["demos", "--out", str(tmp_path), option, value])
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_task_or_stream_is_one_line(tmp_path, capsys):
+    assert main(["demos", "--out", str(tmp_path), "--tasks", "dance"]) == 1
+    assert main(["demos", "--out", str(tmp_path), "--streams", "sonar"]) == 1
+    printed = capsys.readouterr().err
+    assert "unknown task 'dance'" in printed and "unknown stream 'sonar'" in printed
+
+
+def test_processes_record_whole_bags(tmp_path):
+    arguments = ["--episodes-per-task", "1", "--tasks", TASK, "--streams", "thermal", "--seed", "5"]
+    assert main(["demos", "--out", str(tmp_path), "--workers", "1", *arguments]) == 0
+    assert json.loads((tmp_path / "demos.json").read_text())["streams"] == ["thermal"]
+    episode = read_episode(find_episodes(tmp_path)[0])
+    assert episode.success and episode.meta["seed"] == 5 and episode.meta["git_revision"]
