@@ -1,0 +1,96 @@
+"""What the simulator knows of a sample and the pictures should tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from multismolvla.sim.grasp import Hand
+from multismolvla.sim.layout import SHAPES, rotation_of
+from multismolvla.streams import LABELS
+
+# Middle of the workspace in base_link, and the length that counts as 1: metres.
+CENTRE_M = (0.20, 0.0, 0.03)
+SCALE_M = 0.1
+
+
+@dataclass(frozen=True)
+class AuxiliaryTargets:
+    """B samples, n objects, V views of T tokens, L labels.
+
+    Attributes:
+        positions: (B, n, 3) of the objects in base_link, centred, in units of `SCALE_M`; NaN where
+            unknown.
+        headings: (B, n, 2) cosine and sine of the heading times the object's symmetry; NaN where
+            there is none: of round objects and of unknown ones.
+        hand: (B, 3) grip point, likewise.
+        joints: (B, 6) radians.
+        held: (B,) int64 object in the hand, n for none.
+        labels: (B, V, T, L) shares of the labels within each token's part of the picture; NaN
+            where there is no segmentation.
+    """
+
+    positions: Tensor
+    headings: Tensor
+    hand: Tensor
+    joints: Tensor
+    held: Tensor
+    labels: Tensor
+
+
+def auxiliary_targets(
+    state: np.ndarray, poses: np.ndarray, objects: Sequence[str], labels: Tensor
+) -> AuxiliaryTargets:
+    """From joints (B, 6), poses (B, n, 7) in the order of `objects`, and label shares."""
+    hands = [Hand.at(joints) for joints in state.astype(np.float64)]
+    positions = (poses[..., :3] - np.array(CENTRE_M)) / SCALE_M
+    grips = (np.stack([hand.position for hand in hands]) - np.array(CENTRE_M)) / SCALE_M
+    headings = np.full((*poses.shape[:2], 2), np.nan)
+    held = np.full(len(state), len(objects))
+    for sample, hand in enumerate(hands):
+        for index, name in enumerate(objects):
+            pose = poses[sample, index].astype(np.float64)
+            if name not in SHAPES or not np.isfinite(pose).all():
+                continue
+            headings[sample, index] = _heading(name, pose)
+            if hand.holds(name, pose):
+                held[sample] = index
+    return AuxiliaryTargets(
+        torch.from_numpy(positions).float(),
+        torch.from_numpy(headings).float(),
+        torch.from_numpy(grips).float(),
+        torch.from_numpy(state).float(),
+        torch.from_numpy(held),
+        labels,
+    )
+
+
+def _heading(name: str, pose: np.ndarray) -> tuple[float, float]:
+    """Heading of the first horizontal axis, times how often the shape looks the same in a turn."""
+    shape = SHAPES[name]
+    if shape.round:
+        return (math.nan, math.nan)
+    rotation = rotation_of(pose)
+    flat = min((0, 1), key=lambda axis: abs(rotation[2, axis]))
+    symmetry = 4 if shape.half[0] == shape.half[1] else 2
+    angle = symmetry * math.atan2(rotation[1, flat], rotation[0, flat])
+    return (math.cos(angle), math.sin(angle))
+
+
+def label_shares(
+    labels: Mapping[str, np.ndarray], views: Sequence[str], side: int, batch: int
+) -> Tensor:
+    """Shares (B, V, side^2, L) of the labels in each cell of the labelled views (B, H, W)."""
+    shares = torch.full((batch, len(views), side * side, len(LABELS)), math.nan)
+    for view, images in labels.items():
+        known = torch.from_numpy(images.astype(np.int64)).clamp(max=len(LABELS) - 1)
+        one_hot = functional.one_hot(known, len(LABELS)).movedim(-1, 1).float()
+        cells = functional.adaptive_avg_pool2d(one_hot, side)
+        shares[:, views.index(view)] = cells.flatten(2).transpose(1, 2)
+    return shares

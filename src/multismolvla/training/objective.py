@@ -1,0 +1,74 @@
+"""What a phase minimises, as one module: what accelerate wraps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from multismolvla.policy.distillation import distillation_loss
+from multismolvla.policy.model import MultiSmolVLA
+from multismolvla.training.auxiliary_heads import AuxiliaryHeads
+from multismolvla.training.batches import Group
+from multismolvla.training.losses import flow_loss
+from multismolvla.training.recipe import PhaseRecipe
+
+
+class Objective(nn.Module):
+    """Model and heads with the loss of a phase.
+
+    Args:
+        teacher: a SmolVLA whose RGB encoder gives the tokens to be met; it does not train.
+    """
+
+    def __init__(
+        self,
+        model: MultiSmolVLA,
+        heads: AuxiliaryHeads,
+        phase: PhaseRecipe,
+        teacher: MultiSmolVLA | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.heads = model, heads
+        self._phase = phase
+        self._teacher = [teacher]  # in a list: no part of this module's weights
+
+    def forward(self, group: Group) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss per sample (B,), and detached metrics."""
+        phase, model = self._phase, self.model
+        if group.views is None:
+            views, present = model.visual(group.frames, group.mask)
+        else:
+            views, present = group.views, group.present
+        if phase.kind == "perception":
+            loss, metrics = self.heads(views, present, group.targets)
+            return loss, metrics | {"auxiliary": loss.mean().detach()}
+        metrics: dict[str, Tensor] = {}
+        prefix = model.read(
+            views, present, group.mask, group.language, group.language_mask, group.state
+        )
+        loss = flow_loss(
+            model, prefix, group.actions, group.noise, group.time, near_rows=phase.near_rows
+        )
+        metrics["flow"] = loss.mean().detach()
+        if group.targets is not None:
+            auxiliary, more = self.heads(views, present, group.targets)
+            metrics |= more | {"auxiliary": auxiliary.mean().detach()}
+            loss = loss + phase.auxiliary * auxiliary
+        if phase.distillation:
+            distance = self._distance(group, views, present)
+            metrics["distillation"] = distance.detach()
+            loss = loss + phase.distillation * distance
+        return loss, metrics
+
+    def _distance(self, group: Group, views: Tensor, present: Tensor) -> Tensor:
+        """How far the view tokens are from the teacher's, where both see the view."""
+        teacher = self._teacher[0]
+        config = teacher.config
+        columns = [self.model.config.views.index(stream.view) for stream in config.streams]
+        seen = torch.tensor([s.name in group.taught for s in config.streams], device=views.device)
+        seen = seen.expand(len(group), -1)
+        with torch.no_grad():
+            taught, _ = teacher.visual(group.taught, seen)
+        student = views[:, columns]
+        direction, norm = distillation_loss(student, taught, present[:, columns] & seen)
+        return direction + norm

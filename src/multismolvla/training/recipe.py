@@ -1,0 +1,220 @@
+"""A training run: model, data, phases. `recipe_file.py` reads it from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from multismolvla.arm import JOINT_NAMES
+
+# The gripper's measured angle says what it holds and not what it was told: its targets stay angles.
+RELATIVE_JOINTS = JOINT_NAMES[:-1]
+
+
+class RecipeError(ValueError):
+    """The recipe is wrong; the message names file, key, value and what was expected."""
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """Where the weights start.
+
+    Attributes:
+        preset: sizes of a model that starts from random weights; see `policy.config.PRESETS`.
+        start: folder or hub id of a checkpoint to go on from, instead of random weights; with the
+            preset `base`, of the SmolVLA behind the encoder.
+        fourm_weights: with `base`: weights of the 4M-21 encoder.
+        overrides: values of the preset to change, as a tree of the names in `PolicyConfig`.
+    """
+
+    preset: str = "small"
+    start: str = ""
+    fourm_weights: str = "EPFL-VILAB/4M-21_B"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """What is shown.
+
+    Attributes:
+        cache: folder of the training cache.
+        streams: streams to train on, in the order of the cache; empty for all.
+        episodes: use the first so many training episodes; 0 for all.
+        workers: threads that prepare batches.
+    """
+
+    cache: str = "data/cache"
+    streams: tuple[str, ...] = ()
+    episodes: int = 0
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class DropoutRecipe:
+    """How often streams are taken away; see `dropout_curriculum.py`.
+
+    Attributes:
+        schedule: `curriculum` (0 to `rate` over `ramp` of the phase), `fixed` or `none`.
+        rate: probability per stream, in the end.
+        soft_share: share of it that is damage, which the mask does not tell; the rest is masked.
+        ramp: share of the phase's steps after which the rate is reached.
+        by_stream, by_modality, by_view: weights of what is lost as one: a stream, a kind of image
+            in all views, a camera mount with all its streams.
+    """
+
+    schedule: str = "curriculum"
+    rate: float = 0.5
+    soft_share: float = 0.5
+    ramp: float = 1.0
+    by_stream: float = 0.4
+    by_modality: float = 0.4
+    by_view: float = 0.2
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """How much the pictures vary; 0 switches a term off. See `image_augmentation.py`.
+
+    Attributes:
+        colour: spread of brightness, contrast, saturation and the channels' gains.
+        texture: spread of the blotches and the noise on RGB, of the range.
+        shift_px: largest shift of all streams of a view together, pixels.
+        depth_m: standard deviation of a frame's depth error, metres.
+        thermal_c: of a frame's temperature error, degrees.
+        labels: share of the labels that are wrong.
+    """
+
+    colour: float = 0.25
+    texture: float = 0.05
+    shift_px: int = 1
+    depth_m: float = 0.003
+    thermal_c: float = 1.5
+    labels: float = 0.005
+
+
+@dataclass(frozen=True)
+class PhaseRecipe:
+    """One phase.
+
+    Attributes:
+        name: of the phase in logs and folders.
+        kind: `perception` (auxiliary heads on the view tokens, no language model) or `policy`.
+        steps, batch_size: optimiser steps, samples each (per process).
+        groups: parts of a batch, each with streams of its own taken away. Within a part all samples
+            lack the same streams, which are then not computed at all.
+        draws: (noise, time) pairs per encoded observation.
+        learning_rate, warm_up, final: peak; share of the steps until it; share of the peak at the
+            end of the cosine.
+        learning_rates: start of a parameter's name -> factor on the learning rate.
+        weight_decay, clip: of AdamW; largest norm of the gradient.
+        trainable: starts of the names of the parameters that train; empty for all.
+        lora_rank: adapters on the language model, merged in the end; 0 for none.
+        auxiliary: weight of the auxiliary loss beside the actions'.
+        distillation: weight of the distance to the tokens of `teacher`'s RGB encoder.
+        teacher: folder or hub id of a SmolVLA.
+        frozen_views: keep the encoder as it is and its tokens on disk, `frozen_variants` of them
+            per sample, each with its own damage.
+        state_noise_rad, state_dropout: of the state that the policy is told: standard deviation;
+            probability that it is told nothing.
+        near_rows: weight of the first rows of a chunk: 1 + near_rows at row 0, falling to 1.
+        ema: decay of the averaged weights, which are what is shipped.
+        dropout, augment: see there.
+    """
+
+    name: str
+    kind: str = "policy"
+    steps: int = 1000
+    batch_size: int = 48
+    groups: int = 4
+    draws: int = 8
+    learning_rate: float = 5e-4
+    warm_up: float = 0.05
+    final: float = 0.05
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    trainable: tuple[str, ...] = ()
+    lora_rank: int = 0
+    auxiliary: float = 0.5
+    distillation: float = 0.0
+    teacher: str = ""
+    frozen_views: bool = False
+    frozen_variants: int = 4
+    state_noise_rad: float = 0.02
+    state_dropout: float = 0.1
+    near_rows: float = 1.0
+    ema: float = 0.999
+    dropout: DropoutRecipe = field(default_factory=DropoutRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+
+    def __post_init__(self) -> None:
+        _need(self.kind in ("perception", "policy"), "kind", self.kind, "perception or policy")
+        for key in ("steps", "batch_size", "groups", "draws", "frozen_variants"):
+            _need(getattr(self, key) > 0, key, getattr(self, key), "a positive number")
+        for key in ("weight_decay", "lora_rank", "auxiliary", "distillation", "state_noise_rad"):
+            _need(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
+        for key in ("warm_up", "final", "state_dropout"):
+            _need(0 <= getattr(self, key) <= 1, key, getattr(self, key), "0 to 1")
+        _need(0 <= self.ema < 1, "ema", self.ema, "0 to below 1")
+        _need(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
+        _need(self.clip > 0, "clip", self.clip, "a positive number")
+        _need(
+            self.batch_size % self.groups == 0,
+            "groups",
+            self.groups,
+            f"a divisor of batch_size, {self.batch_size}",
+        )
+        schedules = ("curriculum", "fixed", "none")
+        dropout = self.dropout
+        _need(
+            dropout.schedule in schedules,
+            "dropout.schedule",
+            dropout.schedule,
+            ", ".join(schedules),
+        )
+        for key in ("rate", "soft_share"):
+            value = getattr(dropout, key)
+            _need(0 <= value <= 1, f"dropout.{key}", value, "0 to 1")
+        _need(0 < dropout.ramp <= 1, "dropout.ramp", dropout.ramp, "above 0 and up to 1")
+        _need(not self.distillation or bool(self.teacher), "teacher", self.teacher, "a checkpoint")
+        _need(
+            not (self.frozen_views and (self.auxiliary or self.distillation)),
+            "frozen_views",
+            self.frozen_views,
+            "auxiliary: 0 and distillation: 0, since an encoder that is frozen learns nothing",
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run.
+
+    Attributes:
+        phases: one after another, each from the averaged weights of the one before.
+        relative_joints: joints whose actions are offsets from the measured state.
+        seed: of everything that is drawn.
+        save_minutes: time between two saved states.
+        validate_steps: steps between two scores on held-out episodes; 0 for none.
+        validate_samples: samples of such a score.
+    """
+
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    phases: tuple[PhaseRecipe, ...] = ()
+    relative_joints: tuple[str, ...] = RELATIVE_JOINTS
+    seed: int = 0
+    save_minutes: float = 5.0
+    validate_steps: int = 250
+    validate_samples: int = 96
+
+    def __post_init__(self) -> None:
+        _need(len(self.phases) > 0, "phases", self.phases, "at least one phase")
+        names = [phase.name for phase in self.phases]
+        _need(len(set(names)) == len(names), "phases", names, "different names")
+
+
+def _need(condition: bool, key: str, value: object, expected: str) -> None:
+    if not condition:
+        raise RecipeError(f"{key} is {value!r}; expected {expected}")

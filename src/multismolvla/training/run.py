@@ -1,0 +1,238 @@
+"""A whole run: the phases of a recipe one after another, and what they leave behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+from multismolvla.data.cache import TrainingCache
+from multismolvla.policy.checkpoint import save_checkpoint
+from multismolvla.policy.checkpoint_source import load_any_checkpoint
+from multismolvla.policy.lora import add_lora, merge_lora
+from multismolvla.policy.model import MultiSmolVLA
+from multismolvla.policy.siglip import SiglipViews
+from multismolvla.streams import Stream, load_stream_table
+from multismolvla.training.action_statistics import make_normalizer
+from multismolvla.training.auxiliary_heads import AuxiliaryHeads
+from multismolvla.training.batches import BatchMaker
+from multismolvla.training.loader import Loader
+from multismolvla.training.objective import Objective
+from multismolvla.training.phase_run import PhaseRun
+from multismolvla.training.progress import Progress
+from multismolvla.training.recipe import PhaseRecipe, Recipe, RecipeError
+from multismolvla.training.recipe_file import as_dict
+from multismolvla.training.schedule import choose_trainable
+from multismolvla.training.starting_model import starting_model
+from multismolvla.training.training_state import (
+    Place,
+    find_place,
+    fingerprint,
+    load_state,
+    save_state,
+)
+from multismolvla.training.validation import Validation, unvaried
+from multismolvla.training.view_cache import ViewCache
+from multismolvla.training.view_encoding import encode_views
+
+TRAINING_FILE = "training.json"
+# Draws of the batches and of the validation never share a seed.
+VALIDATION = 1 << 21
+
+
+class Run:
+    """Builds what a recipe asks for, and runs it.
+
+    Args:
+        folder: of checkpoints (`<phase>/`), state, and logs.
+        table: file of the stream table.
+        revision: commit of the code, kept with the weights.
+
+    Raises:
+        ValueError: recipe, data or state do not fit; one line.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        table: Path,
+        cpu: bool,
+        mixed_precision: str,
+        revision: str,
+    ) -> None:
+        self._recipe, self._folder, self._revision = recipe, folder, revision
+        # The language model is idle in a perception phase.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self._accelerator = Accelerator(
+            cpu=cpu, mixed_precision=mixed_precision, kwargs_handlers=[unused]
+        )
+        self._cache = TrainingCache(recipe.data.cache)
+        self._streams = choose_streams(self._cache, table, recipe)
+        self._train = self._samples("train", recipe.data.episodes)
+        self._held_out = self._samples("validation", 0)
+        content = as_dict(recipe) | {"data_samples": len(self._train)}
+        content["data"] = content["data"] | {"workers": 0}  # changes nothing but the speed
+        self._run = fingerprint(content)
+        place = find_place(folder / "state", self._run)
+        self._place = place or Place(0, 0, 0.0)
+        model, tokenizer, normalizer = starting_model(recipe, self._streams, self._cache.period_s)
+        self._model, self._tokenizer = model, tokenizer
+        self._normalizer = normalizer or make_normalizer(model.config, self._cache, self._train)
+        width = model.config.text.hidden_size
+        torch.manual_seed(recipe.seed + 1)
+        self._heads = AuxiliaryHeads(len(self._cache.objects), len(model.config.views), width)
+        self._resumed = place is not None
+        self._progress = Progress(folder / "logs", self._accelerator.is_main_process)
+
+    def run(self, stop: Callable[[], bool]) -> bool:
+        """Run all phases from where the run is; return whether they are done."""
+        phases = self._recipe.phases
+        if self._place.phase == len(phases):
+            return True
+        while self._place.phase < len(phases):
+            index = self._place.phase
+            phase = phases[index]
+            objective = self._objective(index, phase)
+            self._place = self._phase_run(index, phase, objective, stop).run(self._place)
+            if self._place.step < phase.steps:
+                return False
+            if phase.lora_rank:
+                merge_lora(self._model)
+            self._model.requires_grad_(True)
+            self._place = Place(index + 1, 0, self._place.seconds)
+            self._leave(phase, objective)
+            if stop() and self._place.phase < len(phases):
+                return False
+        return True
+
+    def _objective(self, index: int, phase: PhaseRecipe) -> Objective:
+        if self._resumed and self._place.step == 0:
+            # The weights with which the phase before ended.
+            load_state(self._folder / "state", Objective(self._model, self._heads, phase))
+        self._resumed = False
+        if phase.lora_rank:
+            torch.manual_seed(self._recipe.seed + 2 + index)
+            add_lora(self._model, phase.lora_rank)
+        choose_trainable(self._model, phase)
+        self._teacher: MultiSmolVLA | None = None
+        if phase.distillation:
+            cameras = [stream for stream in self._streams if stream.kind == "rgb"]
+            self._teacher = load_teacher(phase.teacher, cameras).to(self._accelerator.device)
+        return Objective(self._model, self._heads, phase, self._teacher)
+
+    def _phase_run(
+        self, index: int, phase: PhaseRecipe, objective: Objective, stop: Callable[[], bool]
+    ) -> PhaseRun:
+        common = (self._model.config, self._tokenizer, self._normalizer)
+        seed, accelerator = (self._recipe.seed, index), self._accelerator
+        views = None
+        if phase.frozen_views:
+            folder = self._folder / f"{phase.name}_views"
+            maker = BatchMaker(self._cache, self._train, *common, phase, (*seed, 1))
+            if accelerator.is_main_process:
+                encode_views(
+                    folder,
+                    maker,
+                    self._model.to(accelerator.device),
+                    phase,
+                    self._train,
+                    len(self._cache),
+                    accelerator.device,
+                    self._recipe.seed,
+                )
+            accelerator.wait_for_everyone()
+            views = ViewCache(folder)
+        maker = BatchMaker(
+            self._cache,
+            self._train,
+            *common,
+            phase,
+            seed,
+            accelerator.process_index,
+            accelerator.num_processes,
+            views,
+            self._teacher.config if self._teacher else None,
+        )
+        validation = None
+        if self._recipe.validate_steps and len(self._held_out) and accelerator.is_main_process:
+            count = min(self._recipe.validate_samples, len(self._held_out))
+            plain = unvaried(phase, count)
+            held_out = BatchMaker(
+                self._cache, self._held_out, *common, plain, (self._recipe.seed, VALIDATION)
+            )
+            validation = Validation(held_out, self._normalizer, self._recipe.seed)
+        workers = self._recipe.data.workers
+        return PhaseRun(
+            self._recipe,
+            index,
+            objective,
+            accelerator,
+            lambda first, last: Loader(maker, first, last, workers),
+            validation,
+            self._progress,
+            self._folder / "state",
+            self._run,
+            stop,
+        )
+
+    def _leave(self, phase: PhaseRecipe, objective: Objective) -> None:
+        """Write the checkpoint of a phase that is done, and that it is done."""
+        if not self._accelerator.is_main_process:
+            return
+        folder = self._folder / phase.name
+        save_checkpoint(folder, self._model, self._model.config, self._tokenizer, self._normalizer)
+        content = {
+            "recipe": as_dict(self._recipe),
+            "phase": phase.name,
+            "revision": self._revision,
+            "minutes": round(self._place.seconds / 60.0, 1),
+            "samples": len(self._train),
+            "episodes": len({int(e) for e in self._cache.array("episode")[self._train]}),
+            "data_seeds": sorted({str(e.get("seed")) for e in self._cache.episodes})[:10000],
+        }
+        (folder / TRAINING_FILE).write_text(json.dumps(content, indent=2) + "\n")
+        save_state(self._folder / "state", self._run, self._place, objective)
+
+    def _samples(self, split: str, episodes: int) -> np.ndarray:
+        samples = self._cache.split(split)
+        if episodes:
+            of = self._cache.array("episode")[samples]
+            samples = samples[np.isin(of, np.unique(of)[:episodes])]
+        return samples
+
+
+def choose_streams(cache: TrainingCache, table: Path, recipe: Recipe) -> tuple[Stream, ...]:
+    """The streams to train on, in the order of the table.
+
+    Raises:
+        ValueError: one that the cache or the table lacks.
+    """
+    names = recipe.data.streams or cache.streams
+    for name in names:
+        if name not in cache.streams:
+            raise RecipeError(
+                f"data.streams: {cache.folder} has no '{name}'; it has {', '.join(cache.streams)}"
+            )
+    known = load_stream_table(table)
+    chosen = {name: known[name] for name in names}
+    return tuple(chosen[name] for name in known.names if name in chosen)
+
+
+def load_teacher(source: str, cameras: list[Stream]) -> MultiSmolVLA:
+    """A SmolVLA's RGB encoder, made to look at our cameras.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    teacher = load_any_checkpoint(source).model.eval().requires_grad_(False)
+    teacher.config = dataclasses.replace(teacher.config, streams=tuple(cameras))
+    views = SiglipViews(teacher.config)
+    views.load_state_dict(teacher.visual.state_dict())
+    teacher.visual = views.eval().requires_grad_(False)
+    return teacher

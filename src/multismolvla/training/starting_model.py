@@ -1,0 +1,70 @@
+"""The model of a recipe before its first step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from multismolvla.policy.base_model import with_fourm_encoder
+from multismolvla.policy.checkpoint_source import load_any_checkpoint
+from multismolvla.policy.config import PRESETS, ConfigError, FourMConfig
+from multismolvla.policy.model import MultiSmolVLA
+from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.streams import Stream
+from multismolvla.training.recipe import Recipe, RecipeError
+from multismolvla.training.recipe_file import changed
+
+
+def starting_model(
+    recipe: Recipe, streams: Sequence[Stream], period_s: float
+) -> tuple[MultiSmolVLA, Tokenizer, Normalizer | None]:
+    """Model, tokenizer, and the statistics that the weights know; None for those of the data.
+
+    Raises:
+        ValueError: an unknown preset or override, or a checkpoint that cannot be read or has other
+            streams.
+    """
+    model = recipe.model
+    if model.start and model.preset != "base":
+        checkpoint = load_any_checkpoint(model.start)
+        theirs = [stream.name for stream in checkpoint.config.streams]
+        if theirs != [stream.name for stream in streams]:
+            raise RecipeError(
+                f"model.start: {model.start} sees {', '.join(theirs)}; the recipe's data have "
+                f"{', '.join(stream.name for stream in streams)}"
+            )
+        if checkpoint.config.relative_joints != recipe.relative_joints:
+            raise RecipeError(
+                f"relative_joints is {list(recipe.relative_joints)}; {model.start} has "
+                f"{list(checkpoint.config.relative_joints)}"
+            )
+        return checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer
+    if model.preset not in PRESETS:
+        raise RecipeError(f"model.preset is {model.preset!r}; expected one of {', '.join(PRESETS)}")
+    if model.preset == "base" and model.start:
+        smolvla = load_any_checkpoint(model.start)
+        built = with_fourm_encoder(smolvla.model, streams, FourMConfig(), model.fourm_weights)
+        config = dataclasses.replace(
+            built.config, relative_joints=recipe.relative_joints, period_s=period_s
+        )
+        # Its parts read the sizes alone, which do not change.
+        built.config = config
+        return built.float(), smolvla.tokenizer, None
+    try:
+        config = changed(PRESETS[model.preset](tuple(streams)), model.overrides)
+        config = dataclasses.replace(
+            config, relative_joints=recipe.relative_joints, period_s=period_s
+        )
+    except ConfigError as error:
+        raise RecipeError(f"model: {error}") from None
+    torch.manual_seed(recipe.seed)
+    tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
+    if tokenizer.vocabulary_size > config.text.vocab_size:
+        raise RecipeError(
+            f"model: text.vocab_size is {config.text.vocab_size}; the shipped tokenizer has "
+            f"{tokenizer.vocabulary_size} tokens"
+        )
+    return MultiSmolVLA(config), tokenizer, None

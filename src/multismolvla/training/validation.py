@@ -1,0 +1,92 @@
+"""Scores on held-out episodes: with all streams, and with each kind of image lost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from multismolvla.policy.normalization import Normalizer
+from multismolvla.training.batches import BatchMaker, Group
+from multismolvla.training.objective import Objective
+from multismolvla.training.recipe import AugmentRecipe, DropoutRecipe, PhaseRecipe
+
+# The rows that an arm follows before the next chunk is there.
+ROWS = 15
+UNVARIED = AugmentRecipe(colour=0, texture=0, shift_px=0, depth_m=0, thermal_c=0, labels=0)
+
+
+def unvaried(phase: PhaseRecipe, samples: int) -> PhaseRecipe:
+    """The phase's batches without chance: one group of `samples`."""
+    return dataclasses.replace(
+        phase,
+        batch_size=samples,
+        groups=1,
+        draws=1,
+        state_noise_rad=0.0,
+        state_dropout=0.0,
+        frozen_views=False,
+        dropout=DropoutRecipe(schedule="none"),
+        augment=UNVARIED,
+        # The heads are asked whatever they weigh; frozen phases have none.
+        auxiliary=phase.auxiliary,
+        distillation=0.0,
+    )
+
+
+class Validation:
+    """Scores on the same samples each time.
+
+    Args:
+        maker: of `unvaried` batches of held-out samples.
+    """
+
+    def __init__(self, maker: BatchMaker, normalizer: Normalizer, seed: int) -> None:
+        self._group = maker.make(0)[0]
+        self._normalizer = normalizer
+        self._seed = seed
+
+    @torch.no_grad()
+    def score(self, objective: Objective, device: torch.device) -> dict[str, float]:
+        """`action_rad` (mean error of the first rows) or `object_mm`, per condition.
+
+        Conditions: `clean`, and `no_rgb` and so on, in which that kind is lost in all views.
+        """
+        streams = objective.model.config.streams
+        kinds = list(dict.fromkeys(stream.kind for stream in streams))
+        conditions = {"clean": np.zeros(len(streams), bool)}
+        if len(kinds) > 1:
+            for kind in kinds:
+                conditions[f"no_{kind}"] = np.array([s.kind == kind for s in streams])
+        training = objective.training
+        objective.eval()
+        scores: dict[str, float] = {}
+        for name, lost in conditions.items():
+            group = self._without(lost).to(device)
+            scores |= {f"{key}/{name}": v for key, v in self._score(objective, group).items()}
+        objective.train(training)
+        return scores
+
+    def _without(self, lost: np.ndarray) -> Group:
+        mask = self._group.mask & ~torch.from_numpy(lost)
+        return dataclasses.replace(self._group, mask=mask)
+
+    def _score(self, objective: Objective, group: Group) -> Mapping[str, float]:
+        model, scores = objective.model, {}
+        views, present = model.visual(group.frames, group.mask)
+        if group.targets is not None:
+            _, metrics = objective.heads(views, present, group.targets)
+            scores = {key: float(metrics[key]) for key in ("object_mm", "hand_mm", "held")}
+        if group.noise.shape[1]:
+            prefix = model.read(
+                views, present, group.mask, group.language, group.language_mask, group.state
+            )
+            found = model.sample(prefix, group.noise[:, 0]).cpu()
+            joints = group.joints.cpu()
+            found = self._normalizer.unnormalize_action(found, joints)
+            padded = group.actions.cpu()
+            wanted = self._normalizer.unnormalize_action(padded, joints)
+            scores["action_rad"] = float((found - wanted)[:, :ROWS].abs().mean())
+        return scores
