@@ -181,7 +181,7 @@ def test_the_environment_is_made_once_and_anew_for_other_versions(tmp_path, monk
         pins.write_text(content)
         commands.clear()
         made.append((lerobot_python(lambda _: None, pins, tmp_path), len(commands)))
-    assert [count for _, count in made] == [2, 0, 2]
+    assert [count for _, count in made] == [3, 0, 3]
     assert made[0][0] == made[1][0] != made[2][0]
 
 

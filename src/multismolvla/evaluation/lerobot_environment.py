@@ -63,11 +63,16 @@ def _make(folder: Path, python: Path, requirements: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The variables of this environment and of ROS must not lead into the other one.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        # LeRobot asks for an older torch: without the check of dependencies both sides run one.
-        pip = [str(python), "-m", "pip", "install", "--no-input", "--no-deps"]
-        pip += ["--disable-pip-version-check", *_torch_index(), "-r", str(requirements)]
+        pip = [str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        commands = (
+            [sys.executable, "-m", "venv", str(folder)],
+            # With what it needs: PyPI's build does not import without CUDA's libraries.
+            [*pip, *_torch_index(), "torch", "--constraint", str(requirements)],
+            # LeRobot asks for an older torch: unchecked, so that both sides run the same one.
+            [*pip, "--no-deps", "--requirement", str(requirements)],
+        )
         with log.open("w") as output:
-            for command in ([sys.executable, "-m", "venv", str(folder)], pip):
+            for command in commands:
                 subprocess.run(command, env=environment, stdout=output, stderr=output, check=True)
     except OSError as error:
         raise LeRobotEnvironmentError(f"{error.filename}: {error.strerror}") from None
