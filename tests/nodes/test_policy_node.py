@@ -592,18 +592,20 @@ def test_a_checkpoint_drives_the_arm_and_ignores_a_masked_stream(rig, checkpoint
     rig.until(lambda: rig.lines("ms per chunk (first"))
     usable = set(STREAMS)
     first = first_chunk(rig, inferred, usable)
-    assert np.array_equal(first_chunk(rig, inferred, usable), first), "seeded"
+    # Where arrays lie in memory may change the last bits of a product.
+    np.testing.assert_allclose(first_chunk(rig, inferred, usable), first, atol=1e-6)
     rig.until(lambda: rig.chunks and rig.trajectories)
     np.testing.assert_allclose(rig.chunks[-1].points[-1].positions, first[-1], atol=1e-9)
 
     far = np.full((96, 96), 1.5, np.float32)
     rig.show("depth", far)
-    assert not np.array_equal(first_chunk(rig, inferred, usable), first)
+    assert np.abs(first_chunk(rig, inferred, usable) - first).max() > 1e-4
 
     rig.states["depth"] = ("LOST", "frozen")
     without = first_chunk(rig, inferred, usable - {"depth"})
     rig.show("depth", frame("32FC1"))
-    assert np.array_equal(first_chunk(rig, inferred, usable - {"depth"}), without)
+    again = first_chunk(rig, inferred, usable - {"depth"})
+    np.testing.assert_allclose(again, without, atol=1e-6)
 
 
 def test_a_checkpoint_never_sees_a_state_that_is_no_number(rig, checkpoint, inferred):

@@ -1,5 +1,6 @@
 """A random checkpoint as a policy: what reaches the actions, what does not, what is refused."""
 
+import copy
 import dataclasses
 import shutil
 from pathlib import Path
@@ -42,7 +43,8 @@ def model() -> MultiSmolVLA:
 
 def policy_of(model: MultiSmolVLA, *, seed: int | None = 3, **statistics) -> LearnedPolicy:
     tokenizer = Tokenizer.load(SHIPPED_FILE, model.config.max_language_tokens)
-    return LearnedPolicy(model, tokenizer, Normalizer(model.config, **statistics), seed=seed)
+    normalizer = Normalizer(model.config, **statistics)
+    return LearnedPolicy(copy.deepcopy(model), tokenizer, normalizer, seed=seed)
 
 
 @pytest.fixture
@@ -155,9 +157,9 @@ def test_without_a_seed_episodes_differ(model):
 
 
 def test_an_unchanged_frame_is_not_prepared_again(policy, monkeypatch):
-    seen, prefix = [], policy._model.prefix
+    seen, prefix = [], policy._engine.prefix
     monkeypatch.setattr(
-        policy._model, "prefix", lambda frames, *rest: seen.append(frames) or prefix(frames, *rest)
+        policy._engine, "prefix", lambda frames, *rest: seen.append(frames) or prefix(frames, *rest)
     )
     observation = observed()
     policy.infer(observation)

@@ -47,6 +47,7 @@ def load_policy(
     cameras: Mapping[str, str] | None = None,
     chunking: str = "none",
     now_ns: Callable[[], int] | None = None,
+    precision: str = "float32",
 ) -> Policy:
     """Make the policy that `name` says; what fits several of these is the first.
 
@@ -64,6 +65,7 @@ def load_policy(
         cameras: camera of a LeRobot checkpoint -> stream.
         chunking: `none`, or `rtc` for chunks that continue one another.
         now_ns: the clock of the observations' stamps, which `rtc` reads.
+        precision: of a checkpoint's weights, `float32` or `int8`.
 
     Raises:
         ParameterError: no such policy, or it cannot be made; one line with what to do.
@@ -78,6 +80,7 @@ def load_policy(
         "seed": None if seed < 0 else seed,
         "cameras": cameras,
         "now_ns": now_ns,
+        "precision": precision,
     }
     matches = [entry for entry in entry_points(group=GROUP) if entry.name == name]
     folder = Path(name).expanduser()

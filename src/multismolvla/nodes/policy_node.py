@@ -93,6 +93,7 @@ class PolicyNode(Node):
             cameras=parse_cameras(parameters.policy_cameras),
             chunking=parameters.policy_chunking,
             now_ns=self._now_ns,
+            precision=parameters.policy_precision,
         )
         self._warm_up = PolicyWarmUp(policy, self._on_warm, self._on_warm_up_problem)
         self._inference = Inference(policy, schedule, self._queue)

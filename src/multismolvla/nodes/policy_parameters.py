@@ -24,6 +24,7 @@ class PolicyParameters:
     policy_seed: int
     policy_cameras: str
     policy_chunking: str
+    policy_precision: str
     task: str
     streams_file: str
     control_rate_hz: float
@@ -95,6 +96,12 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             "none",
             "rtc has each chunk of a checkpoint continue the one being executed.",
             CHUNKINGS,
+        ),
+        policy_precision=text(
+            "policy_precision",
+            "float32",
+            "Weights of a checkpoint; int8 is faster on an x86 CPU and less accurate.",
+            ("float32", "int8"),
         ),
         task=text("task", "", "Instruction to start with; empty waits for the topic `task`."),
         streams_file=text("streams_file", f"{share}/config/streams.yaml", "Stream table."),

@@ -73,14 +73,14 @@ class ActionExpert(nn.Module):
         from_zero = rotary_tables(steps, head_dim, base)
         for i, layer in enumerate(self.layers):
             normed = layer.input_layernorm(x)
-            query = layer.self_attn.query(normed)
             key, value = cache[i]
             if self.attends_to_actions(i):
-                own_key, own_value = layer.self_attn.key_value(normed)
+                query, own_key, own_value = layer.self_attn.query_key_value(normed)
                 key = torch.cat((key, rotate(own_key, after_prefix)), dim=2)
                 value = torch.cat((value, own_value), dim=2)
                 attended = attend(rotate(query, after_prefix), key, value, to_all)
             else:
-                attended = attend(rotate(query, from_zero), key, value, to_prefix)
+                query = rotate(layer.self_attn.query(normed), from_zero)
+                attended = attend(query, key, value, to_prefix)
             x = layer.finish(x, attended)
         return self.norm(x)

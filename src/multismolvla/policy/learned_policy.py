@@ -17,6 +17,7 @@ from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.chunk_continuation import ChunkContinuation
 from multismolvla.policy.dry_run import DryRunReport, dry_run
+from multismolvla.policy.engine import InferenceEngine
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.preprocessing import prepare_frame
@@ -36,10 +37,10 @@ class LearnedPolicy:
     which the checkpoint knows no stream at all is refused, since it comes from another robot. That
     every stream is masked is legal here; whether the arm may move then is not this class's matter.
 
-    A frame of the same content as the stream's last one is not prepared again: the model is handed
-    the same tensor.
+    A frame of the same content as the stream's last one is neither prepared nor encoded again.
 
     Args:
+        model: taken over by an `InferenceEngine`.
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
         threads: of torch, for the whole process; None leaves them alone.
         seed: of the noise that the flow starts from, which begins anew with each `reset`: the same
@@ -48,6 +49,7 @@ class LearnedPolicy:
             chunk then depends on what inferences take. The weight of the guidance is kept within
             the number of denoising steps, beyond which the solver overshoots.
         now_ns: the clock of the observations' stamps, for `chunking`: see `ChunkContinuation`.
+        precision: `float32` or `int8`, of the weights; see `InferenceEngine`.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class LearnedPolicy:
         seed: int | None = None,
         chunking: RealTimeChunking | None = None,
         now_ns: Callable[[], int] | None = None,
+        precision: str = "float32",
     ) -> None:
         if model.config.joints != JOINT_NAMES:
             raise ValueError(
@@ -72,15 +75,18 @@ class LearnedPolicy:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(device)
-        self._model = model.to(self._device).eval()
+        self._config = model.config
+        self._parameters = sum(p.numel() for p in model.parameters())
+        exact = chunking is not None and chunking.exact
+        self._engine = InferenceEngine(model.to(self._device), precision, differentiable=exact)
         self._tokenizer = tokenizer
         self._normalizer = normalizer
         self._seed = seed
         self._continuation = None
         if chunking is not None:
-            weight = min(chunking.max_guidance_weight, model.config.denoising_steps)
+            weight = min(chunking.max_guidance_weight, self._config.denoising_steps)
             chunking = dataclasses.replace(chunking, max_guidance_weight=weight)
-            self._continuation = ChunkContinuation(chunking, model.config.period_s, now_ns)
+            self._continuation = ChunkContinuation(chunking, self._config.period_s, now_ns)
         self._load_s = 0.0
         # On the CPU whatever the device, so that a seed means the same noise everywhere.
         self._generator = torch.Generator()
@@ -114,6 +120,7 @@ class LearnedPolicy:
         else:
             self._generator.manual_seed(self._seed)
         self._prepared.clear()
+        self._engine.forget()
         self.forget_chunk()
 
     def forget_chunk(self) -> None:
@@ -142,15 +149,15 @@ class LearnedPolicy:
         radians = self._normalizer.unnormalize_action(actions.cpu(), joints)
         if self._continuation is not None:
             self._continuation.end(observation.stamp_ns, observation.task, radians)
-        period_s = self._model.config.period_s
+        period_s = self._config.period_s
         return ActionChunk(observation.stamp_ns, period_s, radians[0].double().numpy())
 
     def dry_run(self) -> DryRunReport:
         """Measure a few chunks from made-up observations; what comes after is as after a reset."""
         return dry_run(
             self,
-            self._model.config.streams,
-            parameters=sum(p.numel() for p in self._model.parameters()),
+            self._config.streams,
+            parameters=self._parameters,
             load_s=self._load_s,
         )
 
@@ -169,7 +176,7 @@ class LearnedPolicy:
         guide: Callable[[Velocity], Velocity] | None = None,
     ) -> Tensor:
         """The chunk (1, T, max_action_dim) in the model's units."""
-        config = self._model.config
+        config = self._config
         state = self._normalizer.normalize_state(joints)[None]
         language, language_mask = self._tokenizer.encode([observation.task])
         frames = self._frames(observation)
@@ -177,14 +184,14 @@ class LearnedPolicy:
         noise = torch.randn(
             (1, config.chunk_size, config.max_action_dim), generator=self._generator
         )
-        prefix = self._model.prefix(
+        prefix = self._engine.prefix(
             frames,
             mask.to(self._device),
             language.to(self._device),
             language_mask.to(self._device),
             state.to(self._device),
         )
-        return self._model.sample(prefix, noise.to(self._device), guide=guide)
+        return self._engine.sample(prefix, noise.to(self._device), guide=guide)
 
     def _joints(self, state: np.ndarray) -> Tensor:
         """(6,) radians, checked."""
@@ -197,7 +204,7 @@ class LearnedPolicy:
 
     def _frames(self, observation: Observation) -> dict[str, Tensor]:
         """The prepared frames (1, C, h, w) of the streams in use."""
-        streams = self._model.config.streams
+        streams = self._config.streams
         if observation.mask and not any(s.name in observation.mask for s in streams):
             raise ValueError(
                 f"this checkpoint sees {', '.join(s.name for s in streams)}, of which the "
@@ -215,6 +222,6 @@ class LearnedPolicy:
         content = (np.shape(frame), np.asarray(frame).dtype, np.asarray(frame).tobytes())
         last = self._prepared.get(stream.name)
         if last is None or last[0] != content:
-            prepared = prepare_frame(stream, frame, self._model.config)[None].to(self._device)
+            prepared = prepare_frame(stream, frame, self._config)[None].to(self._device)
             last = self._prepared[stream.name] = (content, prepared)
         return last[1]

@@ -99,8 +99,13 @@ class MultiSmolVLA(nn.Module):
         language: Tensor,
         language_mask: Tensor,
         state: Tensor,
+        compact: bool = False,
     ) -> Prefix:
-        """The part of `prefix` behind the visual encoder: view tokens (B, V, n, H) and (B, V)."""
+        """The part of `prefix` behind the visual encoder: view tokens (B, V, n, H) and (B, V).
+
+        Args:
+            compact: leave out the tokens that no sample has; the others keep their positions.
+        """
         batch, _, per_view, _ = views.shape
         seen = present.repeat_interleave(per_view, dim=1)
         one = mask.new_ones(batch, 1)
@@ -115,10 +120,14 @@ class MultiSmolVLA(nn.Module):
         tokens.append(self.state_proj(state)[:, None])
         valid = torch.cat((*exists, one), dim=1)
         counted = torch.cat((*counts, one), dim=1).cumsum(dim=1)
+        x = torch.cat(tokens, dim=1)
+        if compact:
+            some = valid.any(dim=0)
+            x, valid, counted = x[:, some], valid[:, some], counted[:, some]
         # All see each other, but only the state sees the state, which comes last.
         attention = valid[:, None, :].repeat(1, valid.shape[1], 1)
         attention[:, :-1, -1] = False
-        cache = self.text.prefill(torch.cat(tokens, dim=1), attention, counted - 1)
+        cache = self.text.prefill(x, attention, counted - 1)
         return Prefix(self.expert.adapt(cache), valid, counted[:, -1])
 
     def velocity(self, prefix: Prefix, x_t: Tensor, time: Tensor) -> Tensor:

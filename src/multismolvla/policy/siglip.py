@@ -110,7 +110,7 @@ class SiglipViews(nn.Module):
         """
         used = [(i, name) for i, name in enumerate(self.streams) if mask[:, i].any()]
         tokens = mask.new_zeros(
-            (*mask.shape, self.tokens, self.width), dtype=self.proj.weight.dtype
+            (*mask.shape, self.tokens, self.width), dtype=self.tower.position_embedding.weight.dtype
         )
         if used:
             images = torch.cat([frames[name][mask[:, i]] for i, name in used])

@@ -72,6 +72,10 @@ class Attention(nn.Module):
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.split(self.k_proj(x)), self.split(self.v_proj(x))
 
+    def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All three of tokens that ask one another."""
+        return self.query(x), *self.key_value(x)
+
 
 class SwiGLU(nn.Module):
     """down(silu(gate(x)) * up(x))."""
@@ -133,12 +137,13 @@ class TextModel(nn.Module):
         """
         tables = rotary_tables(positions, self.config.head_dim, self.config.rope_base)
         cache = []
-        for layer in self.layers:
-            normed = layer.input_layernorm(x)
-            key, value = layer.self_attn.key_value(normed)
+        *inner, last = self.layers
+        for layer in inner:
+            query, key, value = layer.self_attn.query_key_value(layer.input_layernorm(x))
             key = rotate(key, tables)
             cache.append((key, value))
-            if len(cache) < len(self.layers):  # Nobody reads what the last layer would give.
-                query = rotate(layer.self_attn.query(normed), tables)
-                x = layer.finish(x, attend(query, key, value, mask))
+            x = layer.finish(x, attend(rotate(query, tables), key, value, mask))
+        # Nobody reads what the last layer would give.
+        key, value = last.self_attn.key_value(last.input_layernorm(x))
+        cache.append((rotate(key, tables), value))
         return cache

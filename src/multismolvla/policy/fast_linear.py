@@ -1,0 +1,87 @@
+"""Linear layers that only infer, on a CPU: weights laid out once for the processor, or in int8.
+
+The operators are those that torch's own compiler emits for frozen weights. Where a build of torch
+lacks them (`is_available`), `nn.Linear` stays.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PRECISIONS: tuple[str, ...] = ("float32", "int8")
+
+
+def is_available(precision: str) -> bool:
+    """Whether this build of torch has the operators for weights of this precision."""
+    if precision == "int8":
+        return "x86" in torch.backends.quantized.supported_engines
+    return torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_reorder_linear_weight"
+    )
+
+
+class PackedLinear(nn.Module):
+    """float32 with the weight in oneDNN's blocked layout; differs from `F.linear` by rounding.
+
+    Most of the gain is at few rows, where `F.linear` spends as long on laying the weight out.
+
+    Args:
+        weight: (N, K) float32, not kept; bias (N,) or None.
+        gelu: applies the tanh form of GELU before the result leaves the processor's cache.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
+        self._bias = None if bias is None else bias.detach().clone()
+        self._after = ("gelu", [], "tanh") if gelu else ("none", [], "")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., K) -> (..., N)."""
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, *self._after)
+
+
+class Int8Linear(nn.Module):
+    """Weights in int8 with one scale per output channel, inputs in uint8 with one per call.
+
+    A quarter of the memory. Both roundings together leave about 0.7 % of error in an output, more
+    where one channel of the input is far larger than the rest.
+
+    Args:
+        as in `PackedLinear`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> None:
+        super().__init__()
+        weight = weight.detach()
+        scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+        zeros = torch.zeros(len(scales), dtype=torch.int32)
+        with warnings.catch_warnings():
+            # Quantised tensors are deprecated; torch is pinned, and they are gone after this line.
+            warnings.simplefilter("ignore", UserWarning)
+            quantised = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        self._packed = torch.ops.quantized.linear_prepack(
+            quantised, None if bias is None else bias.detach().clone()
+        )
+        self._gelu = gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., K) -> (..., N)."""
+        y = torch.ops.quantized.linear_dynamic(x, self._packed)
+        return F.gelu(y, approximate="tanh") if self._gelu else y
+
+
+def fast_linear(
+    precision: str, *linears: nn.Linear, gelu: bool = False
+) -> PackedLinear | Int8Linear:
+    """One layer for one linear map, or for several of the same input, outputs side by side."""
+    weight = torch.cat([linear.weight for linear in linears])
+    biases = [linear.bias for linear in linears if linear.bias is not None]
+    bias = torch.cat(biases) if biases else None
+    kind = Int8Linear if precision == "int8" else PackedLinear
+    return kind(weight, bias, gelu)
