@@ -102,6 +102,8 @@ class PolicyConfig:
         joints: order and meaning of state and action; other arms are refused.
         relative_joints: joints whose actions are offsets from the measured state; the others'
             are angles. The statistics of the actions are then kept per row of the chunk.
+        objects: what the model itself tells the place of, one token each; see `object_tokens.py`.
+            Only with `fourm`.
     """
 
     encoder: str = "fourm"
@@ -119,6 +121,7 @@ class PolicyConfig:
     denoising_steps: int = 10
     joints: tuple[str, ...] = JOINT_NAMES
     relative_joints: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """MultiSmolVLA, from frames and an instruction to a chunk of actions. Read `MultiSmolVLA` first.
 
     frames, mask ── visual encoder ──► view tokens ┐
+    view tokens ── where things are ─► objects      │
     instruction ── embeddings ───────► language     ├─ prefix ── SmolLM2 ──► keys and values
     mask ── linear ──────────────────► availability │                          │
     joints ── linear ────────────────► state       ┘                          ▼
     noise ── action expert, a few steps of the flow, each reading the prefix ──► actions
 
-With `encoder: siglip` there is no availability token, and it is SmolVLA (arXiv 2506.01844).
+With `encoder: siglip` there is no availability token, and it is SmolVLA (arXiv 2506.01844). Object
+tokens are there only where `config.objects` names any.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.expert import ActionExpert
 from multismolvla.policy.flow_matching import interpolate, target_velocity
 from multismolvla.policy.fourm_views import FourMViews
+from multismolvla.policy.object_tokens import Estimate, ObjectTokens
 from multismolvla.policy.siglip import SiglipViews
 from multismolvla.policy.solvers import Velocity, solve
 from multismolvla.policy.text import TextModel
@@ -64,6 +67,8 @@ class MultiSmolVLA(nn.Module):
         else:
             self.visual = FourMViews(config)
             self.availability = nn.Linear(len(config.streams), width)
+            if config.objects:
+                self.object_tokens = ObjectTokens(config)
         self.text = TextModel(config.text)
         self.expert = ActionExpert(config)
         self.state_proj = nn.Linear(config.max_state_dim, width)
@@ -100,11 +105,13 @@ class MultiSmolVLA(nn.Module):
         language_mask: Tensor,
         state: Tensor,
         compact: bool = False,
+        estimate: Estimate | None = None,
     ) -> Prefix:
         """The part of `prefix` behind the visual encoder: view tokens (B, V, n, H) and (B, V).
 
         Args:
             compact: leave out the tokens that no sample has; the others keep their positions.
+            estimate: what `object_tokens.estimate` gives for these views, where known already.
         """
         batch, _, per_view, _ = views.shape
         seen = present.repeat_interleave(per_view, dim=1)
@@ -114,6 +121,12 @@ class MultiSmolVLA(nn.Module):
         # A slot counts whether it is filled or not: a lost camera moves nobody. Padding does not.
         counts = [torch.ones_like(seen), language_mask]
         if self.config.encoder == "fourm":
+            if self.config.objects:
+                estimate = estimate or self.object_tokens.estimate(views, present)
+                told = self.object_tokens(estimate)
+                tokens.append(told)
+                exists.append(one.expand(told.shape[:2]))
+                counts.append(exists[-1])
             tokens.append(self.availability(mask.to(views.dtype))[:, None])
             exists.append(one)
             counts.append(one)

@@ -1,145 +1,115 @@
-"""Heads that say what the eyes should see; they exist only while training.
+"""What the model says of the scene, compared with the truth.
 
-Where objects are is what a policy needs most and what its own loss teaches last. The simulator
-knows it, so the view tokens are asked for it directly: per object by a query that looks at all
-tokens, and per token by its labels.
+Where objects are is what a policy needs most and what its own loss teaches last. So the object
+tokens are compared with the simulator's poses, their attention with where the object is seen, and
+every view token is asked for its labels.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multismolvla.policy.object_tokens import Estimate
 from multismolvla.streams import LABELS
 from multismolvla.training.auxiliary_targets import SCALE_M, AuxiliaryTargets
 
-HEADS = 4
-JOINTS = 6
-# 3 for the place, 2 for the heading, 1 for being held.
-OBJECT_OUTPUTS = 6
 MILLIMETRES = 1000.0 * SCALE_M
-# An error of this size, in units of `SCALE_M`, is where the loss turns from square to linear: 5 mm.
-SMALL = 0.05
+JOINTS = slice(3, 9)
+OBJECT_LABELS = slice(LABELS.index("cube"), None)
+# Most of a picture is table and background.
+FOREGROUND_WEIGHT = 8.0
 
 
 class AuxiliaryHeads(nn.Module):
-    """View tokens (B, V, T, H) -> objects, hand and labels.
+    """View tokens (B, V, T, H) and the estimate from them -> loss.
 
     Args:
-        objects: how many.
-        views, width: V and H.
+        objects: names; the last word of a name is its label in a segmentation, as in `red_cube`.
+        width: H.
     """
 
-    def __init__(self, objects: int, views: int, width: int) -> None:
+    def __init__(self, objects: Sequence[str], width: int) -> None:
         super().__init__()
-        self.objects = objects
-        self.view = nn.Parameter(torch.randn(views, 1, width) * 0.02)
-        # One query per object, and one for the hand.
-        self.queries = nn.Parameter(torch.randn(objects + 1, width) * 0.02)
-        self.norm = nn.LayerNorm(width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.query = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-        self.object = nn.Linear(width, OBJECT_OUTPUTS)
-        self.hand = nn.Linear(width, 3 + JOINTS + 1)
         self.labels = nn.Linear(width, len(LABELS))
+        words = [name.rpartition("_")[2] for name in objects] + ["gripper"]
+        self._columns = [LABELS.index(word) if word in LABELS else None for word in words]
 
     def forward(
-        self, tokens: Tensor, present: Tensor, targets: AuxiliaryTargets
+        self, tokens: Tensor, present: Tensor, estimate: Estimate | None, targets: AuxiliaryTargets
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss per sample (B,), and detached metrics.
 
         Args:
-            tokens: (B, V, T, H); present: (B, V) bool, which views have any.
+            present: (B, V) bool, which views have any tokens.
+            estimate: None where the model makes none.
         """
         seen = present[:, :, None].expand(tokens.shape[:3])
-        answers = self._ask(self.norm(tokens) + self.view, seen)
-        objects = self.object(answers[:, : self.objects])
-        hand = self.hand(answers[:, -1])
-
-        place = _huber(objects[..., :3], targets.positions)
-        heading = _masked(objects[..., 3:5], targets.headings, torch.square)
-        held_logits = torch.cat((objects[..., 5], hand[:, -1:]), dim=1)
-        held = functional.cross_entropy(held_logits, targets.held, reduction="none")
-        grip = _huber(hand[:, :3], targets.hand)
-        joints = (hand[:, 3 : 3 + JOINTS] - targets.joints).square().mean(dim=1)
-
-        logits = self.labels(tokens).log_softmax(dim=-1)
         known = seen & targets.labels[..., 0].isfinite()
-        crossed = -(torch.where(known[..., None], targets.labels, 0.0) * logits).sum(dim=-1)
-        # Most of a picture is table and background: weighted by how much else there is.
-        weight = known * (1.0 + 8.0 * _foreground(targets.labels, known))
-        count = weight.sum(dim=(1, 2)).clamp_min(1e-6)
-        labels = (crossed * weight).sum(dim=(1, 2)) / count
+        shares = torch.where(known[..., None], targets.labels, 0.0)
+        loss = labels = self._label_loss(tokens, known, shares)
+        metrics = {"labels": labels.detach().mean()}
+        if estimate is not None:
+            scene, more = scene_loss(estimate, targets)
+            loss = 0.5 * labels + scene + 0.3 * self._look_loss(estimate, shares)
+            metrics |= more
+        return loss, metrics
 
-        loss = 2.0 * place + grip + joints + 0.5 * heading + 0.25 * held + 0.5 * labels
-        return loss, self._metrics(objects, hand, held_logits, targets, labels)
+    def _label_loss(self, tokens: Tensor, known: Tensor, shares: Tensor) -> Tensor:
+        crossed = -(shares * self.labels(tokens).log_softmax(dim=-1)).sum(dim=-1)
+        weight = known * (1.0 + FOREGROUND_WEIGHT * shares[..., OBJECT_LABELS].sum(dim=-1))
+        return (crossed * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp_min(1e-6)
 
-    def _ask(self, tokens: Tensor, seen: Tensor) -> Tensor:
-        """What the queries find (B, n + 1, H) in the tokens that are there (B, V, T)."""
-        batch, width = len(tokens), tokens.shape[-1]
-        key, value = self.key_value(tokens.flatten(1, 2)).chunk(2, dim=-1)
-        query = self.query(self.queries).expand(batch, -1, -1)
+    def _look_loss(self, estimate: Estimate, shares: Tensor) -> Tensor:
+        """How far each query's attention is from where its object is seen."""
+        total = shares.new_zeros(len(shares))
+        for query, column in enumerate(self._columns):
+            if column is None:
+                continue
+            there = shares[..., column]
+            per_view = there.sum(dim=-1, keepdim=True)
+            # Each view in which it is seen counts the same, however large it is there.
+            there = there / per_view.clamp_min(1e-6)
+            there = there / there.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)
+            looked = estimate.looked[:, query].clamp_min(-20.0)
+            total = total - (there * looked).sum(dim=(1, 2))
+        return total / len(self._columns)
 
-        def split(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (HEADS, width // HEADS)).transpose(1, 2)
 
-        mask = seen.flatten(1)[:, None, None, :]
-        found = functional.scaled_dot_product_attention(
-            split(query), split(key), split(value), attn_mask=mask
-        )
-        answers = self.queries + self.out(found.transpose(1, 2).flatten(2))
-        return answers + self.mlp(answers)
-
-    @torch.no_grad()
-    def _metrics(
-        self,
-        objects: Tensor,
-        hand: Tensor,
-        held: Tensor,
-        targets: AuxiliaryTargets,
-        labels: Tensor,
-    ) -> dict[str, Tensor]:
-        """Median and mean errors, millimetres and shares."""
+def scene_loss(estimate: Estimate, targets: AuxiliaryTargets) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss per sample (B,) of the numbers themselves, and how far off they are."""
+    objects, hand = estimate.objects, estimate.hand
+    unsure = objects[..., 6:]
+    # Laplace: the absolute error over its expected size, and the size must be honest.
+    place = _known_mean(
+        objects[..., :3], targets.positions, lambda error: error.abs() / unsure.exp() + unsure
+    )
+    heading = _known_mean(objects[..., 3:5], targets.headings, torch.square)
+    held_logits = torch.cat((objects[..., 5], hand[:, -1:]), dim=1)
+    held = functional.cross_entropy(held_logits, targets.held, reduction="none")
+    grip = (hand[:, :3] - targets.hand).abs().mean(dim=1)
+    joints = (hand[:, JOINTS] - targets.joints).abs().mean(dim=1)
+    loss = place + 2.0 * grip + joints + 0.5 * heading + 0.5 * held
+    with torch.no_grad():
         error = (objects[..., :3] - targets.positions).norm(dim=-1) * MILLIMETRES
         error = error[error.isfinite()]
-        grip = (hand[:, :3] - targets.hand).norm(dim=-1) * MILLIMETRES
-        nothing = torch.full((), math.nan, device=held.device)
-        return {
+        nothing = torch.full((), math.nan, device=hand.device)
+        metrics = {
             "object_mm": error.median() if len(error) else nothing,
             "object_mean_mm": error.mean() if len(error) else nothing,
-            "hand_mm": grip.median(),
-            "held": (held.argmax(dim=1) == targets.held).float().mean(),
-            "labels": labels.mean(),
+            "hand_mm": (hand[:, :3] - targets.hand).norm(dim=-1).median() * MILLIMETRES,
+            "held": (held_logits.argmax(dim=1) == targets.held).float().mean(),
         }
+    return loss, metrics
 
 
-def _huber(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean over all but the first axis of a loss that is square up to `SMALL`, then linear."""
-
-    def loss(error: Tensor) -> Tensor:
-        return functional.huber_loss(
-            error, torch.zeros_like(error), reduction="none", delta=SMALL
-        ).div(SMALL)
-
-    return _masked(found, wanted, loss)
-
-
-def _masked(found: Tensor, wanted: Tensor, loss) -> Tensor:
+def _known_mean(found: Tensor, wanted: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean of `loss` of the error over what is known, per sample (B,)."""
     known = wanted.isfinite()
     error = torch.where(known, found - wanted, 0.0)
-    total = (loss(error) * known).flatten(1).sum(dim=1)
+    total = torch.where(known, loss(error), 0.0).flatten(1).sum(dim=1)
     return total / known.flatten(1).sum(dim=1).clamp_min(1)
-
-
-def _foreground(labels: Tensor, known: Tensor) -> Tensor:
-    """Share (B, V, T) of each cell that is an object."""
-    first = LABELS.index("cube")
-    return torch.where(known, labels[..., first:].sum(dim=-1), 0.0)

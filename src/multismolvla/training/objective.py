@@ -39,19 +39,19 @@ class Objective(nn.Module):
             views, present = model.visual(group.frames, group.mask)
         else:
             views, present = group.views, group.present
+        estimate = model.object_tokens.estimate(views, present) if model.config.objects else None
         if phase.kind == "perception":
-            loss, metrics = self.heads(views, present, group.targets)
+            loss, metrics = self.heads(views, present, estimate, group.targets)
             return loss, metrics | {"auxiliary": loss.mean().detach()}
         metrics: dict[str, Tensor] = {}
-        prefix = model.read(
-            views, present, group.mask, group.language, group.language_mask, group.state
-        )
+        language = (group.language, group.language_mask)
+        prefix = model.read(views, present, group.mask, *language, group.state, estimate=estimate)
         loss = flow_loss(
             model, prefix, group.actions, group.noise, group.time, near_rows=phase.near_rows
         )
         metrics["flow"] = loss.mean().detach()
         if group.targets is not None:
-            auxiliary, more = self.heads(views, present, group.targets)
+            auxiliary, more = self.heads(views, present, estimate, group.targets)
             metrics |= more | {"auxiliary": auxiliary.mean().detach()}
             loss = loss + phase.auxiliary * auxiliary
         if phase.distillation:

@@ -194,6 +194,7 @@ class Recipe:
     Attributes:
         phases: one after another, each from the averaged weights of the one before.
         relative_joints: joints whose actions are offsets from the measured state.
+        object_tokens: the model tells itself where the objects of the data are, as tokens.
         seed: of everything that is drawn.
         save_minutes: time between two saved states.
         validate_steps: steps between two scores on held-out episodes; 0 for none.
@@ -204,6 +205,7 @@ class Recipe:
     data: DataRecipe = field(default_factory=DataRecipe)
     phases: tuple[PhaseRecipe, ...] = ()
     relative_joints: tuple[str, ...] = RELATIVE_JOINTS
+    object_tokens: bool = True
     seed: int = 0
     save_minutes: float = 5.0
     validate_steps: int = 250

@@ -81,12 +81,12 @@ class Run:
         self._run = fingerprint(content)
         place = find_place(folder / "state", self._run)
         self._place = place or Place(0, 0, 0.0)
-        model, tokenizer, normalizer = starting_model(recipe, self._streams, self._cache.period_s)
+        model, tokenizer, normalizer = starting_model(recipe, self._streams, self._cache)
         self._model, self._tokenizer = model, tokenizer
         self._normalizer = normalizer or make_normalizer(model.config, self._cache, self._train)
         width = model.config.text.hidden_size
         torch.manual_seed(recipe.seed + 1)
-        self._heads = AuxiliaryHeads(len(self._cache.objects), len(model.config.views), width)
+        self._heads = AuxiliaryHeads(model.config.objects, width)
         self._resumed = place is not None
         self._progress = Progress(folder / "logs", self._accelerator.is_main_process)
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import torch
 
+from multismolvla.data.cache import TrainingCache
 from multismolvla.policy.base_model import with_fourm_encoder
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.config import PRESETS, ConfigError, FourMConfig
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.object_tokens import ObjectTokens
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import Stream
 from multismolvla.training.recipe import Recipe, RecipeError
@@ -19,7 +21,7 @@ from multismolvla.training.recipe_file import changed
 
 
 def starting_model(
-    recipe: Recipe, streams: Sequence[Stream], period_s: float
+    recipe: Recipe, streams: Sequence[Stream], cache: TrainingCache
 ) -> tuple[MultiSmolVLA, Tokenizer, Normalizer | None]:
     """Model, tokenizer, and the statistics that the weights know; None for those of the data.
 
@@ -28,6 +30,11 @@ def starting_model(
             streams.
     """
     model = recipe.model
+    ours = {
+        "relative_joints": recipe.relative_joints,
+        "period_s": cache.period_s,
+        "objects": cache.objects if recipe.object_tokens else (),
+    }
     if model.start and model.preset != "base":
         checkpoint = load_any_checkpoint(model.start)
         theirs = [stream.name for stream in checkpoint.config.streams]
@@ -36,28 +43,23 @@ def starting_model(
                 f"model.start: {model.start} sees {', '.join(theirs)}; the recipe's data have "
                 f"{', '.join(stream.name for stream in streams)}"
             )
-        if checkpoint.config.relative_joints != recipe.relative_joints:
-            raise RecipeError(
-                f"relative_joints is {list(recipe.relative_joints)}; {model.start} has "
-                f"{list(checkpoint.config.relative_joints)}"
-            )
+        for key, value in ours.items():
+            has = getattr(checkpoint.config, key)
+            if has != value:
+                raise RecipeError(f"{model.start} has {key} {has}; the recipe and its data {value}")
         return checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer
     if model.preset not in PRESETS:
         raise RecipeError(f"model.preset is {model.preset!r}; expected one of {', '.join(PRESETS)}")
     if model.preset == "base" and model.start:
         smolvla = load_any_checkpoint(model.start)
         built = with_fourm_encoder(smolvla.model, streams, FourMConfig(), model.fourm_weights)
-        config = dataclasses.replace(
-            built.config, relative_joints=recipe.relative_joints, period_s=period_s
-        )
-        # Its parts read the sizes alone, which do not change.
-        built.config = config
+        built.config = dataclasses.replace(built.config, **ours)
+        if built.config.objects:
+            built.object_tokens = ObjectTokens(built.config)
         return built.float(), smolvla.tokenizer, None
     try:
         config = changed(PRESETS[model.preset](tuple(streams)), model.overrides)
-        config = dataclasses.replace(
-            config, relative_joints=recipe.relative_joints, period_s=period_s
-        )
+        config = dataclasses.replace(config, **ours)
     except ConfigError as error:
         raise RecipeError(f"model: {error}") from None
     torch.manual_seed(recipe.seed)

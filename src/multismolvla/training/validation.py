@@ -77,8 +77,12 @@ class Validation:
         model, scores = objective.model, {}
         views, present = model.visual(group.frames, group.mask)
         if group.targets is not None:
-            _, metrics = objective.heads(views, present, group.targets)
-            scores = {key: float(metrics[key]) for key in ("object_mm", "hand_mm", "held")}
+            estimate = None
+            if model.config.objects:
+                estimate = model.object_tokens.estimate(views, present)
+            _, metrics = objective.heads(views, present, estimate, group.targets)
+            wanted = ("object_mm", "hand_mm", "held")
+            scores = {key: float(metrics[key]) for key in wanted if key in metrics}
         if group.noise.shape[1]:
             prefix = model.read(
                 views, present, group.mask, group.language, group.language_mask, group.state
