@@ -14,6 +14,7 @@ from multismolvla.evaluation import closed_loop, robot_in_simulation
 from multismolvla.evaluation.closed_loop import ClosedLoop
 from multismolvla.evaluation.conditions import Condition, middle_s, parse_condition
 from multismolvla.evaluation.outcome import EpisodeKey
+from multismolvla.evaluation.policy_source import expert_for
 from multismolvla.interfaces import ActionChunk
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.streams import StreamTable, load_stream_table
@@ -96,13 +97,22 @@ def test_the_expert_succeeds_and_again_in_the_same_way(blind):
 
 def test_the_synchronous_arm_waits_for_each_chunk(blind):
     slow = replace(KEY, latency_s=0.8)
-    waiting = blind.run(ExpertPolicy(), replace(slow, execution="synchronous"), CLEAN)
-    going_on = blind.run(ExpertPolicy(), slow, CLEAN)
+    waiting = blind.run(
+        expert_for("synchronous", 0.8), replace(slow, execution="synchronous"), CLEAN
+    )
+    going_on = blind.run(expert_for("asynchronous", 0.8), slow, CLEAN)
     assert waiting.success and going_on.success
     # About 0.8 s, 40 control periods, after every chunk but the first and the last.
     assert waiting.starved_ticks >= 38 * (waiting.inferences - 1)
     assert going_on.starved_ticks == 0
     assert waiting.duration_s > going_on.duration_s
+
+
+def test_a_synchronous_robot_can_ask_more_often(blind):
+    whole = replace(KEY, execution="synchronous")
+    half = blind.run(ExpertPolicy(0.0), replace(whole, queue_threshold=0.5), CLEAN)
+    assert half.success
+    assert half.inferences > blind.run(ExpertPolicy(0.0), whole, CLEAN).inferences
 
 
 def test_a_policy_that_always_fails_is_a_failed_episode(blind, short):

@@ -158,7 +158,7 @@ class _Episode:
 
         self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S))
         schedule = InferenceSchedule(
-            RefillThreshold(WHEN_EMPTY if self._synchronous else None),
+            RefillThreshold(WHEN_EMPTY if self._synchronous else key.queue_threshold),
             ObservationFilter(OBSERVATION_TOLERANCE_RAD),
         )
         self._step_ns = round(1e9 / CONTROL_HZ)
@@ -258,7 +258,8 @@ class _Episode:
         chunk = answer.chunk
         if self._synchronous:
             # The arm has waited where it was observed: the chunk begins now.
-            chunk = replace(chunk, stamp_ns=now_ns)
+            rows = len(chunk.actions) * (1.0 - (self._key.queue_threshold or 0.0))
+            chunk = replace(chunk, stamp_ns=now_ns, actions=chunk.actions[: max(1, round(rows))])
         try:
             self._inference.merge(
                 chunk, answer.observation, now_ns, answer.generation, self._view.states.latest()

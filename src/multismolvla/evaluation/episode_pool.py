@@ -17,7 +17,12 @@ from multismolvla.evaluation.clip import Clip
 from multismolvla.evaluation.closed_loop import ClosedLoop
 from multismolvla.evaluation.conditions import Condition
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome
-from multismolvla.evaluation.policy_source import load_policy, without_digest
+from multismolvla.evaluation.policy_source import (
+    EXPERT,
+    expert_for,
+    load_checkpoint_policy,
+    without_digest,
+)
 from multismolvla.interfaces import Policy
 from multismolvla.streams import StreamTable
 
@@ -72,10 +77,8 @@ class EpisodeWorker:
         Raises:
             ValueError: the policy, the task or the condition does not exist.
         """
-        settings, name = self._settings, without_digest(job.key.policy)
-        if name not in self._policies:
-            self._policies[name] = load_policy(name, settings.table, settings.device)
-        policy, streams = self._policies[name]
+        settings = self._settings
+        policy, streams = self._policy(job.key)
         if settings.all_streams:
             streams = settings.table.names
         if streams not in self._loops:
@@ -90,6 +93,16 @@ class EpisodeWorker:
         if clip is not None and not outcome.success:
             clip.write(clip_file(settings.clips, job.key))
         return outcome
+
+    def _policy(self, key: EpisodeKey) -> tuple[Policy, tuple[str, ...]]:
+        name = without_digest(key.policy)
+        if name == EXPERT:
+            return expert_for(key.execution, key.latency_s), ()
+        if name not in self._policies:
+            self._policies[name] = load_checkpoint_policy(
+                name, self._settings.table, self._settings.device
+            )
+        return self._policies[name]
 
 
 def run_jobs(jobs: Sequence[Job], settings: PoolSettings, workers: int) -> Iterator[Outcome]:

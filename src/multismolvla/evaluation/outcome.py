@@ -18,6 +18,8 @@ class EpisodeKey:
         masks: `detector` or `oracle`.
         execution: `asynchronous` or `synchronous`.
         latency_s: simulated duration of an inference.
+        queue_threshold: share of a chunk left when the next one is asked for, None for `auto`: as
+            late as the latency allows. A synchronous robot drops that share, None is none of it.
     """
 
     policy: str
@@ -27,6 +29,7 @@ class EpisodeKey:
     masks: str = "detector"
     execution: str = "asynchronous"
     latency_s: float = 0.1
+    queue_threshold: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import hashlib
 from pathlib import Path
 
 from multismolvla.interfaces import Policy
-from multismolvla.sim.expert_policy import ExpertPolicy
+from multismolvla.sim.expert_policy import COMMITTED_S, ExpertPolicy
 from multismolvla.streams import StreamTable
 
 EXPERT = "expert"
+# How old a set of pictures may be when it is taken: a camera period and the way here.
+OBSERVATION_AGE_S = 0.1
 
 
 def with_digest(name: str) -> str:
@@ -34,17 +36,28 @@ def without_digest(policy: str) -> str:
     return policy.rpartition("@")[0] or policy
 
 
-def load_policy(name: str, table: StreamTable, device: str) -> tuple[Policy, tuple[str, ...]]:
+def expert_for(execution: str, latency_s: float) -> ExpertPolicy:
+    """The expert, told how its chunks will be used: it looks at no stream.
+
+    An arm that goes on during an inference follows the chunk before until the answer is there; one
+    that waits has nothing to repeat.
+    """
+    if execution == "synchronous":
+        return ExpertPolicy(committed_s=0.0)
+    return ExpertPolicy(committed_s=max(COMMITTED_S, latency_s + OBSERVATION_AGE_S))
+
+
+def load_checkpoint_policy(
+    name: str, table: StreamTable, device: str
+) -> tuple[Policy, tuple[str, ...]]:
     """Return the policy and, in the order of the table, the streams it looks at.
 
-    The expert looks at none. The noise of a checkpoint is seeded: each episode of it begins with
+    The noise of a checkpoint is seeded: each episode of it begins with
     the same.
 
     Raises:
         ValueError: there is no such checkpoint, or it shares no stream with the table; one line.
     """
-    if name == EXPERT:
-        return ExpertPolicy(), ()
     # Imports torch, which takes seconds that the expert need not wait.
     from multismolvla.policy.checkpoint_source import load_any_checkpoint
     from multismolvla.policy.learned_policy import LearnedPolicy

@@ -1,0 +1,243 @@
+"""Run policies in closed loop under broken cameras and report how often they succeed.
+
+Everything of the stack but the messages runs as it does live, in simulated time. Each episode is a
+line in <out>/outcomes.jsonl at once; the same command again goes on where it was stopped. At the
+end: <out>/report.md, heat_map.png and failures.mp4, a wall of the episodes that failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from multismolvla.control.threshold import parse_threshold
+from multismolvla.evaluation.closed_loop import EXECUTIONS, MASKS
+from multismolvla.evaluation.conditions import SETS, condition_set, parse_condition
+from multismolvla.evaluation.episode_pool import Job, PoolError, PoolSettings, clip_file, run_jobs
+from multismolvla.evaluation.evaluation_report import render_report
+from multismolvla.evaluation.heat_map import write_heat_map
+from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
+from multismolvla.evaluation.policy_source import EXPERT, with_digest, without_digest
+from multismolvla.evaluation.summary import summarize
+from multismolvla.evaluation.video_wall import write_video_wall
+from multismolvla.sim.tasks import TASKS, find_task
+from multismolvla.streams import StreamTable, load_stream_table
+
+# Far from the seeds of demonstrations, so that no scene has been trained on.
+FIRST_SEED = 1_000_000
+EPISODES_PER_TASK = 20
+# `--quick`: one task of each suite, few episodes.
+QUICK_EPISODES = 3
+WALL_CLIPS = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policies",
+        nargs="+",
+        default=[EXPERT],
+        metavar="POLICY",
+        help="'expert' and folders of checkpoints (default: expert)",
+    )
+    parser.add_argument(
+        "--conditions",
+        nargs="+",
+        metavar="CONDITION",
+        help=f"a set ({', '.join(SETS)}) or single ones, such as clean drop:all-rgb@mid "
+        "only:all-depth noise-2:all-rgb (default: standard, 63 of them)",
+    )
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="ids of tasks (default: all)")
+    parser.add_argument("--episodes-per-task", type=int, metavar="N", help="default: 20")
+    parser.add_argument(
+        "--seed", type=int, default=FIRST_SEED, help="seed of the first episode (%(default)s)"
+    )
+    parser.add_argument(
+        "--masks",
+        nargs="+",
+        choices=MASKS,
+        default=["detector"],
+        help="by the stack's own detector, or by an oracle that knows what is broken",
+    )
+    parser.add_argument(
+        "--execution",
+        nargs="+",
+        choices=EXECUTIONS,
+        default=["asynchronous"],
+        help="whether the arm goes on during an inference",
+    )
+    parser.add_argument(
+        "--latency-ms",
+        nargs="+",
+        type=float,
+        default=[100.0],
+        metavar="MS",
+        help="simulated duration of an inference (default: 100)",
+    )
+    parser.add_argument(
+        "--queue-threshold",
+        nargs="+",
+        type=_threshold,
+        default=[None],
+        metavar="SHARE",
+        help="share of a chunk left when the next is asked for, or 'auto': as late as the latency "
+        "allows, for a synchronous robot when nothing is left (default: auto)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="the quick conditions, one task of each suite, three episodes each",
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="%(default)s")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="cpu", help="where checkpoints run: cpu, cuda, auto")
+    parser.add_argument(
+        "--min-visual-streams",
+        type=int,
+        default=1,
+        help="streams needed for the arm to move; 0 lets a policy act blindly (default: 1)",
+    )
+    parser.add_argument(
+        "--all-streams",
+        action="store_true",
+        help="render every stream even for a policy that does not look at it, as the expert",
+    )
+    parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
+    parser.add_argument("--no-clips", action="store_true", help="keep no pictures of failures")
+
+
+def _threshold(text: str) -> float | None:
+    try:
+        return parse_threshold(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run what is missing, then write the report. Exit status 0, 1 for an error, 130 for Ctrl-C."""
+    try:
+        table = load_stream_table(args.streams)
+        jobs = _jobs(args, table)
+        _same_robot(args, table)
+        log = OutcomeLog(args.out / "outcomes.jsonl")
+        clips = None if args.no_clips else args.out / "clips"
+        settings = PoolSettings(
+            table, args.device, args.min_visual_streams, args.all_streams, clips
+        )
+        try:
+            _run(jobs, log, settings, args.workers)
+        finally:
+            done = [log.outcomes[job.key] for job in jobs if job.key in log.outcomes]
+            if done:
+                _report(args.out, done, clips)
+    except (ValueError, PoolError, OSError) as error:
+        print(f"multismolvla evaluate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"stopped; what is done is in {args.out}, the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
+    """Every episode asked for; episodes to compare lie side by side."""
+    for name, least in (("episodes_per_task", 1), ("workers", 1), ("seed", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; expected {least} or more")
+    if min(args.latency_ms) < 0:
+        raise ValueError(f"--latency-ms is {min(args.latency_ms):g}; expected 0 or more")
+    given = args.conditions or ["quick" if args.quick else "standard"]
+    conditions = []
+    for text in given:
+        conditions += condition_set(text, table) if text in SETS else [parse_condition(text, table)]
+    tasks = [find_task(task).id for task in args.tasks or []]
+    if not tasks:
+        first = {task.suite: task.id for task in reversed(TASKS)}
+        tasks = [t.id for t in TASKS if not args.quick or t.id in first.values()]
+    episodes = args.episodes_per_task or (QUICK_EPISODES if args.quick else EPISODES_PER_TASK)
+    policies = [with_digest(policy) for policy in args.policies]
+    jobs = [
+        Job(
+            EpisodeKey(
+                policy, condition.name, task, seed, masks, execution, latency_ms * 1e-3, threshold
+            ),
+            condition,
+        )
+        for policy in policies
+        for execution in args.execution
+        for latency_ms in args.latency_ms
+        for threshold in args.queue_threshold
+        for condition in conditions
+        for masks in args.masks
+        for task in tasks
+        for seed in range(args.seed, args.seed + episodes)
+    ]
+    # What was asked for twice is run once.
+    return list(dict.fromkeys(jobs))
+
+
+def _same_robot(args: argparse.Namespace, table: StreamTable) -> None:
+    """Refuse to mix episodes of robots that differ in what no outcome says."""
+    robot = {
+        "streams": [repr(stream) for stream in table],
+        "min_visual_streams": args.min_visual_streams,
+        "all_streams": args.all_streams,
+    }
+    file = args.out / "robot.json"
+    if not file.exists():
+        args.out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(robot, indent=1) + "\n")
+        return
+    before = json.loads(file.read_text())
+    for name, value in robot.items():
+        if before.get(name) != value:
+            option = {"streams": "--streams"}.get(name, f"--{name.replace('_', '-')}")
+            raise ValueError(f"{file}: made with another {option}; choose another --out")
+
+
+def _run(jobs: Sequence[Job], log: OutcomeLog, settings: PoolSettings, workers: int) -> None:
+    left = [job for job in jobs if job.key not in log.outcomes]
+    if not left:
+        print(f"all {len(jobs)} episodes are there already")
+        return
+    done, successes = 0, 0
+    with tqdm(total=len(jobs), initial=len(jobs) - len(left), unit="episode") as bar:
+        for outcome in run_jobs(left, settings, workers):
+            log.add(outcome)
+            done, successes = done + 1, successes + outcome.success
+            bar.update()
+            bar.set_postfix_str(f"{successes / done:.0%} success, {outcome.key.condition}")
+
+
+def _report(out: Path, outcomes: Sequence[Outcome], clips: Path | None) -> None:
+    (out / "report.md").write_text(render_report(summarize(outcomes)))
+    write_heat_map(out / "heat_map.png", outcomes)
+    written = ["report.md", "heat_map.png"]
+    failed = {} if clips is None else _failures(outcomes, clips)
+    if failed:
+        write_video_wall(out / "failures.mp4", failed)
+        written.append("failures.mp4")
+    rate = sum(outcome.success for outcome in outcomes) / len(outcomes)
+    print(f"{rate:.1%} success over {len(outcomes)} episodes; in {out}: {', '.join(written)}")
+
+
+def _failures(outcomes: Sequence[Outcome], clips: Path) -> dict[str, Path]:
+    """Title -> clip of failures, spread over all of them."""
+    failed = [
+        (outcome.key, clip_file(clips, outcome.key))
+        for outcome in outcomes
+        if not outcome.success and clip_file(clips, outcome.key).exists()
+    ]
+    step = max(1, len(failed) // WALL_CLIPS)
+    return {
+        f"{without_digest(key.policy)} {key.condition} {key.task} {key.seed}": file
+        for key, file in failed[::step][:WALL_CLIPS]
+    }
