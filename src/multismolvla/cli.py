@@ -18,6 +18,10 @@ COMMANDS = {
         "the policy's speed, memory and actions beside LeRobot's",
     ),
     "evaluate": ("multismolvla.evaluation.evaluate", "closed-loop success under broken cameras"),
+    "scenes": (
+        "multismolvla.training.scene_cache",
+        "draw random scenes that teach a policy to see",
+    ),
     "train": ("multismolvla.training.train", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.

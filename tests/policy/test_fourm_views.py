@@ -1,5 +1,6 @@
 """Masks and gradients of the visual encoder with every stream of two views."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,17 @@ def test_a_table_without_rgb_starts_from_released_weights_too(tmp_path):
     save_file(stored, tmp_path / "model.safetensors")
     initialise_views(views, tmp_path)
     assert torch.equal(views.blocks.encoder_norm.weight, stored["encoder_norm.weight"])
+
+
+def test_a_convolutional_stem_gives_the_same_grid():
+    assert CONFIG.fourm is not None
+    config = replace(CONFIG, fourm=replace(CONFIG.fourm, stem="conv"))
+    linear, convolved = FourMViews(CONFIG), FourMViews(config)
+    frames = {
+        s.name: torch.randn(2, CHANNELS[s.kind], 32, 32, requires_grad=True) for s in config.streams
+    }
+    mask = torch.ones(2, len(config.streams), dtype=torch.bool)
+    tokens, present = convolved(frames, mask)
+    assert tokens.shape == linear(frames, mask)[0].shape and present.all()
+    tokens.sum().backward()
+    assert all(frame.grad.abs().sum() > 0 for frame in frames.values())

@@ -17,6 +17,7 @@ from multismolvla.arm import JOINT_NAMES
 from multismolvla.streams import KINDS, Stream
 
 FILE_NAME = "multismolvla.json"
+STEMS = ("linear", "conv")
 
 
 class ConfigError(ValueError):
@@ -60,6 +61,10 @@ class FourMConfig:
     """4M-21 encoder: pre-norm, SwiGLU, no biases.
 
     Every stream gives a grid of `image_size / patch_size` squared tokens of `dim` channels.
+
+    Attributes:
+        stem: how pixels become tokens: `linear`, one map per patch, as in 4M-21, or `conv`, a few
+            convolutions, with which a small model learns to see from far fewer pictures.
     """
 
     dim: int = 768
@@ -69,6 +74,7 @@ class FourMConfig:
     image_size: int = 224
     patch_size: int = 16
     layer_norm_eps: float = 1e-6
+    stem: str = "linear"
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,8 @@ class PolicyConfig:
             if self.encoder == "siglip":
                 need(stream.kind == "rgb", f"{stream.name}.kind", stream.kind, "'rgb' with siglip")
         need(part.image_size % part.patch_size == 0, "image_size", part.image_size, "whole patches")
+        if self.fourm is not None:
+            need(self.fourm.stem in STEMS, "fourm.stem", self.fourm.stem, " or ".join(STEMS))
         for key in ("chunk_size", "denoising_steps", "max_language_tokens", "tokens_per_view"):
             need(getattr(self, key) > 0, key, getattr(self, key), "a positive number")
         need(self.period_s > 0, "period_s", self.period_s, "a positive time in seconds")

@@ -101,6 +101,8 @@ class PhaseRecipe:
     Attributes:
         name: of the phase in logs and folders.
         kind: `perception` (auxiliary heads on the view tokens, no language model) or `policy`.
+        cache: training cache of this phase, where it is not that of the run. Streams and objects
+            must be the same.
         steps, batch_size: optimiser steps, samples each (per process).
         groups: parts of a batch, each with streams of its own taken away. Within a part all samples
             lack the same streams, which are then not computed at all.
@@ -125,6 +127,7 @@ class PhaseRecipe:
 
     name: str
     kind: str = "policy"
+    cache: str = ""
     steps: int = 1000
     batch_size: int = 48
     groups: int = 4

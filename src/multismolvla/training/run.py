@@ -74,8 +74,7 @@ class Run:
         )
         self._cache = TrainingCache(recipe.data.cache)
         self._streams = choose_streams(self._cache, table, recipe)
-        self._train = self._samples("train", recipe.data.episodes)
-        self._held_out = self._samples("validation", 0)
+        self._train = samples_of(self._cache, "train", recipe.data.episodes)
         content = as_dict(recipe) | {"data_samples": len(self._train)}
         content["data"] = content["data"] | {"workers": 0}  # changes nothing but the speed
         self._run = fingerprint(content)
@@ -129,44 +128,35 @@ class Run:
     def _phase_run(
         self, index: int, phase: PhaseRecipe, objective: Objective, stop: Callable[[], bool]
     ) -> PhaseRun:
+        cache, train = self._cache, self._train
+        if phase.cache:
+            cache = TrainingCache(phase.cache)
+            if cache.objects != self._cache.objects:
+                raise RecipeError(
+                    f"phase {phase.name}: {cache.folder} knows {', '.join(cache.objects)}; "
+                    f"{self._cache.folder} knows {', '.join(self._cache.objects)}"
+                )
+            train = samples_of(cache, "train", 0)
         common = (self._model.config, self._tokenizer, self._normalizer)
         seed, accelerator = (self._recipe.seed, index), self._accelerator
         views = None
         if phase.frozen_views:
             folder = self._folder / f"{phase.name}_views"
-            maker = BatchMaker(self._cache, self._train, *common, phase, (*seed, 1))
+            maker = BatchMaker(cache, train, *common, phase, (*seed, 1))
             if accelerator.is_main_process:
-                encode_views(
-                    folder,
-                    maker,
-                    self._model.to(accelerator.device),
-                    phase,
-                    self._train,
-                    len(self._cache),
-                    accelerator.device,
-                    self._recipe.seed,
-                )
+                model = self._model.to(accelerator.device)
+                encode_views(folder, maker, model, phase, train, len(cache), self._recipe.seed)
             accelerator.wait_for_everyone()
             views = ViewCache(folder)
-        maker = BatchMaker(
-            self._cache,
-            self._train,
-            *common,
-            phase,
-            seed,
-            accelerator.process_index,
-            accelerator.num_processes,
-            views,
-            self._teacher.config if self._teacher else None,
-        )
+        rank, processes = accelerator.process_index, accelerator.num_processes
+        teacher = self._teacher.config if self._teacher else None
+        maker = BatchMaker(cache, train, *common, phase, seed, rank, processes, views, teacher)
         validation = None
-        if self._recipe.validate_steps and len(self._held_out) and accelerator.is_main_process:
-            count = min(self._recipe.validate_samples, len(self._held_out))
-            plain = unvaried(phase, count)
-            held_out = BatchMaker(
-                self._cache, self._held_out, *common, plain, (self._recipe.seed, VALIDATION)
-            )
-            validation = Validation(held_out, self._normalizer, self._recipe.seed)
+        held_out = samples_of(cache, "validation", 0)
+        if self._recipe.validate_steps and len(held_out) and accelerator.is_main_process:
+            plain = unvaried(phase, min(self._recipe.validate_samples, len(held_out)))
+            seen = BatchMaker(cache, held_out, *common, plain, (self._recipe.seed, VALIDATION))
+            validation = Validation(seen, self._normalizer, self._recipe.seed)
         workers = self._recipe.data.workers
         return PhaseRun(
             self._recipe,
@@ -199,12 +189,14 @@ class Run:
         (folder / TRAINING_FILE).write_text(json.dumps(content, indent=2) + "\n")
         save_state(self._folder / "state", self._run, self._place, objective)
 
-    def _samples(self, split: str, episodes: int) -> np.ndarray:
-        samples = self._cache.split(split)
-        if episodes:
-            of = self._cache.array("episode")[samples]
-            samples = samples[np.isin(of, np.unique(of)[:episodes])]
-        return samples
+
+def samples_of(cache: TrainingCache, split: str, episodes: int) -> np.ndarray:
+    """Indices of a split, of its first `episodes` episodes alone unless that is 0."""
+    samples = cache.split(split)
+    if episodes:
+        of = cache.array("episode")[samples]
+        samples = samples[np.isin(of, np.unique(of)[:episodes])]
+    return samples
 
 
 def choose_streams(cache: TrainingCache, table: Path, recipe: Recipe) -> tuple[Stream, ...]:

@@ -71,6 +71,16 @@ class Scenes:
                 self._disturb(view)
         return {view: self._condition(view, raw) for view, raw in views.items()}
 
+    @property
+    def joints(self) -> np.ndarray:
+        """(6,) joint angles of the last scene, radians."""
+        return np.array([float(self._data.joint(name).qpos[0]) for name in JOINT_NAMES])
+
+    @property
+    def object_poses(self) -> dict[str, np.ndarray]:
+        """Object -> (7,) x, y, z, qw, qx, qy, qz of the last scene, metres in base_link."""
+        return {name: self._data.joint(name).qpos.copy() for name in SHAPES}
+
     def close(self) -> None:
         """Free the cameras."""
         self._cameras.close()

@@ -26,7 +26,6 @@ def encode_views(
     phase: PhaseRecipe,
     samples: np.ndarray,
     length: int,
-    device: torch.device,
     seed: int,
 ) -> None:
     """Encode `phase.frozen_variants` damaged variants of each sample, unless it is done already.
@@ -34,7 +33,7 @@ def encode_views(
     Args:
         maker: of batches of frames; length: samples of the training cache.
     """
-    config = model.config
+    config, device = model.config, next(model.parameters()).device
     shape = (len(config.views), config.tokens_per_view, config.text.hidden_size)
     variants = phase.frozen_variants
     writer = ViewCacheWriter(folder, samples, length, variants, shape, len(config.streams))

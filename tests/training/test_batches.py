@@ -1,0 +1,126 @@
+"""Batches: functions of seed and step, without the streams that are lost."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from synthetic_cache import ROWS, TABLE, write_cache
+
+from multismolvla.data.cache import TrainingCache
+from multismolvla.policy.config import tiny
+from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.streams import load_stream_table
+from multismolvla.training.action_statistics import LEAST_STD_RAD, make_normalizer
+from multismolvla.training.batches import BatchMaker
+from multismolvla.training.loader import Loader
+from multismolvla.training.recipe import RELATIVE_JOINTS, DropoutRecipe, PhaseRecipe
+
+PHASE = PhaseRecipe(
+    "policy",
+    steps=10,
+    batch_size=8,
+    groups=2,
+    draws=3,
+    dropout=DropoutRecipe(schedule="fixed", rate=0.6),
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return TrainingCache(write_cache(tmp_path_factory.mktemp("cache"), episodes=4, length=8))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "streams.yaml"
+    path.write_text(TABLE)
+    streams = tuple(load_stream_table(path))
+    return dataclasses.replace(tiny(streams), relative_joints=RELATIVE_JOINTS)
+
+
+def maker(cache, config, phase=PHASE, **options):
+    samples = cache.split("train")
+    normalizer = make_normalizer(config, cache, samples)
+    tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
+    return BatchMaker(cache, samples, config, tokenizer, normalizer, phase, (0, 0), **options)
+
+
+def flat(groups):
+    for group in groups:
+        yield from group.frames.values()
+        yield from (group.mask, group.state, group.actions, group.noise, group.time)
+        yield from dataclasses.astuple(group.targets)
+
+
+def test_a_batch_depends_on_its_step_alone(cache, config):
+    one, other = maker(cache, config), maker(cache, config)
+    for step in (0, 1):
+        other.make(step)
+    again = dict(Loader(other, 2, 5, workers=2))
+    assert list(again) == [2, 3, 4]
+    for first, second in zip(flat(one.make(3)), flat(again[3]), strict=True):
+        assert torch.equal(first.nan_to_num(), second.nan_to_num())
+    assert not torch.equal(one.make(3)[0].noise, one.make(4)[0].noise)
+
+
+def test_an_epoch_shows_every_sample_once_and_processes_share_it(cache, config):
+    makers = [maker(cache, config, rank=rank, processes=2) for rank in range(2)]
+    count = len(cache.split("train"))
+    assert count % 16 == 0
+    seen = np.concatenate([m.chosen(step) for step in range(count // 16) for m in makers])
+    assert sorted(seen) == sorted(cache.split("train"))
+
+
+def test_what_a_group_lacks_is_not_prepared(cache, config):
+    names = [stream.name for stream in config.streams]
+    fewer = 0
+    for step in range(5):
+        for group in maker(cache, config).make(step):
+            assert (group.mask == group.mask[0]).all() and group.mask.any()
+            assert set(group.frames) == {n for n, m in zip(names, group.mask[0], strict=True) if m}
+            assert group.lost[~group.mask].all()
+            fewer += len(group.frames) < len(names)
+    assert fewer
+
+
+def test_a_stream_that_a_recording_lacks_is_masked(cache, config):
+    # The arrays of a cache are read-only.
+    class Lacking:
+        def __getattr__(self, name):
+            return getattr(cache, name)
+
+        def array(self, name):
+            if name != "mask":
+                return cache.array(name)
+            mask = cache.array("mask").copy()
+            mask[:, 1:] = False
+            return mask
+
+    for group in maker(Lacking(), config).make(0):
+        assert group.mask[:, 0].all() and not group.mask[:, 1:].any()
+
+
+def test_relative_actions_are_offsets_from_the_true_state(cache, config):
+    noisy = dataclasses.replace(PHASE, state_noise_rad=0.5, state_dropout=0.5)
+    batches = maker(cache, config, noisy)
+    normalizer = make_normalizer(config, cache, cache.split("train"))
+    (group, _) = batches.make(0)
+    radians = normalizer.unnormalize_action(group.actions, group.joints)
+    chosen = batches.chosen(0)[: len(group)]
+    expected = torch.from_numpy(cache.array("chunk")[chosen])
+    torch.testing.assert_close(radians, expected, atol=1e-4, rtol=1e-4)
+    assert normalizer.action_mean.shape == (ROWS, 6)
+    assert normalizer.action_std.min() >= LEAST_STD_RAD
+
+
+def test_draws_of_one_observation_cover_the_flow(cache, config):
+    times = torch.cat([group.time for group in maker(cache, config).make(0)])
+    assert times.shape == (8, 3) and (times.diff(dim=1) > 0).all()
+    assert times.min() > 0 and times.max() <= 1
+
+
+def test_a_cache_without_a_stream_of_the_model_is_refused(cache, config, tmp_path):
+    other = TrainingCache(write_cache(tmp_path, episodes=2, length=2, streams=("rgb",), held_out=1))
+    with pytest.raises(ValueError, match="has no stream 'depth'"):
+        maker(other, config)
