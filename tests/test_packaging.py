@@ -22,6 +22,7 @@ ROSDEP_KEYS = {
     "numpy": "python3-numpy",
     "rich": "python3-rich",
     "serial": "python3-serial",
+    "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
     **dict.fromkeys(("av", "gymnasium", "mcap", "mujoco", "rosbags", "safetensors", "torch")),
     **dict.fromkeys(("huggingface_hub", "peft", "tokenizers", "transformers")),
