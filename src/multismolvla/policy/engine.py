@@ -34,8 +34,8 @@ class InferenceEngine:
         model: taken over. On a CPU its weights are replaced, one by one, so that none is there
             twice; it can neither be trained nor saved afterwards.
         precision: `float32` gives the model's actions up to rounding; `int8` is for an x86 CPU.
-        compiled: have `torch.compile` work on encoder and expert: it needs a C++ compiler, and
-            takes up to minutes at the first chunk and wherever the set of streams changes.
+        compiled: leave it to `torch.compile` to make encoder and expert fast, in float32: it needs
+            a C++ compiler, and up to minutes at the first chunk of each set of streams.
         differentiable: leave the expert's weights as they are, for a guide that differentiates the
             velocity, such as exact real-time chunking.
 
@@ -54,17 +54,17 @@ class InferenceEngine:
         if precision not in PRECISIONS:
             raise ValueError(f"precision is '{precision}'; expected {' or '.join(PRECISIONS)}")
         device = next(model.parameters()).device
-        if device.type == "cpu" and is_available(precision):
+        self._model = model.eval().requires_grad_(False)
+        if compiled and precision == "float32":
+            # Freezing: weights are constants, laid out for the processor.
+            for part, name in ((model.visual, "encode"), (model, "_velocity")):
+                fast = torch.compile(getattr(part, name), options={"freezing": True})
+                setattr(part, name, fast)
+        elif device.type == "cpu" and is_available(precision) and not compiled:
             _make_fast(model, precision, differentiable)
         elif precision != "float32":
-            raise ValueError(
-                f"precision is '{precision}', for which there are no operators on this {device}; "
-                "expected 'float32'"
-            )
-        self._model = model.eval().requires_grad_(False)
-        if compiled:
-            model.visual.encode = torch.compile(model.visual.encode, dynamic=False)
-            model.velocity = torch.compile(model.velocity)
+            how = "torch.compile" if compiled else f"this {device}"
+            raise ValueError(f"precision is '{precision}', which {how} cannot; expected 'float32'")
         # Streams that were encoded together -> their last frames, and what came of them.
         self._encoded: dict[tuple[str, ...], tuple[list[Tensor], tuple[Tensor, Tensor]]] = {}
 

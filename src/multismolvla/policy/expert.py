@@ -6,11 +6,35 @@ alone, through projections of their own; there the actions' positions begin at 0
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from multismolvla.policy.config import PolicyConfig
-from multismolvla.policy.text import DecoderLayer, attend, rotary_tables, rotate
+from multismolvla.policy.text import (
+    DecoderLayer,
+    attend,
+    attention_bias,
+    rotary_tables,
+    rotate,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all passes over a chunk have in common.
+
+    Attributes:
+        to_prefix, to_all: what `attend` adds to scores against the prefix, and against prefix and
+            actions.
+        from_zero, after_prefix: rotary tables of the actions, by themselves and in the sequence.
+    """
+
+    to_prefix: Tensor | None
+    to_all: Tensor | None
+    from_zero: tuple[Tensor, Tensor]
+    after_prefix: tuple[Tensor, Tensor]
 
 
 class ActionExpert(nn.Module):
@@ -49,38 +73,45 @@ class ActionExpert(nn.Module):
             adapted.append(pair)
         return adapted
 
-    def forward(
-        self, x: Tensor, cache: list[tuple[Tensor, Tensor]], mask: Tensor, start: Tensor
-    ) -> Tensor:
+    def plan(self, mask: Tensor, start: Tensor, length: int) -> Plan:
+        """Prepare the passes over chunks of `length` rows behind one prefix.
+
+        Args:
+            mask: (B, N) bool, tokens of the prefix that exist.
+            start: (B,) rotary position of the first action.
+        """
+        steps = torch.arange(length, device=mask.device).expand(len(mask), -1)
+        to_prefix = mask[:, None, :].expand(-1, length, -1)
+        causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        to_all = torch.cat((to_prefix, causal.expand(len(mask), -1, -1)), dim=-1)
+        groups, head_dim = self.text.heads // self.text.kv_heads, self.text.head_dim
+        return Plan(
+            attention_bias(to_prefix, groups),
+            attention_bias(to_all, groups),
+            rotary_tables(steps, head_dim, self.text.rope_base),
+            rotary_tables(steps + start[:, None], head_dim, self.text.rope_base),
+        )
+
+    def forward(self, x: Tensor, cache: list[tuple[Tensor, Tensor]], plan: Plan) -> Tensor:
         """One pass over the chunk.
 
         Args:
             x: (B, T, hidden_size) noisy actions with their time.
             cache: keys and values per layer, (B, kv_heads, N, head_dim), from `adapt`.
-            mask: (B, N) bool, tokens of the prefix that exist.
-            start: (B,) rotary position of the first action.
 
         Returns:
             (B, T, hidden_size).
         """
-        batch, length, _ = x.shape
-        steps = torch.arange(length, device=x.device).expand(batch, -1)
-        to_prefix = mask[:, None, :].expand(-1, length, -1)
-        causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
-        to_all = torch.cat((to_prefix, causal.expand(batch, -1, -1)), dim=-1)
-        base, head_dim = self.text.rope_base, self.text.head_dim
-        after_prefix = rotary_tables(steps + start[:, None], head_dim, base)
-        from_zero = rotary_tables(steps, head_dim, base)
         for i, layer in enumerate(self.layers):
             normed = layer.input_layernorm(x)
             key, value = cache[i]
             if self.attends_to_actions(i):
                 query, own_key, own_value = layer.self_attn.query_key_value(normed)
-                key = torch.cat((key, rotate(own_key, after_prefix)), dim=2)
+                key = torch.cat((key, rotate(own_key, plan.after_prefix)), dim=2)
                 value = torch.cat((value, own_value), dim=2)
-                attended = attend(rotate(query, after_prefix), key, value, to_all)
+                attended = attend(rotate(query, plan.after_prefix), key, value, plan.to_all)
             else:
-                query = rotate(layer.self_attn.query(normed), from_zero)
-                attended = attend(query, key, value, to_prefix)
+                query = rotate(layer.self_attn.query(normed), plan.from_zero)
+                attended = attend(query, key, value, plan.to_prefix)
             x = layer.finish(x, attended)
         return self.norm(x)

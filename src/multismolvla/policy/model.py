@@ -13,6 +13,7 @@ tokens are there only where `config.objects` names any.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multismolvla.policy.config import PolicyConfig
-from multismolvla.policy.expert import ActionExpert
+from multismolvla.policy.expert import ActionExpert, Plan
 from multismolvla.policy.flow_matching import interpolate, target_velocity
 from multismolvla.policy.fourm_views import FourMViews
 from multismolvla.policy.object_tokens import Estimate, ObjectTokens
@@ -48,10 +49,17 @@ class Prefix:
 
 def time_embedding(time: Tensor, width: int, min_period: float, max_period: float) -> Tensor:
     """Sines and cosines (B, width) of the flow time (B,); periods spaced logarithmically."""
-    fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=time.device)
-    period = min_period * (max_period / min_period) ** fraction
-    angle = time.double()[:, None] * (2.0 * math.pi / period)
+    angle = time.double()[:, None] * _frequencies(width, min_period, max_period, time.device)
     return torch.cat((angle.sin(), angle.cos()), dim=1).to(time.dtype)
+
+
+@functools.cache
+def _frequencies(width: int, min_period: float, max_period: float, device: torch.device) -> Tensor:
+    """(width / 2,) radians per unit of the flow time. No buffer of the model, whose doubles a
+    change of the model's type would round."""
+    with torch.inference_mode(False):
+        fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=device)
+        return 2.0 * math.pi / (min_period * (max_period / min_period) ** fraction)
 
 
 class MultiSmolVLA(nn.Module):
@@ -145,12 +153,20 @@ class MultiSmolVLA(nn.Module):
 
     def velocity(self, prefix: Prefix, x_t: Tensor, time: Tensor) -> Tensor:
         """Direction of the flow at noisy actions x_t (B, T, A) and time (B,), 1 = pure noise."""
+        return self._velocity(prefix.cache, self._plan(prefix, x_t), x_t, time)
+
+    def _plan(self, prefix: Prefix, actions: Tensor) -> Plan:
+        return self.expert.plan(prefix.mask, prefix.end, actions.shape[1])
+
+    def _velocity(
+        self, cache: list[tuple[Tensor, Tensor]], plan: Plan, x_t: Tensor, time: Tensor
+    ) -> Tensor:
         config = self.config.expert
         embedded = time_embedding(time, config.hidden_size, config.min_period, config.max_period)
         actions = self.action_in_proj(x_t)
         x = torch.cat((actions, embedded[:, None].expand_as(actions)), dim=-1)
         x = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(x)))
-        return self.action_out_proj(self.expert(x, prefix.cache, prefix.mask, prefix.end))
+        return self.action_out_proj(self.expert(x, cache, plan))
 
     def forward(
         self,
@@ -188,8 +204,10 @@ class MultiSmolVLA(nn.Module):
             guide: bends the velocity, for example real-time chunking's.
         """
 
+        plan = self._plan(prefix, noise)
+
         def velocity(x: Tensor, time: Tensor) -> Tensor:
-            return self.velocity(prefix, x, time)
+            return self._velocity(prefix.cache, plan, x, time)
 
         guided = guide(velocity) if guide else velocity
         return solve(solver, guided, noise, steps or self.config.denoising_steps)

@@ -70,7 +70,8 @@ class SiglipTower(nn.Module):
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.patch_embedding(images).flatten(2).transpose(1, 2)
+        # Laid out token by token: every sum below keeps the layout, and every norm wants this one.
+        x = self.patch_embedding(images).flatten(2).transpose(1, 2).contiguous()
         x = x + self.position_embedding.weight
         for layer in self.layers:
             x = layer(x)

@@ -14,20 +14,41 @@ from multismolvla.policy.config import TextConfig
 
 
 def rotary_tables(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B, 1, N, head_dim / 2) of rotary positions (B, N), arXiv 2104.09864."""
+    """What `rotate` needs for the rotary positions (B, N), arXiv 2104.09864.
+
+    Returns:
+        Cosines and sines (B, 1, N, head_dim) of the angles of the pairs (i, i + head_dim / 2), the
+        sines of the first of each pair negative.
+    """
     exponents = torch.arange(head_dim // 2, device=positions.device) * (2.0 / head_dim)
     angles = positions[:, None, :, None].float() / base**exponents
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
     """Turn the pairs (i, i + head_dim / 2) of x (B, heads, N, head_dim) by their angles."""
     cos, sin = tables
     first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+def attention_bias(mask: Tensor, groups: int) -> Tensor | None:
+    """Turn a mask (B, N, M) bool, True = may be attended to, into what `attend` adds to scores.
+
+    Args:
+        groups: queries that share a key.
+
+    Returns:
+        (B, 1, groups * N, M), 0 or minus infinity; None where everything may be attended to.
+    """
+    if mask.all():
+        return None
+    bias = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
+    return bias[:, None].repeat(1, 1, groups, 1)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """Grouped-query attention; returns (B, N, heads * head_dim).
 
     The queries that share a key are laid one after another: no key or value is copied.
@@ -35,14 +56,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     Args:
         query: (B, heads, N, head_dim).
         key, value: (B, kv_heads, M, head_dim).
-        mask: (B, N, M) bool, True = may be attended to; every row needs one.
+        bias: from `attention_bias`; every query needs a key.
     """
     batch, heads, length, head_dim = query.shape
     groups = heads // key.shape[1]
     folded = query.reshape(batch, key.shape[1], groups * length, head_dim)
-    folded = F.scaled_dot_product_attention(
-        folded, key, value, attn_mask=mask[:, None].repeat(1, 1, groups, 1)
-    )
+    folded = F.scaled_dot_product_attention(folded, key, value, attn_mask=bias)
     return folded.reshape(batch, heads, length, head_dim).transpose(1, 2).flatten(2)
 
 
@@ -136,13 +155,14 @@ class TextModel(nn.Module):
             Keys (rotated) and values of every layer, each (B, kv_heads, N, head_dim).
         """
         tables = rotary_tables(positions, self.config.head_dim, self.config.rope_base)
+        bias = attention_bias(mask, self.config.heads // self.config.kv_heads)
         cache = []
         *inner, last = self.layers
         for layer in inner:
             query, key, value = layer.self_attn.query_key_value(layer.input_layernorm(x))
             key = rotate(key, tables)
             cache.append((key, value))
-            x = layer.finish(x, attend(rotate(query, tables), key, value, mask))
+            x = layer.finish(x, attend(rotate(query, tables), key, value, bias))
         # Nobody reads what the last layer would give.
         key, value = last.self_attn.key_value(last.input_layernorm(x))
         cache.append((rotate(key, tables), value))
