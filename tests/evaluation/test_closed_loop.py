@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from multismolvla.arm import HOME_RAD
-from multismolvla.evaluation import closed_loop, robot_in_simulation
+from multismolvla.evaluation import closed_loop, labeller, robot_in_simulation
 from multismolvla.evaluation.closed_loop import ClosedLoop
 from multismolvla.evaluation.conditions import Condition, middle_s, parse_condition
 from multismolvla.evaluation.outcome import EpisodeKey
@@ -85,6 +85,8 @@ def test_the_settings_are_those_of_the_live_stack():
         "command_timeout_s": robot_in_simulation.COMMAND_TIMEOUT_S,
     }.items():
         assert value == driver[name], name
+    labels = parameters("segmentation_node")
+    assert (labels["slop_s"], labels["max_wait_s"]) == (labeller.SLOP_S, labeller.MAX_WAIT_S)
     assert all(stream.rate_hz == closed_loop.CAMERA_HZ for stream in TABLE)
 
 
@@ -176,6 +178,35 @@ def test_what_cameras_see_does_not_depend_on_the_damage(seeing, short):
     clean, damaged = first_frames("clean"), first_frames("noise-3:all-rgb")
     for name, frame in clean.items():
         np.testing.assert_array_equal(frame, damaged[name])
+
+
+class OneLabel:
+    """Labels everything with the number of its inputs."""
+
+    inputs = ("rgb", "depth", "thermal")
+
+    def predict(self, frames):
+        return np.full((48, 48), len(frames), np.uint8)
+
+
+def test_labels_are_made_of_what_is_left_and_end_with_the_last_of_it(short):
+    kinds = [replace(TABLE[name], height=48, width=48) for name in ("rgb", "depth", "segmentation")]
+    wrist = replace(TABLE["wrist/rgb"], height=48, width=48)
+    loop = ClosedLoop(StreamTable((*kinds, wrist)), segmenter=OneLabel())
+    labels = {}
+    for name in ("clean", "drop:depth", "drop:rgb+depth"):
+        for masks in ("detector", "oracle"):
+            policy, condition = Still(), parse_condition(name, StreamTable((*kinds, wrist)))
+            outcome = loop.run(policy, replace(KEY, condition=name, masks=masks), condition)
+            seen = [o.frames["segmentation"] for o in policy.observations]
+            assert all(o.mask["wrist/rgb"] for o in policy.observations)
+            labels[name, masks] = {None if frame is None else int(frame.max()) for frame in seen}
+            assert outcome.inferences >= 1
+    loop.close()
+    for masks in ("detector", "oracle"):
+        assert labels["clean", masks] == {2}
+        assert labels["drop:depth", masks] == {1}
+        assert labels["drop:rgb+depth", masks] == {None}
 
 
 @pytest.mark.parametrize("wrong", [{"masks": "guess"}, {"execution": "never"}, {"task": "dance"}])

@@ -27,6 +27,7 @@ from multismolvla.control.stream_gate import StreamGate
 from multismolvla.control.threshold import RefillThreshold
 from multismolvla.control.trajectory import Trajectory
 from multismolvla.evaluation.conditions import Condition, middle_s
+from multismolvla.evaluation.labeller import Segmenter
 from multismolvla.evaluation.mask_record import MaskRecord
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome
 from multismolvla.evaluation.robot_in_simulation import RATE_HZ as DRIVER_HZ
@@ -48,8 +49,9 @@ OBSERVATION_TOLERANCE_RAD = 0.02
 SLOP_S, MAX_WAIT_S, MAX_SET_AGE_S = 0.03, 0.1, 0.5
 JOINT_STATES_TIMEOUT_S = 0.5
 LOOK_AHEAD_POINTS = 5
-# Cameras run for this long before the instruction: every stream that is alive is in use then.
-WARM_UP_S = 0.6
+# Cameras run for this long before the instruction: five good frames bring a stream into use, and
+# labels begin only with those of their sources.
+WARM_UP_S = 0.8
 # A synchronous robot asks only when nothing is queued.
 WHEN_EMPTY = 1e-9
 EXECUTIONS = ("asynchronous", "synchronous")
@@ -76,10 +78,18 @@ class ClosedLoop:
         table: the streams that the robot has; without any, nothing is rendered and the arm moves
             blind, for policies that do not look.
         min_visual_streams: streams that must be in use for the arm to move.
+        segmenter: labels the views from their other streams, as live; without one the labels are
+            the simulator's, from a camera of their own.
     """
 
-    def __init__(self, table: StreamTable, min_visual_streams: int = 1) -> None:
+    def __init__(
+        self,
+        table: StreamTable,
+        min_visual_streams: int = 1,
+        segmenter: Segmenter | None = None,
+    ) -> None:
         self._table = table
+        self._segmenter = segmenter
         self._gate = StreamGate(table, min(min_visual_streams, len(table)))
         self._simulation = Simulation()
         self._cameras = None
@@ -153,6 +163,7 @@ class _Episode:
                 oracle=key.masks == "oracle",
                 slop_s=SLOP_S,
                 max_wait_s=MAX_WAIT_S,
+                segmenter=loop._segmenter,
             )
         self._masks = MaskRecord([name for name in self._table.names if name in faults])
 

@@ -16,6 +16,7 @@ import cv2
 from multismolvla.evaluation.clip import Clip
 from multismolvla.evaluation.closed_loop import ClosedLoop
 from multismolvla.evaluation.conditions import Condition
+from multismolvla.evaluation.labeller import Segmenter
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome
 from multismolvla.evaluation.policy_source import (
     EXPERT,
@@ -25,6 +26,8 @@ from multismolvla.evaluation.policy_source import (
 )
 from multismolvla.interfaces import Policy
 from multismolvla.streams import StreamTable
+
+SEGMENTATIONS = ("ground_truth", "network")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class PoolSettings:
         table: every stream of the robot; a policy gets those of them that it looks at.
         all_streams: give every policy all of them, so that the detector is tried without a policy
             that looks.
+        segmentation: where labels come from, one of `SEGMENTATIONS`.
         clips: folder for clips of failures, None for none.
     """
 
@@ -50,6 +54,7 @@ class PoolSettings:
     device: str = "cpu"
     min_visual_streams: int = 1
     all_streams: bool = False
+    segmentation: str = "ground_truth"
     clips: Path | None = None
 
 
@@ -83,7 +88,9 @@ class EpisodeWorker:
             streams = settings.table.names
         if streams not in self._loops:
             seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
-            self._loops[streams] = ClosedLoop(seen, settings.min_visual_streams)
+            self._loops[streams] = ClosedLoop(
+                seen, settings.min_visual_streams, self._segmenter(seen)
+            )
         clip = None
         if settings.clips is not None and streams:
             clip = Clip(StreamTable(tuple(s for s in settings.table if s.name in streams)))
@@ -93,6 +100,16 @@ class EpisodeWorker:
         if clip is not None and not outcome.success:
             clip.write(clip_file(settings.clips, job.key))
         return outcome
+
+    def _segmenter(self, table: StreamTable) -> Segmenter | None:
+        if self._settings.segmentation == "ground_truth":
+            return None
+        if not any(stream.derived_from for stream in table):
+            return None
+        # Imports torch.
+        from multismolvla.segmentation.predictor import Segmenter as Network
+
+        return Network(threads=1)
 
     def _policy(self, key: EpisodeKey) -> tuple[Policy, tuple[str, ...]]:
         name = without_digest(key.policy)

@@ -19,7 +19,14 @@ from tqdm import tqdm
 from multismolvla.control.threshold import parse_threshold
 from multismolvla.evaluation.closed_loop import EXECUTIONS, MASKS
 from multismolvla.evaluation.conditions import SETS, condition_set, parse_condition
-from multismolvla.evaluation.episode_pool import Job, PoolError, PoolSettings, clip_file, run_jobs
+from multismolvla.evaluation.episode_pool import (
+    SEGMENTATIONS,
+    Job,
+    PoolError,
+    PoolSettings,
+    clip_file,
+    run_jobs,
+)
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
@@ -109,6 +116,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="render every stream even for a policy that does not look at it, as the expert",
     )
+    parser.add_argument(
+        "--segmentation",
+        choices=SEGMENTATIONS,
+        default=SEGMENTATIONS[0],
+        help="labels from the simulator, or as live from the network and its sources "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
     parser.add_argument("--no-clips", action="store_true", help="keep no pictures of failures")
 
@@ -129,7 +143,12 @@ def main(args: argparse.Namespace) -> int:
         log = OutcomeLog(args.out / "outcomes.jsonl")
         clips = None if args.no_clips else args.out / "clips"
         settings = PoolSettings(
-            table, args.device, args.min_visual_streams, args.all_streams, clips
+            table,
+            args.device,
+            args.min_visual_streams,
+            args.all_streams,
+            args.segmentation,
+            clips,
         )
         try:
             _run(jobs, log, settings, args.workers)
@@ -190,6 +209,7 @@ def _same_robot(args: argparse.Namespace, table: StreamTable) -> None:
         "streams": [repr(stream) for stream in table],
         "min_visual_streams": args.min_visual_streams,
         "all_streams": args.all_streams,
+        "segmentation": args.segmentation,
     }
     file = args.out / "robot.json"
     if not file.exists():

@@ -13,6 +13,7 @@ import numpy as np
 
 from multismolvla.control.policy_view import PolicyView
 from multismolvla.data.units import from_counts, to_counts
+from multismolvla.evaluation.labeller import Labeller, Labels, Segmenter
 from multismolvla.sensing.conditioning import resize, to_units
 from multismolvla.sensing.corruptions.fault import Delivery, TimedFault
 from multismolvla.sensing.health import State, StreamHealth
@@ -28,6 +29,7 @@ class SensorRig:
 
     Args:
         table: the streams, in order of preference as the synchroniser's reference; not empty.
+        segmenter: labels the views; without one, labels are frames like others.
         oracle: streams count as lost exactly while a fault of theirs lasts, and else as healthy,
             whatever they look like; otherwise the health of the frames decides, as it does live.
         slop_s, max_wait_s: of the synchroniser.
@@ -42,12 +44,25 @@ class SensorRig:
         oracle: bool,
         slop_s: float,
         max_wait_s: float,
+        segmenter: Segmenter | None = None,
     ) -> None:
         self._table = table
         self._view = view
         self._faults = faults
         self._oracle = oracle
-        self._health = {s.name: StreamHealth(s.kind, s.rate_hz) for s in table}
+        self._labellers = {
+            stream.name: Labeller(stream, table, segmenter)
+            for stream in table
+            if segmenter is not None and stream.derived_from
+        }
+        self._health = {
+            stream.name: self._labellers[stream.name].health
+            if stream.name in self._labellers
+            else StreamHealth(stream.kind, stream.rate_hz)
+            for stream in table
+        }
+        # What the labellers know of their sources.
+        self._told: dict[tuple[str, str], tuple[State, tuple[str, ...]]] = {}
         self._synchronizer = Synchronizer(table.names, round(slop_s * 1e9), round(max_wait_s * 1e9))
         self._alive = dict.fromkeys(table.names, True)
         # By time of arrival, then in the order of sending.
@@ -59,14 +74,11 @@ class SensorRig:
     def expose(self, frames: Mapping[str, np.ndarray], now_ns: int) -> None:
         """Take the frames that the cameras see now, in SI units, by stream."""
         for name, frame in frames.items():
-            kind = self._table[name].kind
-            # Cameras count: what is sent has the resolution of 16 bits.
-            seen = from_counts(kind, to_counts(kind, frame))
-            delivery = Delivery(seen, now_ns, now_ns + TRANSPORT_NS)
-            fault = self._faults.get(name)
-            for sent in [delivery] if fault is None else fault.apply(delivery):
-                self._sent += 1
-                heapq.heappush(self._on_their_way, (sent.arrive_ns, self._sent, name, sent))
+            if name not in self._labellers:
+                kind = self._table[name].kind
+                # Cameras count: what is sent has the resolution of 16 bits.
+                seen = from_counts(kind, to_counts(kind, frame))
+                self._send(name, Delivery(seen, now_ns, now_ns + TRANSPORT_NS))
 
     def advance(self, now_ns: int) -> None:
         """Let happen what happens until now."""
@@ -77,6 +89,9 @@ class SensorRig:
             if health.deadline_ns is not None and now_ns >= health.deadline_ns:
                 health.tick(now_ns)
             self._follow(name, now_ns)
+        for name, labeller in self._labellers.items():
+            self._tell_sources(labeller, now_ns)
+            self._send_labels(name, labeller.tick(now_ns))
         deadline_ns = self._synchronizer.deadline_ns
         if deadline_ns is not None and now_ns >= deadline_ns:
             self._emit(self._synchronizer.tick(now_ns), now_ns)
@@ -94,7 +109,20 @@ class SensorRig:
         }
 
     def _damaged(self, name: str, now_ns: int) -> bool:
+        labeller = self._labellers.get(name)
+        if labeller is not None and all(self._damaged(s, now_ns) for s in labeller.sources):
+            return True
         return name in self._faults and self._faults[name].active(now_ns)
+
+    def _send(self, name: str, delivery: Delivery) -> None:
+        fault = self._faults.get(name)
+        for sent in [delivery] if fault is None else fault.apply(delivery):
+            self._sent += 1
+            heapq.heappush(self._on_their_way, (sent.arrive_ns, self._sent, name, sent))
+
+    def _send_labels(self, name: str, made: list[Labels]) -> None:
+        for stamp_ns, arrive_ns, labels in made:
+            self._send(name, Delivery(labels, stamp_ns, arrive_ns))
 
     def _receive(self, name: str, delivery: Delivery, now_ns: int) -> None:
         stream = self._table[name]
@@ -102,6 +130,10 @@ class SensorRig:
         usable = self._health[name].on_frame(frame, delivery.stamp_ns, now_ns)
         if usable or self._oracle:
             conditioned = resize(stream.kind, frame, stream.height, stream.width)
+            for label_name, labeller in self._labellers.items():
+                if name in labeller.sources:
+                    made = labeller.add(name, delivery.stamp_ns, conditioned, now_ns)
+                    self._send_labels(label_name, made)
             sets = self._synchronizer.add(name, delivery.stamp_ns, conditioned, now_ns)
             self._emit(sets, now_ns)
 
@@ -114,6 +146,16 @@ class SensorRig:
         if alive != self._alive[name]:
             self._alive[name] = alive
             self._emit(self._synchronizer.set_alive(name, alive, now_ns), now_ns)
+
+    def _tell_sources(self, labeller: Labeller, now_ns: int) -> None:
+        for source in labeller.sources:
+            told = self._health[source].state, self._health[source].reasons
+            if self._oracle:
+                told = (State.LOST if self._damaged(source, now_ns) else State.OK), ()
+            key = labeller.name, source
+            if self._told.get(key) != told:
+                self._told[key] = told
+                self._send_labels(labeller.name, labeller.follow(source, *told, now_ns))
 
     def _emit(self, sets: list[SynchronizedSet], now_ns: int) -> None:
         for made in sets:
