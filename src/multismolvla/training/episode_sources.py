@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from multismolvla.data.bag import find_episodes, read_episode
 from multismolvla.data.episode import Episode, EpisodeError
+from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
+from multismolvla.data.units import kind_of
+from multismolvla.sensing.conditioning import resize
 
 
 @dataclass(frozen=True)
@@ -23,18 +28,46 @@ class EpisodeSource:
     load: Callable[[], Episode]
 
 
-def find_sources(folders: Sequence[Path]) -> list[EpisodeSource]:
+@dataclass(frozen=True)
+class ForeignData:
+    """How the LeRobot data sets of others are to be understood.
+
+    Attributes:
+        cameras: camera of the data set -> our stream; None where all data is ours.
+        units: `lerobot` (degrees, gripper in per cent) or `radians`.
+        size: (height, width) that frames are brought to, by the code that the sensor nodes use.
+    """
+
+    cameras: Mapping[str, str] | None = None
+    units: str = "lerobot"
+    size: tuple[int, int] | None = None
+
+    def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
+        return frame if self.size is None else resize(kind_of(stream), frame, *self.size)
+
+
+OURS = ForeignData()
+
+
+def find_sources(folders: Sequence[Path], foreign: ForeignData = OURS) -> list[EpisodeSource]:
     """Every episode below the folders.
 
     Raises:
         EpisodeError: there are none in one of them.
     """
-    return [source for folder in folders for source in _sources(folder)]
+    return [source for folder in folders for source in _sources(folder, foreign)]
 
 
-def _sources(folder: Path) -> Iterator[EpisodeSource]:
+def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
     if not folder.is_dir():
         raise EpisodeError(f"{folder}: no such folder")
+    if is_lerobot(folder):
+        reader = LeRobotReader(folder, foreign.cameras, foreign.units, foreign.resize)
+        for number in range(len(reader)):
+            yield EpisodeSource(
+                f"{folder.name}/{number:06d}", lambda number=number: reader.read(number)
+            )
+        return
     bags = find_episodes(folder)
     if not bags:
         raise EpisodeError(f"{folder}: no episodes in it")
