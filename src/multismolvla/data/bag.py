@@ -90,6 +90,11 @@ def read_summary(folder: str | Path) -> dict:
         raise EpisodeError(f"{folder}: cannot read the episode: {_one_line(error)}") from None
 
 
+def is_episode(folder: str | Path) -> bool:
+    """Whether the bag in a folder was written by `write_episode`, and not by a recorder."""
+    return CUSTOM_KEY in (Path(folder) / "metadata.yaml").read_text()
+
+
 def find_episodes(folder: str | Path) -> list[Path]:
     """Every finished bag below a folder, sorted by name; hidden folders are left out."""
     folder = Path(folder)

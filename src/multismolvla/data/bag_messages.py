@@ -33,12 +33,20 @@ def serialize(message: object, type_name: str) -> bytes:
     return bytes(typestore().serialize_cdr(message, type_name))
 
 
+def header(stamp_ns: int, frame_id: str = "") -> object:
+    """A std_msgs/Header."""
+    time = _type("builtin_interfaces/msg/Time")(
+        sec=int(stamp_ns // 10**9), nanosec=int(stamp_ns % 10**9)
+    )
+    return _type("std_msgs/msg/Header")(stamp=time, frame_id=frame_id)
+
+
 def image(stream: str, stamp_ns: int, frame: np.ndarray) -> bytes:
     """A stored frame (H, W[, 3]) as sensor_msgs/Image."""
     height, width = frame.shape[:2]
     return serialize(
         _type(IMAGE)(
-            header=_header(stamp_ns, f"{stream.rpartition('/')[0] or 'top'}_camera_optical_frame"),
+            header=header(stamp_ns, f"{stream.rpartition('/')[0] or 'top'}_camera_optical_frame"),
             height=height,
             width=width,
             encoding=ENCODINGS[kind_of(stream)],
@@ -54,7 +62,7 @@ def joint_state(stamp_ns: int, positions: np.ndarray) -> bytes:
     """Joint positions (6,) in radians."""
     empty = np.zeros(0)
     message = _type(JOINT_STATE)(
-        header=_header(stamp_ns),
+        header=header(stamp_ns),
         name=list(JOINT_NAMES),
         position=np.ascontiguousarray(positions, np.float64),
         velocity=empty,
@@ -81,7 +89,7 @@ def trajectory(stamp_ns: int, offsets_ns: np.ndarray, targets: np.ndarray) -> by
         for offset, row in zip(offsets_ns, targets.astype(np.float64), strict=True)
     ]
     message = _type(TRAJECTORY)(
-        header=_header(stamp_ns), joint_names=list(JOINT_NAMES), points=points
+        header=header(stamp_ns), joint_names=list(JOINT_NAMES), points=points
     )
     return serialize(message, TRAJECTORY)
 
@@ -92,13 +100,13 @@ def objects(stamp_ns: int, poses: Mapping[str, np.ndarray]) -> bytes:
     pose_type, vector = _type("geometry_msgs/msg/Pose"), _type("geometry_msgs/msg/Vector3")
     time, duration = _type("builtin_interfaces/msg/Time"), _type("builtin_interfaces/msg/Duration")
     colour, picture = _type("std_msgs/msg/ColorRGBA"), _type("sensor_msgs/msg/CompressedImage")
-    header = _header(stamp_ns, "base_link")
+    stamped = header(stamp_ns, "base_link")
     markers = []
     for name, pose in poses.items():
         x, y, z, qw, qx, qy, qz = (float(value) for value in pose)
         markers.append(
             _type("visualization_msgs/msg/Marker")(
-                header=header,
+                header=stamped,
                 ns=name,
                 id=0,
                 type=_CUBE,
@@ -162,10 +170,3 @@ def pixels(message: object) -> np.ndarray:
 
 def _type(name: str) -> type:
     return typestore().types[name]
-
-
-def _header(stamp_ns: int, frame_id: str = "") -> object:
-    time = _type("builtin_interfaces/msg/Time")(
-        sec=int(stamp_ns // 10**9), nanosec=int(stamp_ns % 10**9)
-    )
-    return _type("std_msgs/msg/Header")(stamp=time, frame_id=frame_id)

@@ -93,6 +93,9 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         metavar=("H", "W"),
         help="bring frames to this size, for example 96 96",
     )
+    robot = parser.add_argument_group("bags of a robot")
+    robot.add_argument("--table", type=Path, default=Path("config/streams.yaml"), metavar="FILE")
+    robot.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -105,7 +108,8 @@ def _pair(text: str) -> tuple[str, str]:
 def _sources(args: argparse.Namespace, folders: Sequence[Path]) -> list[EpisodeSource]:
     cameras = dict(args.cameras) if args.cameras else None
     size = tuple(args.size) if args.size else None
-    return find_sources(folders, ForeignData(cameras, args.units, size))
+    foreign = ForeignData(cameras, args.units, size, args.table, args.namespace)
+    return find_sources(folders, foreign)
 
 
 def _positive(text: str) -> int:

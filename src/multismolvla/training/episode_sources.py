@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from multismolvla.data.bag import find_episodes, read_episode
+from multismolvla.data.bag import find_episodes, is_episode, read_episode
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
 from multismolvla.data.units import kind_of
 from multismolvla.sensing.conditioning import resize
+from multismolvla.streams import load_stream_table
+from multismolvla.training.robot_bag import read_robot_bag
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,21 @@ class EpisodeSource:
 
 @dataclass(frozen=True)
 class ForeignData:
-    """How the LeRobot data sets of others are to be understood.
+    """How recordings are to be understood that are not this package's own.
 
     Attributes:
         cameras: camera of the data set -> our stream; None where all data is ours.
         units: `lerobot` (degrees, gripper in per cent) or `radians`.
         size: (height, width) that frames are brought to, by the code that the sensor nodes use.
+        table: the stream table of a robot's bags.
+        namespace: of the topics of a robot's bags.
     """
 
     cameras: Mapping[str, str] | None = None
     units: str = "lerobot"
     size: tuple[int, int] | None = None
+    table: Path = Path("config/streams.yaml")
+    namespace: str = ""
 
     def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
         return frame if self.size is None else resize(kind_of(stream), frame, *self.size)
@@ -73,4 +79,10 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
         raise EpisodeError(f"{folder}: no episodes in it")
     for bag in bags:
         name = bag.relative_to(folder).as_posix() if bag != folder else folder.name
-        yield EpisodeSource(name, lambda bag=bag: read_episode(bag))
+        if is_episode(bag):
+            yield EpisodeSource(name, lambda bag=bag: read_episode(bag))
+        else:
+            # A robot's bag may hold several episodes; there are few of them, so it is read now.
+            episodes = read_robot_bag(bag, load_stream_table(foreign.table), foreign.namespace)
+            for number, episode in enumerate(episodes):
+                yield EpisodeSource(f"{name}-{number}", lambda episode=episode: episode)
