@@ -204,3 +204,9 @@ def test_any_damage_to_the_bytes_is_a_config_error_or_harmless(tmp_path_factory,
         assert isinstance(load_config(folder), PolicyConfig)
     except ConfigError as error:
         assert "\n" not in str(error)
+
+
+def test_sizes_that_were_counted_from_a_strange_checkpoint_are_refused_too():
+    config = PRESETS["tiny"](STREAMS)
+    with pytest.raises(ConfigError, match=r"text\.kv_heads is 0; expected a divisor"):
+        dataclasses.replace(config, text=dataclasses.replace(config.text, kv_heads=0))

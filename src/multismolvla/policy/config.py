@@ -158,7 +158,7 @@ class PolicyConfig:
             need(getattr(self, key) > 0, key, getattr(self, key), "a positive number")
         need(self.period_s > 0, "period_s", self.period_s, "a positive time in seconds")
         need(
-            self.text.heads % self.text.kv_heads == 0,
+            self.text.kv_heads > 0 and self.text.heads % self.text.kv_heads == 0,
             "text.kv_heads",
             self.text.kv_heads,
             f"a divisor of the {self.text.heads} heads",
