@@ -56,6 +56,11 @@ class ConvolutionalPatches(nn.Module):
             channels = width
         self.stem = nn.Sequential(*layers)
         self.proj = nn.Conv2d(channels, config.dim, 1)
+        # Tokens must start as large as the positions that are added to them, or nothing is seen.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.proj(self.stem(frames)).flatten(2).transpose(1, 2)

@@ -20,6 +20,7 @@ from multismolvla.data.units import from_counts
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.flow_matching import BETA_ALPHA, TIME_OFFSET, TIME_SCALE
 from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.object_tokens import Estimate
 from multismolvla.policy.preprocessing import prepare_frame
 from multismolvla.policy.tokenizer import Tokenizer
 from multismolvla.training.auxiliary_targets import (
@@ -29,6 +30,7 @@ from multismolvla.training.auxiliary_targets import (
 )
 from multismolvla.training.dropout_curriculum import draw_hard, draw_soft, rate_at
 from multismolvla.training.image_augmentation import augment
+from multismolvla.training.known_scene import known_scene
 from multismolvla.training.recipe import PhaseRecipe
 from multismolvla.training.soft_corruption import corrupt, draw_stale
 from multismolvla.training.view_cache import ViewCache
@@ -47,6 +49,7 @@ class Group:
         actions: (B, T, A) normalised; noise (B, K, T, A) and time (B, K).
         targets: of the auxiliary heads, or None.
         views, present: (B, V, T, H) encoded before, and (B, V) which of them there are, or None.
+        scene: what the model is told of the scene instead of pictures, or None.
         taught: RGB stream -> frames as the teacher's encoder reads them; without a teacher empty.
     """
 
@@ -63,6 +66,7 @@ class Group:
     targets: AuxiliaryTargets | None = None
     views: Tensor | None = None
     present: Tensor | None = None
+    scene: Estimate | None = None
     taught: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -76,6 +80,8 @@ class Group:
 def _moved(value, device):
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
+    if isinstance(value, Estimate):
+        return Estimate(*(_moved(part, device) for part in value))
     if isinstance(value, Mapping):
         return {key: _moved(item, device) for key, item in value.items()}
     if dataclasses.is_dataclass(value):
@@ -167,8 +173,12 @@ class BatchMaker:
         if self._views is not None:
             views, present, mask, lost = self._views.read(rng, samples, progress)
             return Group({}, mask, lost, **fields, views=views, present=present)
+        targets = self._targets(samples) if phase.auxiliary or phase.kind != "policy" else None
+        if phase.kind == "hand":
+            lost = torch.from_numpy(hard | soft)
+            scene = known_scene(rng, targets)
+            return Group({}, torch.from_numpy(mask), lost, **fields, scene=scene)
         stored = self._stored(rng, samples, mask, soft)
-        targets = self._targets(samples) if phase.auxiliary or phase.kind == "perception" else None
         varied = augment(rng, stored, config.streams, phase.augment)
         frames = self._prepared(rng, varied, soft)
         told = {"targets": targets, "taught": self._taught(varied)}

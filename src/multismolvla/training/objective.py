@@ -35,11 +35,19 @@ class Objective(nn.Module):
     def forward(self, group: Group) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss per sample (B,), and detached metrics."""
         phase, model = self._phase, self.model
-        if group.views is None:
+        if group.scene is not None:
+            # No view has a token: they come first, and positions count only relatively.
+            views = group.state.new_zeros(
+                len(group), len(model.config.views), 0, model.config.text.hidden_size
+            )
+            present = views.new_zeros(views.shape[:2], dtype=torch.bool)
+        elif group.views is None:
             views, present = model.visual(group.frames, group.mask)
         else:
             views, present = group.views, group.present
-        estimate = model.object_tokens.estimate(views, present) if model.config.objects else None
+        estimate = group.scene
+        if estimate is None and model.config.objects:
+            estimate = model.object_tokens.estimate(views, present)
         if phase.kind == "perception":
             loss, metrics = self.heads(views, present, estimate, group.targets)
             return loss, metrics | {"auxiliary": loss.mean().detach()}

@@ -12,6 +12,9 @@ from multismolvla.arm import JOINT_NAMES
 RELATIVE_JOINTS = JOINT_NAMES[:-1]
 
 
+KINDS = ("perception", "hand", "policy")
+
+
 class RecipeError(ValueError):
     """The recipe is wrong; the message names file, key, value and what was expected."""
 
@@ -100,7 +103,8 @@ class PhaseRecipe:
 
     Attributes:
         name: of the phase in logs and folders.
-        kind: `perception` (auxiliary heads on the view tokens, no language model) or `policy`.
+        kind: `perception` (what the eyes should see, no language model), `hand` (the actions, told
+            where things are instead of shown; no pictures), or `policy` (everything).
         cache: training cache of this phase, where it is not that of the run. Streams and objects
             must be the same.
         steps, batch_size: optimiser steps, samples each (per process).
@@ -153,7 +157,7 @@ class PhaseRecipe:
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
 
     def __post_init__(self) -> None:
-        _need(self.kind in ("perception", "policy"), "kind", self.kind, "perception or policy")
+        _need(self.kind in KINDS, "kind", self.kind, " or ".join(KINDS))
         for key in ("steps", "batch_size", "groups", "draws", "frozen_variants"):
             _need(getattr(self, key) > 0, key, getattr(self, key), "a positive number")
         for key in ("weight_decay", "lora_rank", "auxiliary", "distillation", "state_noise_rad"):

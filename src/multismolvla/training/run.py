@@ -119,6 +119,11 @@ class Run:
             torch.manual_seed(self._recipe.seed + 2 + index)
             add_lora(self._model, phase.lora_rank)
         choose_trainable(self._model, phase)
+        if phase.kind == "hand" and not self._model.config.objects:
+            raise RecipeError(
+                f"phase {phase.name}: a hand is told where objects are by object tokens; they need "
+                "object_tokens: true, and data with object poses"
+            )
         self._teacher: MultiSmolVLA | None = None
         if phase.distillation:
             cameras = [stream for stream in self._streams if stream.kind == "rgb"]
@@ -153,7 +158,9 @@ class Run:
         maker = BatchMaker(cache, train, *common, phase, seed, rank, processes, views, teacher)
         validation = None
         held_out = samples_of(cache, "validation", 0)
-        if self._recipe.validate_steps and len(held_out) and accelerator.is_main_process:
+        watched = self._recipe.validate_steps and accelerator.is_main_process
+        # A hand has seen no picture yet.
+        if watched and len(held_out) and phase.kind != "hand":
             plain = unvaried(phase, min(self._recipe.validate_samples, len(held_out)))
             seen = BatchMaker(cache, held_out, *common, plain, (self._recipe.seed, VALIDATION))
             validation = Validation(seen, self._normalizer, self._recipe.seed)
