@@ -36,7 +36,7 @@ from multismolvla.training.progress_line import ProgressLine
 
 SETTINGS_FILE = "demos.json"
 FAILED = "failed"
-# Of scenes to learn from; evaluation takes its seeds from below, so that no scene is in both.
+# Evaluation counts from 1 000 000 on: no scene is both learned from and judged by.
 FIRST_SEED = 100_000
 
 
