@@ -1,0 +1,136 @@
+"""The command: it learns, it goes on where it was, and it leaves policies."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from synthetic_cache import ROWS, TABLE, draw, write_cache
+
+from multismolvla.cli import main
+from multismolvla.interfaces import Observation
+from multismolvla.policy.checkpoint import WEIGHTS
+from multismolvla.policy.learned_policy import LearnedPolicy
+from multismolvla.training.phase_run import PhaseRun
+from multismolvla.training.training_state import FILE_NAME
+
+STREAMS = ("rgb", "depth", "segmentation")
+RECIPE = {
+    "model": {"preset": "tiny", "overrides": {"text": {"vocab_size": 1024}}},
+    "validate_samples": 8,
+    "validate_steps": 4,
+    "phases": [
+        {
+            "name": "perception",
+            "kind": "perception",
+            "steps": 4,
+            "batch_size": 4,
+            "groups": 2,
+            "learning_rate": 1e-3,
+            "dropout": {"schedule": "fixed", "rate": 0.5},
+        },
+        {"name": "hand", "kind": "hand", "steps": 2, "batch_size": 4, "groups": 1, "draws": 2},
+        {"name": "policy", "steps": 6, "batch_size": 4, "groups": 2, "draws": 2},
+    ],
+}
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Run the command on a small cache; returns exit status."""
+    write_cache(tmp_path / "data", episodes=6, length=8, streams=STREAMS)
+    (tmp_path / "streams.yaml").write_text(TABLE)
+
+    def run(out, recipe=RECIPE, *options):
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        arguments = ["train", tmp_path / "recipe.yaml", "--data", tmp_path / "data", "--cpu"]
+        arguments += ["--streams", tmp_path / "streams.yaml", "--out", tmp_path / out, *options]
+        return main([str(argument) for argument in arguments])
+
+    return run
+
+
+def weights(folder):
+    # Not the bytes of the file, whose header lists the metadata in any order.
+    return load_file(folder / WEIGHTS)
+
+
+@pytest.mark.parametrize("stop_after", [2, 4, 9])
+def test_a_run_that_was_stopped_ends_with_the_same_weights(
+    train, tmp_path, monkeypatch, stop_after
+):
+    assert train("whole") == 0
+    step, done = PhaseRun._step, []
+
+    def interrupted(self, *args, **kwargs):
+        step(self, *args, **kwargs)
+        done.append(1)
+        if len(done) == stop_after:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(PhaseRun, "_step", interrupted)
+    assert train("stopped") == 130
+    assert len(done) == stop_after
+    assert train("stopped") == 0
+    assert len(done) == 12
+    for phase in ("perception", "hand", "policy"):
+        whole, stopped = (weights(tmp_path / run / phase) for run in ("whole", "stopped"))
+        assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+    assert train("stopped") == 0 and len(done) == 12
+
+
+def test_a_checkpoint_runs_as_a_policy_and_says_how_it_came_to_be(train, tmp_path):
+    assert train("out") == 0
+    policy = LearnedPolicy.load(tmp_path / "out" / "policy")
+    rng = np.random.default_rng(0)
+    frames = {"rgb": draw("rgb", np.zeros(2), rng)}
+    observation = Observation(0, frames, {"rgb": True}, np.zeros(6), "put the red cube in the bin")
+    assert policy.infer(observation).actions.shape == (ROWS, 6)
+    content = json.loads((tmp_path / "out" / "policy" / "training.json").read_text())
+    assert content["recipe"]["phases"][2]["steps"] == 6 and content["episodes"] == 4
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "out" / "logs" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert any("validation/action_rad/no_rgb" in line for line in lines)
+    assert any("lost/rgb" in line for line in lines)
+    assert list((tmp_path / "out" / "logs" / "tensorboard").iterdir())
+
+
+def test_another_recipe_does_not_go_on_from_a_state(train, capsys):
+    assert train("out", RECIPE, "--set", "phases.2.steps=3") == 0
+    assert train("out") == 1
+    assert "--fresh" in capsys.readouterr().err
+    assert train("out", RECIPE, "--fresh") == 0
+
+
+def test_a_damaged_state_is_named(train, tmp_path, capsys):
+    assert train("out") == 0
+    state = tmp_path / "out" / "state" / FILE_NAME
+    state.write_bytes(state.read_bytes()[:100])
+    assert train("out") == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_a_missing_cache_is_said_in_one_line(train, tmp_path, capsys):
+    assert train("out", RECIPE, "--set", "data.cache=nowhere", "--data", tmp_path / "no") == 1
+    error = capsys.readouterr().err
+    assert "cache" in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("change", ["frozen", "lora"])
+def test_parts_can_be_left_as_they_are(train, tmp_path, change):
+    policy = {**RECIPE["phases"][2], "auxiliary": 0.0 if change == "frozen" else 0.5}
+    if change == "frozen":
+        policy |= {"frozen_views": True, "frozen_variants": 2}
+    else:
+        pytest.importorskip("peft")
+        policy |= {"lora_rank": 2, "trainable": ["expert"]}
+    assert train("out", {**RECIPE, "phases": [RECIPE["phases"][0], policy]}) == 0
+    before, after = (weights(tmp_path / "out" / phase) for phase in ("perception", "policy"))
+    moved = {name.partition(".")[0] for name in before if not before[name].equal(after[name])}
+    assert "expert" in moved and "visual" not in moved
+    assert ("state_proj" in moved) is (change == "frozen")
