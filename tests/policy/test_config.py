@@ -81,6 +81,7 @@ def edit(content, key, value):
         ("fourm.patch_size", 7, "image_size is 32; expected whole patches"),
         ("streams", [], r"streams is \(\); expected at least one stream"),
         ("streams", {}, r"streams is {}; expected a list"),
+        ("solver", "rk45", "solver is 'rk45'; expected one of euler, adams_bashforth"),
         ("chunk_size", 0, "chunk_size is 0; expected a positive number"),
         ("period_s", -0.1, "period_s is -0.1; expected a positive"),
         ("period_s", float("nan"), "period_s is nan; expected a positive"),

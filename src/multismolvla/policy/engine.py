@@ -90,7 +90,7 @@ class InferenceEngine:
         prefix: Prefix,
         noise: Tensor,
         steps: int | None = None,
-        solver: str = "euler",
+        solver: str | None = None,
         guide: Callable[[Velocity], Velocity] | None = None,
     ) -> Tensor:
         """As the model's."""

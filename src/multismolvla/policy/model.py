@@ -194,13 +194,13 @@ class MultiSmolVLA(nn.Module):
         prefix: Prefix,
         noise: Tensor,
         steps: int | None = None,
-        solver: str = "euler",
+        solver: str | None = None,
         guide: Callable[[Velocity], Velocity] | None = None,
     ) -> Tensor:
         """Follow the flow from noise (B, T, A) at time 1 to actions at time 0.
 
         Args:
-            steps: of the solver; `config.denoising_steps` if not given.
+            steps, solver: `config.denoising_steps` and `config.solver` if not given.
             guide: bends the velocity, for example real-time chunking's.
         """
 
@@ -210,4 +210,5 @@ class MultiSmolVLA(nn.Module):
             return self._velocity(prefix.cache, plan, x, time)
 
         guided = guide(velocity) if guide else velocity
-        return solve(solver, guided, noise, steps or self.config.denoising_steps)
+        config = self.config
+        return solve(solver or config.solver, guided, noise, steps or config.denoising_steps)
