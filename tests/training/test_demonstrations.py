@@ -202,6 +202,13 @@ def test_an_unknown_task_or_stream_is_one_line(tmp_path, capsys):
     assert "unknown task 'dance'" in printed and "unknown stream 'sonar'" in printed
 
 
+def test_a_checkpoint_that_is_none_is_one_line(tmp_path, capsys):
+    assert main(["demos", "--out", str(tmp_path / "out"), "--policy", str(tmp_path / "none")]) == 1
+    printed = capsys.readouterr().err
+    assert "no such folder" in printed and printed.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_processes_record_whole_bags(tmp_path):
     arguments = ["--episodes-per-task", "1", "--tasks", TASK, "--streams", "thermal", "--seed", "5"]
     assert main(["demos", "--out", str(tmp_path), "--workers", "1", *arguments]) == 0

@@ -110,6 +110,8 @@ def main(args: argparse.Namespace) -> int:
         settings = Settings(
             args.seed, args.noise, streams, args.policy, args.expert_share, args.stream_loss
         )
+        # A checkpoint that cannot be loaded would otherwise be told by every process at length.
+        _load_learner(settings)
         with _folder(args.out, settings):
             return _record_all(args, settings, tasks)
     except (DemonstrationsError, RenderingError, StreamTableError, ValueError, OSError) as error:
@@ -251,19 +253,20 @@ def _start_worker(settings: Settings, table: Path, revision: str) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # One process per core: threads of the software renderer would only get in each other's way.
     os.environ.setdefault("LP_NUM_THREADS", "0")
-    learner = None
-    if settings.policy != "expert":
-        # torch, only where it is needed.
-        from multismolvla.policy.learned_policy import LearnedPolicy
-
-        learner = Learner(
-            LearnedPolicy.load(settings.policy, threads=1),
-            settings.policy,
-            settings.expert_share,
-            settings.stream_loss,
-        )
-    _recorder = DemonstrationRecorder(load_stream_table(table), settings.streams, learner)
+    _recorder = DemonstrationRecorder(
+        load_stream_table(table), settings.streams, _load_learner(settings)
+    )
     _settings, _meta = settings, {"git_revision": revision}
+
+
+def _load_learner(settings: Settings) -> Learner | None:
+    if settings.policy == "expert":
+        return None
+    # torch, only where it is needed.
+    from multismolvla.policy.learned_policy import LearnedPolicy
+
+    policy = LearnedPolicy.load(settings.policy, threads=1)
+    return Learner(policy, settings.policy, settings.expert_share, settings.stream_loss)
 
 
 def _record_one(out: Path, task: str, seed: int) -> tuple[str, bool, bool]:
