@@ -11,7 +11,6 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,13 @@ import pyarrow.parquet as pq
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
+from multismolvla.data.lerobot_columns import (
+    column,
+    column_type,
+    newest_frames,
+    png,
+    write_tasks,
+)
 from multismolvla.data.lerobot_statistics import FeatureStatistics
 
 MAX_FILE_BYTES = 100_000_000
@@ -51,7 +57,7 @@ class LeRobotWriter:
         self._shapes, self._objects = shapes, objects
         self._features = layout.features(shapes, objects)
         self._schema = pa.schema(
-            [(key, _column_type(value)) for key, value in self._features.items()]
+            [(key, column_type(value)) for key, value in self._features.items()]
         )
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict] = []
@@ -77,8 +83,8 @@ class LeRobotWriter:
         fresh = np.zeros((rows, len(self._shapes)), bool)
         available = np.zeros((rows, len(self._shapes)), bool)
         for place, (stream, shape) in enumerate(self._shapes.items()):
-            frames, newest = _newest_frames(episode, stream, shape)
-            encoded = pa.array([_png(stream, frame) for frame in frames], pa.binary())
+            frames, newest = newest_frames(episode, stream, shape)
+            encoded = pa.array([png(stream, frame) for frame in frames], pa.binary())
             # The last one stands for "none yet".
             bytes_column = encoded.take(pa.array(newest % len(frames)))
             columns[layout.camera_key(stream)] = pa.StructArray.from_arrays(
@@ -113,7 +119,7 @@ class LeRobotWriter:
             statistics.add_numbers(key, values.reshape(rows, -1))
         numbers |= {layout.CHUNK: chunks, layout.FRESH: fresh, layout.AVAILABLE: available}
         columns |= {
-            key: _column(values, self._schema.field(key).type) for key, values in numbers.items()
+            key: column(values, self._schema.field(key).type) for key, values in numbers.items()
         }
         where = self._place()
         self._file.write_table(
@@ -209,70 +215,8 @@ class LeRobotWriter:
             (layout.STATS, self._statistics.result()),
         ):
             (self._workplace / name).write_text(json.dumps(content, indent=4) + "\n")
-        _write_tasks(self._workplace / layout.TASKS, self._tasks)
+        write_tasks(self._workplace / layout.TASKS, self._tasks)
         path = self._workplace / layout.EPISODES
         path.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(self._episodes), path)
         self._workplace.rename(self._folder)
-
-
-def _newest_frames(
-    episode: Episode, stream: str, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frames with a black one behind them, and per row the index of the newest; -1 is the black."""
-    rows = np.arange(len(episode))
-    depth_or_thermal = stream.endswith(("depth", "thermal"))
-    black = np.zeros((1, *shape), np.uint16 if depth_or_thermal else np.uint8)
-    if stream not in episode.frames:
-        return black, np.full(len(rows), -1)
-    frames = episode.frames[stream]
-    if frames.shape[1:] != tuple(shape):
-        raise EpisodeError(f"{stream} has frames {frames.shape[1:]}; the data set has {shape}")
-    newest = np.searchsorted(episode.frame_index[stream], rows, side="right") - 1
-    return np.concatenate([frames, black]), newest
-
-
-def _png(stream: str, frame: np.ndarray) -> bytes:
-    picture = frame[..., ::-1] if frame.ndim == 3 else frame
-    # Level 1 is a third larger than level 9 at best, and ten times faster.
-    done, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not done:
-        raise EpisodeError(f"a frame of {stream} cannot be written as PNG")
-    return data.tobytes()
-
-
-def _column_type(feature: dict) -> pa.DataType:
-    if feature["dtype"] == "image":
-        return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    value = {"float32": pa.float32(), "int64": pa.int64(), "bool": pa.bool_()}[feature["dtype"]]
-    return value if feature["shape"] == [1] else pa.list_(value, feature["shape"][0])
-
-
-def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_fixed_size_list(kind):
-        return pa.array(values.reshape(-1), kind)
-    flat = pa.array(values.reshape(-1)).cast(kind.value_type)
-    return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
-
-
-def _write_tasks(path: Path, tasks: dict[str, int]) -> None:
-    """task_index by instruction, in the form in which pandas finds its index again."""
-    index = {
-        "name": None,
-        "field_name": layout.TASK_COLUMN,
-        "pandas_type": "unicode",
-        "numpy_type": "object",
-        "metadata": None,
-    }
-    number = {"name": "task_index", "field_name": "task_index", "pandas_type": "int64"}
-    described = {
-        "index_columns": [layout.TASK_COLUMN],
-        "column_indexes": [],
-        "columns": [number | {"numpy_type": "int64", "metadata": None}, index],
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.3.3",
-    }
-    table = pa.table(
-        {"task_index": pa.array(tasks.values(), pa.int64()), layout.TASK_COLUMN: list(tasks)}
-    )
-    pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(described)}), path)

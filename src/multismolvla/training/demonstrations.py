@@ -8,22 +8,16 @@ failed episode is kept in OUT/failed. Two runs with the same settings record the
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import itertools
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -32,28 +26,17 @@ from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.streams import StreamTableError, load_stream_table
 from multismolvla.training.demonstration import DemonstrationRecorder, Learner
+from multismolvla.training.demonstration_folder import (
+    DemonstrationsError,
+    SeedPlan,
+    Settings,
+    bag_folder,
+    claimed_folder,
+)
 from multismolvla.training.progress_line import ProgressLine
 
-SETTINGS_FILE = "demos.json"
-FAILED = "failed"
 # Evaluation counts from 1 000 000 on: no scene is both learned from and judged by.
 FIRST_SEED = 100_000
-
-
-class DemonstrationsError(RuntimeError):
-    """The recording cannot start or go on; one line."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the episodes of a folder have in common; saved beside them."""
-
-    seed: int
-    noise: float
-    streams: tuple[str, ...]
-    policy: str
-    expert_share: float
-    stream_loss: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +95,7 @@ def main(args: argparse.Namespace) -> int:
         )
         # A checkpoint that cannot be loaded would otherwise be told by every process at length.
         _load_learner(settings)
-        with _folder(args.out, settings):
+        with claimed_folder(args.out, settings):
             return _record_all(args, settings, tasks)
     except (DemonstrationsError, RenderingError, StreamTableError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -138,68 +121,10 @@ def _share(text: str) -> float:
     return value
 
 
-@contextlib.contextmanager
-def _folder(out: Path, settings: Settings) -> Iterator[None]:
-    """Make the folder ours, check whose episodes it holds, clear what broke off."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DemonstrationsError(f"{out}: another recording writes here") from None
-        wanted = json.loads(json.dumps(asdict(settings)))
-        path = out / SETTINGS_FILE
-        if path.exists():
-            found = json.loads(path.read_text())
-            differing = [key for key, value in wanted.items() if found.get(key) != value]
-            if differing:
-                key = differing[0]
-                raise DemonstrationsError(
-                    f"{out}: its episodes have {key} {found.get(key)!r}, not {wanted[key]!r}; "
-                    "choose another --out, or the same settings"
-                )
-        else:
-            path.write_text(json.dumps(wanted, indent=2) + "\n")
-        for rest in out.rglob(".writing-*"):
-            shutil.rmtree(rest, ignore_errors=True)
-        yield
-
-
-class _Plan:
-    """Which episodes of a task are still to be recorded."""
-
-    def __init__(self, out: Path, task: str, first_seed: int, wanted: int) -> None:
-        self.task = task
-        self.wanted = wanted
-        # Attempts that are done, and those of them that count.
-        self.done = self.kept = 0
-        self._out = out
-        self._first = self._next = first_seed
-
-    def seeds(self) -> Iterator[int]:
-        """The next seeds, as many as would be enough if none of them failed."""
-        while self._next - self._first - (self.done - self.kept) < self.wanted:
-            seed = self._next
-            self._next += 1
-            kept = bag_folder(self._out, self.task, seed, True).exists()
-            if kept or bag_folder(self._out, self.task, seed, False).exists():
-                self.add(kept)
-            else:
-                yield seed
-
-    def add(self, kept: bool) -> None:
-        """Count an attempt."""
-        self.done += 1
-        self.kept += kept
-
-
-def bag_folder(out: Path, task: str, seed: int, kept: bool) -> Path:
-    """Where the episode of a seed lies; what an expert failed at is apart from what it did."""
-    return (out if kept else out / FAILED) / task / f"{seed:08d}"
-
-
 def _record_all(args: argparse.Namespace, settings: Settings, tasks: list[str]) -> int:
-    plans = {task: _Plan(args.out, task, settings.seed, args.episodes_per_task) for task in tasks}
+    plans = {
+        task: SeedPlan(args.out, task, settings.seed, args.episodes_per_task) for task in tasks
+    }
     # Task by task within each round, so that a recording cut short is balanced.
     rounds = itertools.zip_longest(*(plan.seeds() for plan in list(plans.values())))
     jobs = deque(
