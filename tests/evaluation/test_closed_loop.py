@@ -168,16 +168,28 @@ def test_the_oracle_masks_what_the_detector_cannot_see(seeing, short):
     assert np.std(noisy - clean) > 7.0
 
 
-def test_what_cameras_see_does_not_depend_on_the_damage(seeing, short):
-    def first_frames(name: str) -> dict[str, np.ndarray]:
-        seen = []
-        condition = parse_condition(name, EYES)
-        seeing.run(Still(), KEY, condition, lambda since_s, frames, mask: seen.append(dict(frames)))
-        return seen[5]
+class Eye:
+    """Keeps what it is shown."""
 
-    clean, damaged = first_frames("clean"), first_frames("noise-3:all-rgb")
-    for name, frame in clean.items():
-        np.testing.assert_array_equal(frame, damaged[name])
+    streams = ("rgb", "depth")
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def on_frames(self, since_s, frames, mask) -> None:
+        self.seen.append((since_s, frames))
+
+
+@pytest.mark.parametrize("damage", ["noise-3:all-rgb", "drop:rgb"])
+def test_a_spectator_sees_the_same_whatever_is_damaged(seeing, short, damage):
+    clean, damaged = Eye(), Eye()
+    seeing.run(Still(), KEY, CLEAN, clean)
+    seeing.run(Still(), KEY, parse_condition(damage, EYES), damaged)
+    assert len(clean.seen) == len(damaged.seen) == 45
+    for (one_s, one), (other_s, other) in zip(clean.seen, damaged.seen, strict=True):
+        assert one_s == other_s >= 0.0 and list(one) == list(other) == ["rgb", "depth"]
+    np.testing.assert_array_equal(clean.seen[5][1]["depth"], damaged.seen[5][1]["depth"])
+    assert clean.seen[5][1]["rgb"].std() > 10.0 and damaged.seen[5][1]["rgb"].std() > 10.0
 
 
 class OneLabel:

@@ -24,13 +24,14 @@ class Clip:
         for stream in table:
             views.setdefault(stream.view, stream)
         self._shown = tuple(views.values())
+        self.streams = tuple(stream.name for stream in self._shown)
         self._seen = 0
         self._pictures: list[np.ndarray] = []
 
     def on_frames(
         self, since_s: float, frames: Mapping[str, np.ndarray], mask: Mapping[str, bool]
     ) -> None:
-        """Take in what the cameras see; see `closed_loop.OnFrames`."""
+        """Take in what the cameras see; see `closed_loop.Spectator`."""
         self._seen += 1
         if self._seen % (CAMERA_HZ // RATE_HZ) == 1:
             views = [

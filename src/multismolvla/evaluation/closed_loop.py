@@ -8,8 +8,9 @@ compute; its answer arrives `latency_s` later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import mujoco
 import numpy as np
@@ -57,8 +58,25 @@ WHEN_EMPTY = 1e-9
 EXECUTIONS = ("asynchronous", "synchronous")
 MASKS = ("detector", "oracle")
 
-# (seconds since the instruction, raw frame per stream, which streams are in use)
-OnFrames = Callable[[float, Mapping[str, np.ndarray], Mapping[str, bool]], None]
+
+class Spectator(Protocol):
+    """Is shown what cameras see, at their rate, before any damage.
+
+    Attributes:
+        streams: the streams to be shown; they are rendered even where nothing else looks at them.
+    """
+
+    streams: tuple[str, ...]
+
+    def on_frames(
+        self, since_s: float, frames: Mapping[str, np.ndarray], mask: Mapping[str, bool]
+    ) -> None:
+        """Take in the frames, in SI units, `since_s` seconds after the instruction.
+
+        Args:
+            mask: which streams are in use.
+        """
+        ...
 
 
 @dataclass
@@ -105,18 +123,15 @@ class ClosedLoop:
         policy: Policy,
         key: EpisodeKey,
         condition: Condition,
-        on_frames: OnFrames | None = None,
+        spectator: Spectator | None = None,
     ) -> Outcome:
         """Run one episode; the same arguments give the same outcome, if the policy does its part.
-
-        Args:
-            on_frames: called with what the cameras see, at their rate, damage not included.
 
         Raises:
             ValueError: the task or a setting of the key is unknown.
         """
         episode = _Episode(self, policy, key, condition)
-        return episode.run(on_frames)
+        return episode.run(spectator)
 
     def close(self) -> None:
         """Release the renderer."""
@@ -188,7 +203,7 @@ class _Episode:
         self._policy_error = ""
         self._held_ticks = self._ticks = 0
 
-    def run(self, on_frames: OnFrames | None) -> Outcome:
+    def run(self, spectator: Spectator | None) -> Outcome:
         limit_s = DEFAULT_MAX_STEPS[self._task.suite] * STEP_S
         tick, simulated, given, success, duration_s = 0, 0, False, False, limit_s
         while True:
@@ -207,7 +222,7 @@ class _Episode:
             if tick % (TICKS_HZ // DRIVER_HZ) == 0:
                 self._view.states.add(now_ns, self._robot.tick(now_ns))
             if tick % (TICKS_HZ // CAMERA_HZ) == 0:
-                self._look(now_ns, since_s, on_frames)
+                self._look(now_ns, since_s, spectator)
             if self._rig is not None:
                 self._rig.advance(now_ns)
             self._merge_what_has_come(now_ns)
@@ -216,7 +231,7 @@ class _Episode:
             tick = _next_event(tick)
         return self._outcome(success, duration_s)
 
-    def _look(self, now_ns: int, since_s: float, on_frames: OnFrames | None) -> None:
+    def _look(self, now_ns: int, since_s: float, spectator: Spectator | None) -> None:
         """One period of the cameras."""
         self._view.on_objects(now_ns, self._simulation.object_poses())
         if self._cameras is None:
@@ -224,12 +239,13 @@ class _Episode:
             self._view.on_set(now_ns, now_ns, {}, {})
             return
         self._simulation.snapshot(self._loop._looked_at)
-        frames = self._cameras.render(
-            self._loop._looked_at, self._table.names, self._simulation.time_s
-        )
+        watched = () if spectator is None or since_s < 0.0 else spectator.streams
+        names = dict.fromkeys((*self._rig.looked_through(now_ns), *watched))
+        frames = self._cameras.render(self._loop._looked_at, list(names), self._simulation.time_s)
         self._rig.expose(frames, now_ns)
-        if on_frames is not None and since_s >= 0.0:
-            on_frames(since_s, frames, self._policy_loop.mask.available)
+        if watched:
+            shown = {name: frames[name] for name in watched}
+            spectator.on_frames(since_s, shown, self._policy_loop.mask.available)
 
     def _control(self, now_ns: int, task: str, since_s: float) -> None:
         """One tick of the policy node."""

@@ -94,9 +94,7 @@ class EpisodeWorker:
         clip = None
         if settings.clips is not None and streams:
             clip = Clip(StreamTable(tuple(s for s in settings.table if s.name in streams)))
-        outcome = self._loops[streams].run(
-            policy, job.key, job.condition, clip.on_frames if clip else None
-        )
+        outcome = self._loops[streams].run(policy, job.key, job.condition, clip)
         if clip is not None and not outcome.success:
             clip.write(clip_file(settings.clips, job.key))
         return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from multismolvla.evaluation.conditions import CLEAN
 from multismolvla.evaluation.policy_source import without_digest
@@ -24,7 +25,10 @@ def render_report(rows: Sequence[Row]) -> str:
 def label(setting: Setting, rows: Sequence[Row]) -> str:
     """Name a setting by what tells it from the others of this report."""
     settings = {row.setting for row in rows}
-    words = [without_digest(setting.policy)]
+    policies = {without_digest(s.policy) for s in settings}
+    folders = [Path(policy).name for policy in policies]
+    name = without_digest(setting.policy)
+    words = [Path(name).name if len(set(folders)) == len(folders) else name]
     if len({s.masks for s in settings}) > 1:
         words.append(f"{setting.masks} masks")
     if len({s.execution for s in settings}) > 1:

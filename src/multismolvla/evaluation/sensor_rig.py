@@ -15,6 +15,7 @@ from multismolvla.control.policy_view import PolicyView
 from multismolvla.data.units import from_counts, to_counts
 from multismolvla.evaluation.labeller import Labeller, Labels, Segmenter
 from multismolvla.sensing.conditioning import resize, to_units
+from multismolvla.sensing.corruptions.delivery_faults import Drop
 from multismolvla.sensing.corruptions.fault import Delivery, TimedFault
 from multismolvla.sensing.health import State, StreamHealth
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
@@ -71,6 +72,14 @@ class SensorRig:
         for name in table.names:
             self._follow(name, 0)
 
+    def looked_through(self, now_ns: int) -> list[str]:
+        """The streams of which a frame of now can have any effect."""
+        return [
+            name
+            for name in self._table.names
+            if name not in self._labellers and not self._unplugged(name, now_ns)
+        ]
+
     def expose(self, frames: Mapping[str, np.ndarray], now_ns: int) -> None:
         """Take the frames that the cameras see now, in SI units, by stream."""
         for name, frame in frames.items():
@@ -113,6 +122,10 @@ class SensorRig:
         if labeller is not None and all(self._damaged(s, now_ns) for s in labeller.sources):
             return True
         return name in self._faults and self._faults[name].active(now_ns)
+
+    def _unplugged(self, name: str, now_ns: int) -> bool:
+        fault = self._faults.get(name)
+        return fault is not None and isinstance(fault.fault, Drop) and fault.active(now_ns)
 
     def _send(self, name: str, delivery: Delivery) -> None:
         fault = self._faults.get(name)
