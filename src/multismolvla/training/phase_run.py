@@ -94,7 +94,7 @@ class PhaseRun:
                     with ema.applied():
                         scores = self._validation.score(objective, accelerator.device)
                     self._progress.validated(phase.name, done, scores)
-                stopping = self._stop()
+                stopping = self._agreed(self._stop())
                 due = time.perf_counter() - saved > 60.0 * self._recipe.save_minutes
                 if (stopping or due) and accelerator.is_main_process and done < phase.steps:
                     save_state(self._folder, self._run, here(), objective, optimizer, ema)
@@ -107,6 +107,13 @@ class PhaseRun:
         if done == phase.steps:
             ema.apply()
         return here()
+
+    def _agreed(self, stop: bool) -> bool:
+        """Whether any process wants to stop: if only one did, the others would wait for it."""
+        if self._accelerator.num_processes == 1:
+            return stop
+        wishes = torch.tensor(float(stop), device=self._accelerator.device)
+        return bool(self._accelerator.reduce(wishes, "sum") > 0)
 
     def _step(self, wrapped, stepper, groups, meter: Meter, report: bool) -> None:
         phase, accelerator = self._phase, self._accelerator

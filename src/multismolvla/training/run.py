@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Run:
         folder: of checkpoints (`<phase>/`), state, and logs.
         table: file of the stream table.
         revision: commit of the code, kept with the weights.
+        fresh: begin anew, dropping what is in the folder.
 
     Raises:
         ValueError: recipe, data or state do not fit; one line.
@@ -65,6 +67,7 @@ class Run:
         cpu: bool,
         mixed_precision: str,
         revision: str,
+        fresh: bool = False,
     ) -> None:
         self._recipe, self._folder, self._revision = recipe, folder, revision
         # The language model is idle in a perception phase.
@@ -72,6 +75,9 @@ class Run:
         self._accelerator = Accelerator(
             cpu=cpu, mixed_precision=mixed_precision, kwargs_handlers=[unused]
         )
+        if fresh and self._accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._accelerator.wait_for_everyone()
         self._cache = TrainingCache(recipe.data.cache)
         self._streams = choose_streams(self._cache, table, recipe)
         self._train = samples_of(self._cache, "train", recipe.data.episodes)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -69,11 +68,11 @@ def main(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     folder = args.out or Path("out/training") / args.recipe.stem
-    if args.fresh and folder.exists():
-        shutil.rmtree(folder)
     stop = _Stop(args.minutes)
     try:
-        run = Run(recipe, folder, args.streams, args.cpu, args.mixed_precision, revision())
+        run = Run(
+            recipe, folder, args.streams, args.cpu, args.mixed_precision, revision(), args.fresh
+        )
         finished = run.run(stop)
     except (ValueError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
