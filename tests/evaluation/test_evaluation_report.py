@@ -154,10 +154,13 @@ def test_masks_are_recorded_against_the_truth():
     record = MaskRecord(["rgb"])
     for tick in range(100):
         now_s = tick * 0.02
-        record.add(now_s, {"rgb": now_s < 1.2, "depth": tick != 10}, 1.0)
+        # The labels are made from what is broken: their loss is neither false nor a detection.
+        broken = {"rgb", "segmentation"} if now_s >= 1.0 else set()
+        usable = {"rgb": now_s < 1.2, "segmentation": now_s < 1.1, "depth": tick != 10}
+        record.add(now_s, usable, broken, 1.0)
     assert record.masked_after_s == {"rgb": pytest.approx(0.2, abs=0.02)}
-    # 50 ticks of rgb before its damage, 100 of depth with one false mask.
-    assert record.false_share == pytest.approx(1 / 150)
+    # 50 ticks of rgb and of labels before the damage, 100 of depth with one false mask.
+    assert record.false_share == pytest.approx(1 / 200)
 
 
 def test_clips_play_side_by_side_until_the_longest_ends(tmp_path):

@@ -260,7 +260,8 @@ class _Episode:
         if task:
             self._ticks += 1
             self._held_ticks += bool(tick.hold_reason)
-            self._masks.add(since_s, mask.available, self._onset_s)
+            damaged = set() if self._rig is None else self._rig.damaged(now_ns)
+            self._masks.add(since_s, mask.available, damaged, self._onset_s)
 
     def _statuses(self, now_ns: int) -> Mapping[str, tuple[str, str]]:
         return {} if self._rig is None else self._rig.statuses(now_ns)

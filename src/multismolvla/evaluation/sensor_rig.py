@@ -117,6 +117,10 @@ class SensorRig:
             for name, health in self._health.items()
         }
 
+    def damaged(self, now_ns: int) -> set[str]:
+        """The streams that are damaged now, themselves or all that they are made from."""
+        return {name for name in self._table.names if self._damaged(name, now_ns)}
+
     def _damaged(self, name: str, now_ns: int) -> bool:
         labeller = self._labellers.get(name)
         if labeller is not None and all(self._damaged(s, now_ns) for s in labeller.sources):
