@@ -10,7 +10,12 @@ import pytest
 import yaml
 
 from multismolvla.arm import HOME_RAD
-from multismolvla.evaluation import closed_loop, labeller, robot_in_simulation
+from multismolvla.evaluation import (
+    closed_loop,
+    labeller,
+    policy_in_simulation,
+    robot_in_simulation,
+)
 from multismolvla.evaluation.closed_loop import ClosedLoop
 from multismolvla.evaluation.conditions import Condition, middle_s, parse_condition
 from multismolvla.evaluation.outcome import EpisodeKey
@@ -66,16 +71,16 @@ def test_the_settings_are_those_of_the_live_stack():
         return yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["/**"]["ros__parameters"]
 
     policy, driver = parameters("policy_node"), parameters("so101_driver")
-    assert policy["control_rate_hz"] == closed_loop.CONTROL_HZ
-    assert policy["merge"] == closed_loop.MERGE and policy["queue_threshold"] == "auto"
+    assert policy["control_rate_hz"] == policy_in_simulation.CONTROL_HZ
+    assert policy["merge"] == policy_in_simulation.MERGE and policy["queue_threshold"] == "auto"
     for name, value in {
-        "crossfade_s": closed_loop.CROSSFADE_S,
-        "observation_tolerance_rad": closed_loop.OBSERVATION_TOLERANCE_RAD,
+        "crossfade_s": policy_in_simulation.CROSSFADE_S,
+        "observation_tolerance_rad": policy_in_simulation.OBSERVATION_TOLERANCE_RAD,
         "slop_s": closed_loop.SLOP_S,
         "max_wait_s": closed_loop.MAX_WAIT_S,
         "max_set_age_s": closed_loop.MAX_SET_AGE_S,
-        "joint_states_timeout_s": closed_loop.JOINT_STATES_TIMEOUT_S,
-        "look_ahead_points": closed_loop.LOOK_AHEAD_POINTS,
+        "joint_states_timeout_s": policy_in_simulation.JOINT_STATES_TIMEOUT_S,
+        "look_ahead_points": policy_in_simulation.LOOK_AHEAD_POINTS,
     }.items():
         assert value == policy[name], name
     for name, value in {

@@ -9,32 +9,22 @@ compute; its answer arrives `latency_s` later.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 import mujoco
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
-from multismolvla.control.action_queue import ActionQueue
-from multismolvla.control.chunk_merging import merge_strategy
-from multismolvla.control.inference import Inference
-from multismolvla.control.inference_schedule import InferenceSchedule
-from multismolvla.control.observation_filter import ObservationFilter
-from multismolvla.control.playback import Playback
-from multismolvla.control.policy_loop import PolicyLoop
 from multismolvla.control.policy_view import PolicyView
 from multismolvla.control.stream_gate import StreamGate
-from multismolvla.control.threshold import RefillThreshold
-from multismolvla.control.trajectory import Trajectory
 from multismolvla.evaluation.conditions import Condition, middle_s
 from multismolvla.evaluation.labeller import Segmenter
 from multismolvla.evaluation.mask_record import MaskRecord
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome
+from multismolvla.evaluation.policy_in_simulation import CONTROL_HZ, PolicyInSimulation
 from multismolvla.evaluation.robot_in_simulation import RATE_HZ as DRIVER_HZ
 from multismolvla.evaluation.robot_in_simulation import RobotInSimulation
 from multismolvla.evaluation.sensor_rig import SensorRig
-from multismolvla.interfaces import ActionChunk, Observation, Policy
+from multismolvla.interfaces import Policy
 from multismolvla.sim.env import DEFAULT_MAX_STEPS, STEP_S
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import find_task
@@ -42,20 +32,12 @@ from multismolvla.streams import StreamTable
 
 # All rates divide this one: the loop counts in its ticks.
 TICKS_HZ = 300
-CONTROL_HZ = 50
 CAMERA_HZ = 15
 # As config/policy_node.yaml has them.
-MERGE, CROSSFADE_S = "crossfade", 0.2
-OBSERVATION_TOLERANCE_RAD = 0.02
 SLOP_S, MAX_WAIT_S, MAX_SET_AGE_S = 0.03, 0.1, 0.5
-JOINT_STATES_TIMEOUT_S = 0.5
-LOOK_AHEAD_POINTS = 5
 # Cameras run for this long before the instruction: five good frames bring a stream into use, and
 # labels begin only with those of their sources.
 WARM_UP_S = 0.8
-# A synchronous robot asks only when nothing is queued.
-WHEN_EMPTY = 1e-9
-EXECUTIONS = ("asynchronous", "synchronous")
 MASKS = ("detector", "oracle")
 
 
@@ -77,16 +59,6 @@ class Spectator(Protocol):
             mask: which streams are in use.
         """
         ...
-
-
-@dataclass
-class _Pending:
-    """An answer on its way."""
-
-    arrive_ns: int
-    chunk: ActionChunk
-    observation: Observation
-    generation: int
 
 
 class ClosedLoop:
@@ -143,17 +115,12 @@ class _Episode:
     def __init__(
         self, loop: ClosedLoop, policy: Policy, key: EpisodeKey, condition: Condition
     ) -> None:
-        for name, value, known in (
-            ("execution", key.execution, EXECUTIONS),
-            ("masks", key.masks, MASKS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is '{value}'; expected {' or '.join(known)}")
+        if key.masks not in MASKS:
+            raise ValueError(f"masks is '{key.masks}'; expected {' or '.join(MASKS)}")
         self._key, self._loop = key, loop
         self._table, self._simulation = loop._table, loop._simulation
         self._cameras = loop._cameras
         self._task = find_task(key.task)
-        self._synchronous = key.execution == "synchronous"
         self._simulation.reset(self._task, key.seed)
         if self._cameras is not None:
             self._cameras.reseed(key.seed)
@@ -182,26 +149,8 @@ class _Episode:
             )
         self._masks = MaskRecord([name for name in self._table.names if name in faults])
 
-        self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S))
-        schedule = InferenceSchedule(
-            RefillThreshold(WHEN_EMPTY if self._synchronous else key.queue_threshold),
-            ObservationFilter(OBSERVATION_TOLERANCE_RAD),
-        )
-        self._step_ns = round(1e9 / CONTROL_HZ)
-        self._playback = Playback(self._queue, LOOK_AHEAD_POINTS, self._step_ns)
-        self._policy_loop = PolicyLoop(
-            loop._gate,
-            self._view,
-            self._queue,
-            schedule,
-            self._playback,
-            JOINT_STATES_TIMEOUT_S,
-        )
-        self._inference = Inference(policy, schedule, self._queue)
+        self._policy = PolicyInSimulation(policy, key, self._view, loop._gate)
         self._robot = RobotInSimulation(self._simulation.servos)
-        self._pending: _Pending | None = None
-        self._policy_error = ""
-        self._held_ticks = self._ticks = 0
 
     def run(self, spectator: Spectator | None) -> Outcome:
         limit_s = DEFAULT_MAX_STEPS[self._task.suite] * STEP_S
@@ -213,7 +162,7 @@ class _Episode:
             since_s = (now_ns - self._instruction_ns) * 1e-9
             if since_s >= 0.0 and not given:
                 given = True
-                self._policy_loop.start_anew(now_ns)
+                self._policy.start_anew(now_ns)
             if given and tick % (TICKS_HZ // CONTROL_HZ) == 0:
                 success = self._simulation.success()
                 if success or since_s >= limit_s:
@@ -225,7 +174,7 @@ class _Episode:
                 self._look(now_ns, since_s, spectator)
             if self._rig is not None:
                 self._rig.advance(now_ns)
-            self._merge_what_has_come(now_ns)
+            self._policy.take_answer(now_ns)
             if tick % (TICKS_HZ // CONTROL_HZ) == 0:
                 self._control(now_ns, self._task.instruction if given else "", since_s)
             tick = _next_event(tick)
@@ -245,59 +194,17 @@ class _Episode:
         self._rig.expose(frames, now_ns)
         if watched:
             shown = {name: frames[name] for name in watched}
-            spectator.on_frames(since_s, shown, self._policy_loop.mask.available)
+            spectator.on_frames(since_s, shown, self._policy.mask)
 
     def _control(self, now_ns: int, task: str, since_s: float) -> None:
         """One tick of the policy node."""
-        statuses = self._statuses(now_ns)
-        mask = self._view.mask(now_ns, statuses)
-        tick = self._policy_loop.tick(now_ns, task, mask)
-        if tick.targets is not None:
-            offsets_s = np.arange(len(tick.targets)) * self._step_ns * 1e-9
-            self._robot.follow(Trajectory(now_ns, JOINT_NAMES, offsets_s, list(tick.targets)))
-        if tick.infer:
-            self._infer(now_ns, task, statuses)
+        statuses = {} if self._rig is None else self._rig.statuses(now_ns)
+        trajectory = self._policy.tick(now_ns, task, statuses)
+        if trajectory is not None:
+            self._robot.follow(trajectory)
         if task:
-            self._ticks += 1
-            self._held_ticks += bool(tick.hold_reason)
             damaged = set() if self._rig is None else self._rig.damaged(now_ns)
-            self._masks.add(since_s, mask.available, damaged, self._onset_s)
-
-    def _statuses(self, now_ns: int) -> Mapping[str, tuple[str, str]]:
-        return {} if self._rig is None else self._rig.statuses(now_ns)
-
-    def _infer(self, now_ns: int, task: str, statuses: Mapping[str, tuple[str, str]]) -> None:
-        generation = self._queue.generation
-        try:
-            self._inference.prepare()
-            observation = self._view.observation(now_ns, task, statuses, _as_it_is)
-            chunk = self._inference.ask(observation, now_ns, generation)
-        except Exception as error:  # A policy is foreign code: it may raise anything.
-            self._fail(now_ns, error)
-            return
-        if chunk is not None:
-            arrive_ns = now_ns + round(self._key.latency_s * 1e9)
-            self._pending = _Pending(arrive_ns, chunk, observation, generation)
-
-    def _merge_what_has_come(self, now_ns: int) -> None:
-        if self._pending is None or now_ns < self._pending.arrive_ns:
-            return
-        answer, self._pending = self._pending, None
-        chunk = answer.chunk
-        if self._synchronous:
-            # The arm has waited where it was observed: the chunk begins now.
-            rows = len(chunk.actions) * (1.0 - (self._key.queue_threshold or 0.0))
-            chunk = replace(chunk, stamp_ns=now_ns, actions=chunk.actions[: max(1, round(rows))])
-        try:
-            self._inference.merge(
-                chunk, answer.observation, now_ns, answer.generation, self._view.states.latest()
-            )
-        except ValueError as error:
-            self._fail(now_ns, error)
-
-    def _fail(self, now_ns: int, error: Exception) -> None:
-        self._inference.failed(now_ns)
-        self._policy_error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self._masks.add(since_s, self._policy.mask, damaged, self._onset_s)
 
     def _outcome(self, success: bool, duration_s: float) -> Outcome:
         return Outcome(
@@ -309,15 +216,11 @@ class _Episode:
             false_mask_share=round(self._masks.false_share, 5),
             jerk_rad_s3=round(self._robot.jerk_rad_s3(), 2),
             limit_hits=self._robot.limit_hits,
-            inferences=self._inference.inferences,
-            starved_ticks=self._playback.starved_ticks,
-            hold_share=round(self._held_ticks / max(1, self._ticks), 4),
-            policy_error=self._policy_error,
+            inferences=self._policy.inferences,
+            starved_ticks=self._policy.starved_ticks,
+            hold_share=round(self._policy.held_ticks / max(1, self._policy.ticks), 4),
+            policy_error=self._policy.error,
         )
-
-
-def _as_it_is(stream: object, frame: np.ndarray) -> np.ndarray:
-    return frame
 
 
 _PERIODS: Sequence[int] = tuple(TICKS_HZ // rate for rate in (DRIVER_HZ, CONTROL_HZ, CAMERA_HZ))

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from multismolvla.control.threshold import parse_threshold
-from multismolvla.evaluation.closed_loop import EXECUTIONS, MASKS
+from multismolvla.evaluation.closed_loop import MASKS
 from multismolvla.evaluation.conditions import SETS, condition_set, parse_condition
 from multismolvla.evaluation.episode_pool import (
     SEGMENTATIONS,
@@ -30,6 +30,7 @@ from multismolvla.evaluation.episode_pool import (
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
+from multismolvla.evaluation.policy_in_simulation import EXECUTIONS
 from multismolvla.evaluation.policy_source import EXPERT, with_digest, without_digest
 from multismolvla.evaluation.summary import summarize
 from multismolvla.evaluation.video_wall import write_video_wall
