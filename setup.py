@@ -29,6 +29,7 @@ setup(
         ("share/multismolvla", ["package.xml"]),
         ("share/multismolvla/launch", glob("launch/*.launch.py")),
         ("share/multismolvla/config", glob("config/*.*")),
+        ("share/multismolvla/config/training", glob("config/training/*.yaml")),
         ("share/multismolvla/hook", ["resource/fastdds.dsv"]),  # named in colcon.meta
     ],
     zip_safe=False,  # the MJCF and the weights are read as files

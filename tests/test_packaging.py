@@ -25,7 +25,9 @@ ROSDEP_KEYS = {
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
     **dict.fromkeys(("av", "gymnasium", "mcap", "mujoco", "rosbags", "safetensors", "torch")),
-    **dict.fromkeys(("huggingface_hub", "peft", "pyarrow", "tokenizers", "transformers")),
+    **dict.fromkeys(
+        ("accelerate", "huggingface_hub", "peft", "pyarrow", "tokenizers", "transformers")
+    ),
 }
 
 
