@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.text import (
     DecoderLayer,
+    Tables,
     attend,
     attention_bias,
     rotary_tables,
@@ -33,8 +34,8 @@ class Plan:
 
     to_prefix: Tensor | None
     to_all: Tensor | None
-    from_zero: tuple[Tensor, Tensor]
-    after_prefix: tuple[Tensor, Tensor]
+    from_zero: Tables
+    after_prefix: Tables
 
 
 class ActionExpert(nn.Module):
@@ -106,10 +107,10 @@ class ActionExpert(nn.Module):
             normed = layer.input_layernorm(x)
             key, value = cache[i]
             if self.attends_to_actions(i):
-                query, own_key, own_value = layer.self_attn.query_key_value(normed)
-                key = torch.cat((key, rotate(own_key, plan.after_prefix)), dim=2)
+                query, own_key, own_value = layer.self_attn.rotated(normed, plan.after_prefix)
+                key = torch.cat((key, own_key), dim=2)
                 value = torch.cat((value, own_value), dim=2)
-                attended = attend(rotate(query, plan.after_prefix), key, value, plan.to_all)
+                attended = attend(query, key, value, plan.to_all)
             else:
                 query = rotate(layer.self_attn.query(normed), plan.from_zero)
                 attended = attend(query, key, value, plan.to_prefix)

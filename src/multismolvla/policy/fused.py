@@ -19,13 +19,15 @@ class FusedAttention(nn.Module):
         super().__init__()
         self._head_dim = attention.head_dim
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self._widths = [projection.out_features for projection in projections]
+        self._heads = [projection.out_features // self._head_dim for projection in projections]
         self._qkv = fast_linear(precision, *projections)
         self.o_proj = fast_linear(precision, attention.o_proj)
 
-    def query_key_value(self, x: Tensor) -> tuple[Tensor, ...]:
-        parts = self._qkv(x).split(self._widths, dim=-1)
-        return tuple(p.unflatten(-1, (-1, self._head_dim)).transpose(1, 2) for p in parts)
+    def rotated(self, x: Tensor, tables: text.Tables) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, _ = self._heads
+        heads = self._qkv(x).unflatten(-1, (-1, self._head_dim)).transpose(1, 2)
+        turned = text.rotate(heads[:, : query + key], tables)
+        return turned[:, :query], turned[:, query:], heads[:, query + key :]
 
 
 class FusedSwiGLU(nn.Module):
@@ -45,7 +47,7 @@ class FusedSwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self._gate_up(x).chunk(2, dim=-1)
-        return self._down(F.silu(gate) * up)
+        return self._down(F.silu(gate).mul_(up))
 
 
 class FusedSiglipAttention(nn.Module):

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from multismolvla.policy.config import TextConfig
 
+# Of `rotary_tables`.
+Tables = tuple[Tensor, Tensor]
 
-def rotary_tables(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+
+def rotary_tables(positions: Tensor, head_dim: int, base: float) -> Tables:
     """What `rotate` needs for the rotary positions (B, N), arXiv 2104.09864.
 
     Returns:
@@ -26,7 +29,7 @@ def rotary_tables(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor
     return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
-def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, tables: Tables) -> Tensor:
     """Turn the pairs (i, i + head_dim / 2) of x (B, heads, N, head_dim) by their angles."""
     cos, sin = tables
     first, second = x.chunk(2, dim=-1)
@@ -91,9 +94,10 @@ class Attention(nn.Module):
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.split(self.k_proj(x)), self.split(self.v_proj(x))
 
-    def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """All three of tokens that ask one another."""
-        return self.query(x), *self.key_value(x)
+    def rotated(self, x: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of tokens that ask one another, the first two rotated."""
+        key, value = self.key_value(x)
+        return rotate(self.query(x), tables), rotate(key, tables), value
 
 
 class SwiGLU(nn.Module):
@@ -159,10 +163,9 @@ class TextModel(nn.Module):
         cache = []
         *inner, last = self.layers
         for layer in inner:
-            query, key, value = layer.self_attn.query_key_value(layer.input_layernorm(x))
-            key = rotate(key, tables)
+            query, key, value = layer.self_attn.rotated(layer.input_layernorm(x), tables)
             cache.append((key, value))
-            x = layer.finish(x, attend(rotate(query, tables), key, value, bias))
+            x = layer.finish(x, attend(query, key, value, bias))
         # Nobody reads what the last layer would give.
         key, value = last.self_attn.key_value(last.input_layernorm(x))
         cache.append((rotate(key, tables), value))
