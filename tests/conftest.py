@@ -1,6 +1,7 @@
 """Isolation: each test file has its own ROS domain, each process its own log folder."""
 
 import fcntl
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def ros_domain() -> Iterator[int]:
             os.environ["ROS_DOMAIN_ID"] = file.name
             os.utime(file)
             yield int(file.name)
+            # What a file leaves behind goes now, not in the middle of another file's test.
+            gc.collect()
             os.utime(file)
             return
     pytest.fail(f"all ROS domains are in use by other tests, by the locks in {LOCKS}")
