@@ -88,6 +88,11 @@ def test_what_is_saved_is_loaded(tmp_path, config):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_whoever_may_read_the_configuration_may_read_the_weights(folder):
+    modes = {file.stat().st_mode for file in folder.iterdir()}
+    assert len(modes) == 1
+
+
 def test_a_second_checkpoint_replaces_the_first_and_leaves_other_files_alone(folder):
     (folder / "notes.txt").write_text("mine")
     model = save(folder)

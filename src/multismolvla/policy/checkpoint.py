@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -74,6 +75,8 @@ def save_checkpoint(
         # Of what will be read, in which 15 may have become 15.0.
         metadata |= _fingerprints(load_config(beside), tokenizer)
         save_file(_tensors_to_save(model, normalizer), beside / WEIGHTS, metadata)
+        # safetensors lets only the owner read what it writes.
+        shutil.copymode(beside / CONFIG, beside / WEIGHTS)
         for file in (CONFIG, TOKENIZER, WEIGHTS):
             with open(beside / file, "rb+") as written:
                 os.fsync(written.fileno())
