@@ -2,6 +2,9 @@
 
 import copy
 import dataclasses
+import shutil
+import sysconfig
+from pathlib import Path
 
 import pytest
 import torch
@@ -210,3 +213,22 @@ def test_a_layer_without_weights_stays_finite_in_int8():
 def test_an_unknown_precision_is_refused(models):
     with pytest.raises(ValueError, match="precision is 'int4'; expected float32 or int8"):
         InferenceEngine(copy.deepcopy(models["fourm"]), "int4")
+
+
+PYTHON_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
+
+
+@pytest.mark.skipif(
+    not (shutil.which("g++") and PYTHON_HEADER.exists()), reason="torch.compile has no compiler"
+)
+def test_a_compiled_engine_gives_the_model_s_actions(models):
+    model = models["siglip"]
+    given = given_to(model)
+    expected = actions(model, given)
+    engine = InferenceEngine(copy.deepcopy(model), compiled=True)
+    assert relative(actions(engine, given), expected) < 1e-5
+
+
+def test_int8_is_not_compiled(models):
+    with pytest.raises(ValueError, match=r"torch\.compile cannot; expected 'float32'"):
+        InferenceEngine(copy.deepcopy(models["siglip"]), "int8", compiled=True)
