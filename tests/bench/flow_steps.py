@@ -23,6 +23,7 @@ from multismolvla.policy.flow_matching import interpolate, target_velocity
 from multismolvla.policy.model import MultiSmolVLA, Prefix
 from multismolvla.policy.solvers import SOLVERS, solve
 from multismolvla.streams import Stream
+from multismolvla.training.losses import repeated
 
 STREAM = Stream("rgb", "rgb", 32, 32, 15.0, "camera_optical_frame")
 ROWS, JOINTS, DRAWS = 50, 6, 16
@@ -55,14 +56,6 @@ def read(model: MultiSmolVLA, pictures: torch.Tensor) -> Prefix:
         torch.ones(count, 2, dtype=torch.long),
         torch.ones(count, 2, dtype=torch.bool),
         torch.zeros(count, JOINTS),
-    )
-
-
-def repeated(prefix: Prefix, times: int) -> Prefix:
-    return Prefix(
-        [tuple(part.repeat_interleave(times, dim=0) for part in pair) for pair in prefix.cache],
-        prefix.mask.repeat_interleave(times, dim=0),
-        prefix.end.repeat_interleave(times, dim=0),
     )
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from multismolvla.policy.config import FourMConfig
 from multismolvla.policy.fourm_views import FourMViews
-from multismolvla.policy.fourm_weights import download, initialise_views
+from multismolvla.policy.fourm_weights import initialise_views
+from multismolvla.policy.hub import download
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.streams import Stream
 

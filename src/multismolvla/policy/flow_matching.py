@@ -7,8 +7,13 @@ on the path. Sampling integrates that velocity from 1 to 0 (`solvers.py`).
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
+
+Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 
 # Beta(1.5, 1) leans towards noise, where the velocity is hardest to tell; the last 0.1 % next to
 # the actions is left out (pi0, appendix B; SmolVLA uses the same numbers).
@@ -22,10 +27,17 @@ def sample_time(
 ) -> Tensor:
     """Draw flow times, (batch,) float32 in [0.001, 1].
 
-    Beta(a, 1) has the distribution function x^a, so a uniform number to the power 1/a is a draw
-    from it; torch's own Beta takes no generator.
+    Torch's own Beta takes no generator.
     """
-    uniform = torch.rand(batch, generator=generator, device=device)
+    return flow_time(torch.rand(batch, generator=generator, device=device))
+
+
+def flow_time(uniform: Numbers) -> Numbers:
+    """Turn draws from [0, 1) into draws of the flow time.
+
+    Beta(a, 1) has the distribution function x^a, so a uniform number to the power 1/a is a draw
+    from it.
+    """
     return TIME_SCALE * uniform ** (1.0 / BETA_ALPHA) + TIME_OFFSET
 
 

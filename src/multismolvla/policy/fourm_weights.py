@@ -14,15 +14,9 @@ from torch import Tensor
 
 from multismolvla.policy.fourm import FourMEncoder
 from multismolvla.policy.fourm_views import FourMViews
+from multismolvla.policy.hub import download
 
 RGB = "encoder_embeddings.rgb@224."
-
-
-def download(hub_id: str) -> Path:
-    """Fetch the weights of a hub repository; returns their folder."""
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(hub_id, allow_patterns=["*.safetensors"]))
 
 
 def load_encoder(

@@ -18,7 +18,7 @@ from torch import Tensor
 from multismolvla.data.cache import TrainingCache
 from multismolvla.data.units import from_counts
 from multismolvla.policy.config import PolicyConfig
-from multismolvla.policy.flow_matching import BETA_ALPHA, TIME_OFFSET, TIME_SCALE
+from multismolvla.policy.flow_matching import flow_time
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.object_tokens import Estimate
 from multismolvla.policy.preprocessing import prepare_frame
@@ -199,7 +199,7 @@ class BatchMaker:
         shape = (len(samples), draws, *actions.shape[1:])
         # Stratified: the draws of one observation lie in different parts of the flow.
         uniform = (np.arange(draws) + rng.random((len(samples), draws))) / max(draws, 1)
-        time = TIME_SCALE * uniform ** (1.0 / BETA_ALPHA) + TIME_OFFSET
+        time = flow_time(uniform)
         instruction = torch.from_numpy(cache.array("instruction")[samples])
         return {
             "language": self._language[0][instruction],
