@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "src" / "ros2_portable"
 
-SHARED = {"streams", "arm", "interfaces"}
+SHARED = {"streams", "arm", "interfaces", "argument_types"}
 CORES = {"control", "sensing", "robot", "sim", "segmentation", "policy", "data"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
 # listed is the edge of the program (nodes, the command line) and may import everything.

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from multismolvla.argument_types import positive
 from multismolvla.evaluation import policy_worker
 from multismolvla.evaluation.lerobot_environment import LeRobotEnvironmentError, lerobot_python
 from multismolvla.evaluation.policy_bench_report import (
@@ -50,14 +51,14 @@ STARTS = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=positive,
         default=2,
         metavar="N",
         help="of each side (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
-        type=_positive,
+        type=positive,
         default=7,
         metavar="N",
         help="chunks per row (default: %(default)s)",
@@ -82,12 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--no-lerobot", action="store_true", help="only the stack's own rows")
     parser.add_argument("--quick", action="store_true", help="tiny models, to see that it works")
     parser.add_argument("--check", action="store_true", help="fail where a target is not met")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return int(text)
 
 
 def main(args: argparse.Namespace) -> int:

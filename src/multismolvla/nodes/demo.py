@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from multismolvla.argument_types import positive
 from multismolvla.evaluation.contact_sheet import write_contact_sheet
 from multismolvla.evaluation.episode_log import EpisodeLog, Sample
 from multismolvla.evaluation.film import write_film
@@ -40,19 +41,13 @@ EPISODE_TIMEOUT_S = 45.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument("--episodes", type=_positive, default=5, metavar="N", help="episodes")
+    parser.add_argument("--episodes", type=positive, default=5, metavar="N", help="episodes")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the first scene")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="results")
     parser.add_argument("--policy", default="expert", metavar="P", help="policy that drives")
     parser.add_argument(
         "--task", default="put the red cube in the bin", metavar="T", help="instruction"
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return int(text)
 
 
 class StatusLine:

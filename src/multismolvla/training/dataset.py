@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from multismolvla.argument_types import positive
 from multismolvla.data.bag import write_episode
 from multismolvla.data.cache import CacheError
 from multismolvla.data.cache_writer import CacheWriter
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_sources(cache)
     cache.add_argument("--out", type=Path, default=Path("data/cache"), metavar="DIR")
     cache.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="keep every n-th camera instant"
+        "--every", type=positive, default=1, metavar="N", help="keep every n-th camera instant"
     )
     cache.add_argument("--streams", nargs="+", metavar="S", default=["all"], help="or 'all'")
     cache.add_argument(
@@ -89,7 +90,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     foreign.add_argument(
         "--size",
         nargs=2,
-        type=_positive,
+        type=positive,
         metavar=("H", "W"),
         help="bring frames to this size, for example 96 96",
     )
@@ -110,12 +111,6 @@ def _sources(args: argparse.Namespace, folders: Sequence[Path]) -> list[EpisodeS
     size = tuple(args.size) if args.size else None
     foreign = ForeignData(cameras, args.units, size, args.table, args.namespace)
     return find_sources(folders, foreign)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return int(text)
 
 
 def _loaded(title: str, sources: Sequence[EpisodeSource]) -> Iterator[tuple[str, Episode]]:

@@ -11,7 +11,6 @@ import argparse
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
+from multismolvla.argument_types import positive, share
 from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
@@ -33,6 +33,7 @@ from multismolvla.training.demonstration_folder import (
     bag_folder,
     claimed_folder,
 )
+from multismolvla.training.git_revision import git_says
 from multismolvla.training.progress_line import ProgressLine
 
 # Evaluation counts from 1 000 000 on: no scene is both learned from and judged by.
@@ -43,16 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("--out", type=Path, default=Path("data/demos"), metavar="DIR", help="bags")
     parser.add_argument(
-        "--episodes-per-task", type=_positive, default=100, metavar="N", help="successes per task"
+        "--episodes-per-task", type=positive, default=100, metavar="N", help="successes per task"
     )
     parser.add_argument(
         "--tasks", nargs="+", metavar="T", default=["all"], help="ids or instructions, or 'all'"
     )
-    parser.add_argument("--workers", type=_positive, default=2, metavar="N", help="processes")
+    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="processes")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, metavar="S", help="first seed")
     parser.add_argument(
         "--noise",
-        type=_share,
+        type=share,
         default=0.7,
         metavar="X",
         help="greatest scale of the disturbance of executed actions; 0 is none, above 1 is refused",
@@ -67,14 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     learner.add_argument(
         "--expert-share",
-        type=_share,
+        type=share,
         default=0.3,
         metavar="X",
         help="share of the chunks followed that are the expert's all the same",
     )
     learner.add_argument(
         "--stream-loss",
-        type=_share,
+        type=share,
         default=0.0,
         metavar="X",
         help="probability that the learner does without a stream during a chunk",
@@ -105,22 +106,6 @@ def main(args: argparse.Namespace) -> int:
         return 130
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
-    return value
-
-
 def _record_all(args: argparse.Namespace, settings: Settings, tasks: list[str]) -> int:
     plans = {
         task: SeedPlan(args.out, task, settings.seed, args.episodes_per_task) for task in tasks
@@ -137,7 +122,10 @@ def _record_all(args: argparse.Namespace, settings: Settings, tasks: list[str]) 
     there = sum(plan.kept for plan in plans.values())
     started, recorded, succeeded = time.monotonic(), 0, 0
     pool = ProcessPoolExecutor(
-        args.workers, get_context("spawn"), _start_worker, (settings, args.table, git_revision())
+        args.workers,
+        get_context("spawn"),
+        _start_worker,
+        (settings, args.table, git_says("describe", "--always", "--dirty")),
     )
     running: set[Future] = set()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -208,12 +196,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
-
-
-def git_revision() -> str:
-    """Of the working tree that this package runs from; `unknown` outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -9,7 +9,6 @@ hidden (modality dropout), so that the network labels pixels from any of RGB, de
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import to_tensor
 from multismolvla.segmentation.weights import WEIGHTS_FILE, save_weights
 from multismolvla.streams import LABELS, StreamTable, load_stream_table
+from multismolvla.training.git_revision import git_says
 from multismolvla.training.segmentation_scenes import Scenes
 from multismolvla.training.segmentation_score import SUBSETS, Scores, score, to_markdown
 
@@ -160,12 +160,7 @@ def _git_revision() -> str:
     """Return the last commit of network, scenes and training, `unknown` outside a checkout."""
     package = Path(__file__).parents[1]
     paths = [str(package / part) for part in ("segmentation", "sim", "training")]
-    command = ["git", "-C", str(package), "log", "-1", "--format=%H", "--", *paths]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return result.stdout.strip() or "unknown"
+    return git_says("log", "-1", "--format=%H", "--", *paths)
 
 
 if __name__ == "__main__":

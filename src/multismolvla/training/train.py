@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from multismolvla.training.git_revision import git_says
 from multismolvla.training.recipe import RecipeError
 from multismolvla.training.recipe_file import load_recipe
 
@@ -71,7 +71,13 @@ def main(args: argparse.Namespace) -> int:
     stop = _Stop(args.minutes)
     try:
         run = Run(
-            recipe, folder, args.streams, args.cpu, args.mixed_precision, revision(), args.fresh
+            recipe,
+            folder,
+            args.streams,
+            args.cpu,
+            args.mixed_precision,
+            git_says("rev-parse", "HEAD"),
+            args.fresh,
         )
         finished = run.run(stop)
     except (ValueError, DivergedError) as error:
@@ -106,13 +112,3 @@ class _Stop:
         if self.interrupted:  # The second one does not wait for the step to end.
             raise KeyboardInterrupt
         self.interrupted = True
-
-
-def revision() -> str:
-    """The commit of this code, `unknown` outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return result.stdout.strip() or "unknown"

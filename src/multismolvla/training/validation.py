@@ -30,8 +30,6 @@ def unvaried(phase: PhaseRecipe, samples: int) -> PhaseRecipe:
         frozen_views=False,
         dropout=DropoutRecipe(schedule="none"),
         augment=UNVARIED,
-        # The heads are asked whatever they weigh; frozen phases have none.
-        auxiliary=phase.auxiliary,
         distillation=0.0,
     )
 
@@ -76,16 +74,17 @@ class Validation:
     def _score(self, objective: Objective, group: Group) -> Mapping[str, float]:
         model, scores = objective.model, {}
         views, present = model.visual(group.frames, group.mask)
+        estimate = None
         if group.targets is not None:
-            estimate = None
             if model.config.objects:
                 estimate = model.object_tokens.estimate(views, present)
             _, metrics = objective.heads(views, present, estimate, group.targets)
             wanted = ("object_mm", "hand_mm", "held")
             scores = {key: float(metrics[key]) for key in wanted if key in metrics}
         if group.noise.shape[1]:
+            language = (group.language, group.language_mask)
             prefix = model.read(
-                views, present, group.mask, group.language, group.language_mask, group.state
+                views, present, group.mask, *language, group.state, estimate=estimate
             )
             found = model.sample(prefix, group.noise[:, 0]).cpu()
             joints = group.joints.cpu()
