@@ -86,14 +86,14 @@ class EpisodeWorker:
         policy, streams = self._policy(job.key)
         if settings.all_streams:
             streams = settings.table.names
+        seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
         if streams not in self._loops:
-            seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
             self._loops[streams] = ClosedLoop(
                 seen, settings.min_visual_streams, self._segmenter(seen)
             )
         clip = None
         if settings.clips is not None and streams:
-            clip = Clip(StreamTable(tuple(s for s in settings.table if s.name in streams)))
+            clip = Clip(seen)
         outcome = self._loops[streams].run(policy, job.key, job.condition, clip)
         if clip is not None and not outcome.success:
             clip.write(clip_file(settings.clips, job.key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from multismolvla.evaluation.conditions import CLEAN
@@ -104,7 +105,7 @@ def _detection(rows: Sequence[Row]) -> str:
     lines = [["policy", "condition", "detector", "oracle", "difference (points)"]]
     differences = []
     for (setting, condition), row in by_key.items():
-        oracle = by_key.get((_with(setting, masks="oracle"), condition))
+        oracle = by_key.get((replace(setting, masks="oracle"), condition))
         if setting.masks != "detector" or oracle is None:
             continue
         differences.append(100.0 * (row.rate - oracle.rate))
@@ -136,7 +137,7 @@ def _execution(rows: Sequence[Row]) -> str:
             for (other, name), row in by_key.items()
             if name == condition
             and other.execution == "asynchronous"
-            and _with(other, execution="synchronous") == setting
+            and replace(other, execution="synchronous") == setting
         ]
         for row in [synchronous, *same] if same else []:
             faster = 1.0 - row.time_s / synchronous.time_s
@@ -157,10 +158,6 @@ def _execution(rows: Sequence[Row]) -> str:
                 ]
             )
     return _table(lines) if len(lines) > 1 else ""
-
-
-def _with(setting: Setting, **changes: str) -> Setting:
-    return Setting(**{**vars(setting), **changes})
 
 
 def _interval(row: Row) -> str:

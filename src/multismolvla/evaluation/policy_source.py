@@ -59,19 +59,10 @@ def load_checkpoint_policy(
         ValueError: there is no such checkpoint, or it shares no stream with the table; one line.
     """
     # Imports torch, which takes seconds that the expert need not wait.
-    from multismolvla.policy.checkpoint_source import load_any_checkpoint
     from multismolvla.policy.learned_policy import LearnedPolicy
 
-    checkpoint = load_any_checkpoint(name)
-    policy = LearnedPolicy(
-        checkpoint.model,
-        checkpoint.tokenizer,
-        checkpoint.normalizer,
-        device=device,
-        threads=1,
-        seed=0,
-    )
-    known = {stream.name for stream in checkpoint.config.streams}
+    policy = LearnedPolicy.load(name, device=device, threads=1, seed=0)
+    known = {stream.name for stream in policy.streams}
     streams = tuple(name for name in table.names if name in known)
     if not streams:
         raise ValueError(

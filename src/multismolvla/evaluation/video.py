@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -19,7 +20,7 @@ def write_video(path: Path, pictures: Iterator[np.ndarray], rate_hz: int) -> Non
         video = container.add_stream("libx264", rate=rate_hz, options={"crf": "23"})
         video.pix_fmt = "yuv420p"
         video.height, video.width = first.shape[:2]
-        for picture in (first, *pictures):
+        for picture in chain((first,), pictures):
             rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             container.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         container.mux(video.encode())

@@ -113,6 +113,11 @@ class LearnedPolicy:
         policy._load_s = time.perf_counter() - started
         return policy
 
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """What the checkpoint knows how to look at."""
+        return self._config.streams
+
     def reset(self) -> None:
         """Begin the noise anew; forget the last frames and the last chunk."""
         if self._seed is None:
