@@ -29,7 +29,7 @@ WALL_M = 0.005
 # Turning the roll joint by this much is worth avoiding a finger on something else.
 BLOCKED_COST_RAD = 3.0
 # Directions tried around an upright cylinder when the present one is blocked.
-TRIED_TURNS = np.deg2rad([0, 25, -25, 50, -50, 75, -75])
+TRIED_TURNS = np.deg2rad([0, 25, -25, 50, -50, 75, -75]).tolist()
 
 
 def grasp(
@@ -88,21 +88,25 @@ def _best_roll(
 
 def _hits(name: str, yaw: float, poses: Mapping[str, np.ndarray], reach_m: float) -> bool:
     """Whether fingers on both sides, `reach_m` from the object's centre, meet something else."""
-    across = np.array([math.cos(yaw), math.sin(yaw)])
-    centre = poses[name][:2]
+    cosine, sine = math.cos(yaw), math.sin(yaw)
+    x, y = poses[name][:2].tolist()
     for other, pose in poses.items():
         if other == name:
             continue
-        way = pose[:2] - centre
+        other_x, other_y = pose[:2].tolist()
+        way_x, way_y = other_x - x, other_y - y
         size = min(SHAPES[other].half[:2])
-        aside = abs(way[0] * across[1] - way[1] * across[0])
-        if abs(way @ across) < reach_m + size and aside < FINGER_HALF_WIDTH_M + size:
+        aside = abs(way_x * sine - way_y * cosine)
+        ahead = abs(way_x * cosine + way_y * sine)
+        if ahead < reach_m + size and aside < FINGER_HALF_WIDTH_M + size:
             return True
-    inside = np.abs(centre - BIN_CENTRE).max() < BIN_INNER_HALF
-    along = np.array([-across[1], across[0]]) * FINGER_HALF_WIDTH_M
-    offsets = (sign * along + side * across for sign in (-1, 1) for side in (-reach_m, reach_m))
-    for offset in offsets:
-        finger = np.abs(centre + offset - BIN_CENTRE).max()
-        if finger > BIN_INNER_HALF if inside else finger < BIN_INNER_HALF + WALL_M:
-            return True
+    x, y = x - BIN_CENTRE[0], y - BIN_CENTRE[1]
+    inside = max(abs(x), abs(y)) < BIN_INNER_HALF
+    for along in (-FINGER_HALF_WIDTH_M, FINGER_HALF_WIDTH_M):
+        for across in (-reach_m, reach_m):
+            finger_x = x - along * sine + across * cosine
+            finger_y = y + along * cosine + across * sine
+            finger = max(abs(finger_x), abs(finger_y))
+            if finger > BIN_INNER_HALF if inside else finger < BIN_INNER_HALF + WALL_M:
+                return True
     return False

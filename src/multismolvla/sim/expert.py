@@ -71,7 +71,8 @@ def next_target(
     if move is None:
         wanted = _homewards(joints, hand)
     else:
-        wanted = np.append(reach(_carrot(hand.position, move.position), move.roll), move.gripper)
+        arm = reach(_carrot(hand.position, move.position), move.roll)
+        wanted = np.array([*arm.tolist(), move.gripper])
     return _step(joints, wanted, period_s)
 
 
@@ -113,17 +114,17 @@ def _carry(
         pan = -math.atan2(target.position[1], target.position[0] - kinematics.PAN_X)
         roll = nearest_roll(target.closing_yaw, pan, roll)
     way = target.position[:2] - pose[:2]
-    distance = float(np.linalg.norm(way)) + ROLL_WEIGHT_M * max(0.0, abs(roll - joints[4]) - 0.1)
+    distance = math.hypot(*way.tolist()) + ROLL_WEIGHT_M * max(0.0, abs(roll - joints[4]) - 0.1)
     bottom = float(pose[2]) - half_height(name, pose)
     needed = _funnel(distance, target.position[2], target.carry_height)
     freedom = _freedom(needed - bottom)
-    position = hand.position + np.append(freedom * way, needed - bottom)
+    position = hand.position + np.array([*(freedom * way), needed - bottom])
     return Move(position, roll if freedom > 0 else float(joints[4]), CLOSED_RAD)
 
 
 def _take(joints: np.ndarray, hand: Hand, name: str, poses: Mapping[str, np.ndarray]) -> Move:
     roll, position, opening = grasp(joints, hand, name, poses)
-    aside = float(np.linalg.norm(hand.middle[:2] - poses[name][:2]))
+    aside = math.hypot(*(hand.middle[:2] - poses[name][:2]).tolist())
     above = abs(float(hand.position[2] - position[2]))
     turned = abs(roll - joints[4])
     # Once closing has begun, small disturbances do not undo it.
@@ -150,7 +151,7 @@ def _freedom(lacking: float) -> float:
 
 def _homewards(joints: np.ndarray, hand: Hand) -> np.ndarray:
     home, _ = kinematics.forward(HOME_RAD)
-    aside = float(np.linalg.norm(hand.position[:2] - home[:2]))
+    aside = math.hypot(*(hand.position[:2] - home[:2]).tolist())
     if hand.position[2] < HOVER_M - 0.01 and aside > 0.02:
         up = np.array([*hand.position[:2], HOVER_M])
         return np.append(reach(up, float(joints[4])), joints[5])
@@ -163,11 +164,12 @@ def _carrot(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     The way turns about the pan axis instead of crossing the base; following a near point keeps the
     hand on it, where one big step in joint space would sag.
     """
-    first, last = start[:2] - (kinematics.PAN_X, 0.0), end[:2] - (kinematics.PAN_X, 0.0)
-    radii = float(np.linalg.norm(first)), float(np.linalg.norm(last))
-    angles = math.atan2(first[1], first[0]), math.atan2(last[1], last[0])
+    (x, y, height), (end_x, end_y, end_height) = start.tolist(), end.tolist()
+    x, end_x = x - kinematics.PAN_X, end_x - kinematics.PAN_X
+    radii = math.hypot(x, y), math.hypot(end_x, end_y)
+    angles = math.atan2(y, x), math.atan2(end_y, end_x)
     turn = math.remainder(angles[1] - angles[0], 2 * math.pi)
-    rise = float(end[2] - start[2])
+    rise = end_height - height
     longest = max(abs(turn) / 0.35, abs(radii[1] - radii[0]) / 0.05, abs(rise) / 0.05, 1.0)
     radius = radii[0] + (radii[1] - radii[0]) / longest
     angle = angles[0] + turn / longest
@@ -175,18 +177,18 @@ def _carrot(start: np.ndarray, end: np.ndarray) -> np.ndarray:
         [
             kinematics.PAN_X + radius * math.cos(angle),
             radius * math.sin(angle),
-            start[2] + rise / longest,
+            height + rise / longest,
         ]
     )
 
 
 def _step(joints: np.ndarray, wanted: np.ndarray, period_s: float) -> np.ndarray:
     way = wanted - joints
-    longest = float(np.abs(way[:5]).max())
+    longest = max(abs(joint) for joint in way[:5].tolist())
     share = min(1.0, APPROACH_RATE_HZ * period_s)
     if longest * share > ARM_SPEED_RAD_S * period_s:
         share = ARM_SPEED_RAD_S * period_s / longest
     target = joints + share * way
     reachable = GRIPPER_SPEED_RAD_S * period_s
     target[5] = joints[5] + min(max(way[5], -reachable), reachable)
-    return np.clip(target, JOINT_LOWER_RAD, JOINT_UPPER_RAD)
+    return np.minimum(np.maximum(target, JOINT_LOWER_RAD), JOINT_UPPER_RAD)

@@ -94,7 +94,7 @@ class ExpertPolicy:
 def _eased(previous: np.ndarray, speed: np.ndarray, target: np.ndarray) -> np.ndarray:
     """`target`, no farther from going on at `speed` than the acceleration allows."""
     change = ACCELERATION_RAD_S2 * PERIOD_S**2
-    return previous + np.clip(target - previous, speed - change, speed + change)
+    return previous + np.minimum(np.maximum(target - previous, speed - change), speed + change)
 
 
 def _checked_poses(privileged: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -19,6 +20,8 @@ JAW_RADIUS = 0.0647
 WIDEST_GRASP_M = 0.036
 # The fingertips reach 10 mm below the grip point; this keeps them 4 mm off the table.
 LOWEST_GRIP_M = 0.014
+# Farther from the middle between the pads than this nothing is between them.
+AROUND_M = 0.08
 
 
 def opening(angle: float) -> float:
@@ -42,25 +45,33 @@ class Hand:
     @classmethod
     def at(cls, joints: np.ndarray) -> Hand:
         """The hand at joint angles (6,), radians."""
-        position, rotation = kinematics.forward(joints)
-        return cls(position, rotation, float(joints[5]))
+        return _hand_at(np.asarray(joints, np.float64).tobytes())
 
-    @property
+    @cached_property
+    def gap(self) -> float:
+        """Distance between the pads, metres."""
+        return max(opening(self.gripper), 0.0)
+
+    @cached_property
     def middle_offset(self) -> float:
         """Distance of the middle between the pads from the roll axis, towards the moving jaw."""
-        return FIXED_PAD + max(opening(self.gripper), 0.0) / 2
+        return FIXED_PAD + self.gap / 2
 
-    @property
+    @cached_property
     def middle(self) -> np.ndarray:
         """(3,) middle between the pads in base_link, metres."""
         return self.position + self.middle_offset * self.rotation[:, 2]
 
     def surrounds(self, name: str, pose: np.ndarray) -> bool:
         """Whether the object is between the fingers, whether they touch it or not."""
-        out, along, across = self.rotation.T @ (pose[:3] - self.middle)
-        gap = max(opening(self.gripper), 0.0) / 2
+        (x, y, z), (middle_x, middle_y, middle_z) = pose[:3].tolist(), self.middle.tolist()
+        x, y, z = x - middle_x, y - middle_y, z - middle_z
+        if x * x + y * y + z * z > AROUND_M**2:
+            return False
+        out, along, across = (self.rotation.T @ (x, y, z)).tolist()
         half = SHAPES[name].half
-        return abs(across) < max(gap, 0.018) and abs(along) < 0.020 and abs(out) < max(half) + 0.005
+        near = abs(across) < max(self.gap / 2, 0.018)
+        return near and abs(along) < 0.020 and abs(out) < max(half) + 0.005
 
     def holds(self, name: str, pose: np.ndarray) -> bool:
         """Whether the fingers are closed on the object."""
@@ -72,12 +83,22 @@ class Hand:
     def width_across(self, name: str, pose: np.ndarray) -> float:
         """Extent of the object along the closing direction, metres."""
         half = SHAPES[name].half
-        axis = rotation_of(pose).T @ self.rotation[:, 2]
+        axis = (rotation_of(pose).T @ self.rotation[:, 2]).tolist()
         if SHAPES[name].round:
             side = math.hypot(axis[0], axis[1])
             return 2 * (half[0] * side + half[2] * max(0.0, abs(axis[2]) - 0.2))
         # A tilt of a few degrees is taken up by the pads: only the axis that is meant counts.
-        return 2 * half[int(np.argmax(np.abs(axis)))]
+        return 2 * half[max(range(3), key=lambda k: abs(axis[k]))]
+
+
+@lru_cache(maxsize=8)
+def _hand_at(joints: bytes) -> Hand:
+    # The expert's law and the rollout of its chunk ask for the same hand up to three times.
+    angles = np.frombuffer(joints)
+    position, rotation = kinematics.forward(angles)
+    for array in (position, rotation):
+        array.flags.writeable = False
+    return Hand(position, rotation, float(angles[5]))
 
 
 def closing_yaws(name: str, pose: np.ndarray) -> tuple[float, ...] | None:

@@ -23,6 +23,7 @@ ROLL_TWIST = 0.0486797
 DOWN = math.pi / 2
 
 _UPPER_LENGTH, _LOWER_LENGTH = math.hypot(*UPPER_ARM), math.hypot(*LOWER_ARM)
+_LONGEST, _SHORTEST = _UPPER_LENGTH + _LOWER_LENGTH, _LOWER_LENGTH - _UPPER_LENGTH
 _UPPER_ELEVATION = math.atan2(UPPER_ARM[1], UPPER_ARM[0])
 _LOWER_ELEVATION = math.atan2(LOWER_ARM[1], LOWER_ARM[0])
 
@@ -38,7 +39,7 @@ def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         position (3,) in base_link, metres, and rotation (3, 3): column 0 points out of the hand,
         column 1 along the fingers' width, column 2 from the fixed finger to the moving one.
     """
-    pan, lift, elbow, wrist, roll = (float(angle) for angle in joints[:5])
+    pan, lift, elbow, wrist, roll = joints[:5].tolist()
     radius, height = LIFT_RADIUS, LIFT_HEIGHT
     pitch = 0.0
     for angle, (along, up) in (
@@ -54,11 +55,25 @@ def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cos_pitch, sin_pitch = math.cos(pitch), math.sin(pitch)
     turn = ROLL_TWIST - roll
     cos_turn, sin_turn = math.cos(turn), math.sin(turn)
-    about_z = np.array([[cos_pan, -sin_pan, 0.0], [sin_pan, cos_pan, 0.0], [0.0, 0.0, 1.0]])
-    about_y = np.array([[cos_pitch, 0.0, sin_pitch], [0.0, 1.0, 0.0], [-sin_pitch, 0.0, cos_pitch]])
-    about_x = np.array([[1.0, 0.0, 0.0], [0.0, cos_turn, -sin_turn], [0.0, sin_turn, cos_turn]])
     position = np.array([PAN_X + radius * cos_pan, radius * sin_pan, height])
-    return position, about_z @ about_y @ about_x
+    # About z by the pan, about y by the pitch, about x by the turn, multiplied out.
+    x, y = cos_pan * sin_pitch, sin_pan * sin_pitch
+    rotation = np.array(
+        [
+            [
+                cos_pan * cos_pitch,
+                x * sin_turn - sin_pan * cos_turn,
+                sin_pan * sin_turn + x * cos_turn,
+            ],
+            [
+                sin_pan * cos_pitch,
+                cos_pan * cos_turn + y * sin_turn,
+                y * cos_turn - cos_pan * sin_turn,
+            ],
+            [-sin_pitch, cos_pitch * sin_turn, cos_pitch * cos_turn],
+        ]
+    )
+    return position, rotation
 
 
 def inverse(position: np.ndarray, pitch: float = DOWN, roll: float = 0.0) -> np.ndarray:
@@ -76,16 +91,25 @@ def inverse(position: np.ndarray, pitch: float = DOWN, roll: float = 0.0) -> np.
         UnreachableError: the wrist would be farther than the arm is long, or too close.
     """
     x, y, z = (float(value) for value in position)
-    pan = -math.atan2(y, x - PAN_X)
-    radius = math.hypot(x - PAN_X, y) - HAND_LENGTH * math.cos(pitch) - LIFT_RADIUS
-    height = z + HAND_LENGTH * math.sin(pitch) - LIFT_HEIGHT
-    reach = math.hypot(radius, height)
-    longest, shortest = _UPPER_LENGTH + _LOWER_LENGTH, _LOWER_LENGTH - _UPPER_LENGTH
-    if not shortest < reach < longest:
+    joints = solve(x, y, z, pitch, roll)
+    if joints is None:
+        reach = math.hypot(*_wrist(x, y, z, pitch))
         raise UnreachableError(
             f"({x:.3f}, {y:.3f}, {z:.3f}) m at pitch {pitch:.2f} rad needs a reach of "
-            f"{reach:.3f} m from the shoulder; the arm has {shortest:.3f} to {longest:.3f} m"
+            f"{reach:.3f} m from the shoulder; the arm has {_SHORTEST:.3f} to {_LONGEST:.3f} m"
         )
+    return np.array(joints)
+
+
+def solve(
+    x: float, y: float, z: float, pitch: float, roll: float
+) -> tuple[float, float, float, float, float] | None:
+    """`inverse` in plain numbers, for the expert's many questions; None where there is no way."""
+    pan = -math.atan2(y, x - PAN_X)
+    radius, height = _wrist(x, y, z, pitch)
+    reach = math.hypot(radius, height)
+    if not _SHORTEST < reach < _LONGEST:
+        return None
     cosine = (_UPPER_LENGTH**2 + reach**2 - _LOWER_LENGTH**2) / (2 * _UPPER_LENGTH * reach)
     upper = math.atan2(height, radius) + math.acos(max(-1.0, min(1.0, cosine)))
     lower = math.atan2(
@@ -93,12 +117,18 @@ def inverse(position: np.ndarray, pitch: float = DOWN, roll: float = 0.0) -> np.
     )
     lift = _wrap(_UPPER_ELEVATION - upper)
     elbow = _wrap(_LOWER_ELEVATION - lower - lift)
-    return np.array([pan, lift, elbow, _wrap(pitch - lift - elbow), roll])
+    return pan, lift, elbow, _wrap(pitch - lift - elbow), roll
 
 
 def roll_for_closing_yaw(yaw: float, pan: float) -> float:
     """Roll with which the fingers of a hand pointing down close along the horizontal `yaw`."""
     return _wrap(yaw + pan + ROLL_TWIST)
+
+
+def _wrist(x: float, y: float, z: float, pitch: float) -> tuple[float, float]:
+    """Radius and height of the wrist, from the shoulder."""
+    radius = math.hypot(x - PAN_X, y) - HAND_LENGTH * math.cos(pitch) - LIFT_RADIUS
+    return radius, z + HAND_LENGTH * math.sin(pitch) - LIFT_HEIGHT
 
 
 def _wrap(angle: float) -> float:

@@ -36,7 +36,7 @@ PLATE_TOP = 0.006
 
 def rotation_of(pose: np.ndarray) -> np.ndarray:
     """(3, 3) rotation of a (7,) pose x, y, z, qw, qx, qy, qz; columns are the object's axes."""
-    w, x, y, z = (float(value) for value in pose[3:])
+    w, x, y, z = pose[3:].tolist()
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -48,7 +48,10 @@ def rotation_of(pose: np.ndarray) -> np.ndarray:
 
 def half_height(name: str, pose: np.ndarray) -> float:
     """Half the vertical extent of an object as it lies, metres."""
-    half, up = SHAPES[name].half, rotation_of(pose)[2]
+    half = SHAPES[name].half
+    w, x, y, z = pose[3:].tolist()
+    # The last row of `rotation_of`: how far each of the object's axes points up.
+    up = abs(2 * (x * z - w * y)), abs(2 * (y * z + w * x)), abs(1 - 2 * (x * x + y * y))
     if SHAPES[name].round:
-        return abs(up[2]) * half[2] + math.sqrt(max(0.0, 1.0 - up[2] ** 2)) * half[0]
-    return float(np.abs(up) @ half)
+        return up[2] * half[2] + math.sqrt(max(0.0, 1.0 - up[2] ** 2)) * half[0]
+    return up[0] * half[0] + up[1] * half[1] + up[2] * half[2]

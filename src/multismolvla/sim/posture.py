@@ -10,10 +10,13 @@ from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.sim import kinematics
 
 Position = tuple[float, float, float]
+Angles = tuple[float, float, float, float, float]
 
 MARGIN_RAD = 0.03
 FLATTEST_PITCH_RAD = 0.5
-_LOWER, _UPPER = JOINT_LOWER_RAD[:5] + MARGIN_RAD, JOINT_UPPER_RAD[:5] - MARGIN_RAD
+_LEANING = np.linspace(kinematics.DOWN, FLATTEST_PITCH_RAD, 9)[1:].tolist()
+_LOWER = (JOINT_LOWER_RAD[:5] + MARGIN_RAD).tolist()
+_UPPER = (JOINT_UPPER_RAD[:5] - MARGIN_RAD).tolist()
 # Rounding in the angle of a clipped heading.
 _ROUNDING_RAD = 1e-9
 # Middle of the table in reach, to which a position out of reach is drawn.
@@ -27,30 +30,30 @@ def reach(position: np.ndarray, roll: float) -> np.ndarray:
     leans outwards, by as little as the joint limits ask.
     """
     roll = min(max(roll, _LOWER[4]), _UPPER[4])
-    x, y = float(position[0]) - kinematics.PAN_X, float(position[1])
+    x, y, top = float(position[0]) - kinematics.PAN_X, float(position[1]), float(position[2])
     radius, heading = math.hypot(x, y), min(max(math.atan2(y, x), _LOWER[0]), _UPPER[0])
     for share in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0):
         near = radius + share * (_EASY_RADIUS_M - radius)
-        height = position[2] + share * (_EASY_HEIGHT_M - position[2])
+        height = top + share * (_EASY_HEIGHT_M - top)
         x, y = kinematics.PAN_X + near * math.cos(heading), near * math.sin(heading)
         joints = _most_upright((x, y, height), roll)
         if joints is not None:
-            return joints
+            return np.array(joints)
     raise AssertionError("the middle of the table is always in reach")
 
 
-def _most_upright(position: Position, roll: float) -> np.ndarray | None:
+def _most_upright(position: Position, roll: float) -> Angles | None:
     joints = _within_limits(position, kinematics.DOWN, roll)
     if joints is not None:
         return joints
     # A coarse search finds a pitch that works; bisection then takes the steepest one.
     steep, flat = kinematics.DOWN, None
-    for pitch in np.linspace(kinematics.DOWN, FLATTEST_PITCH_RAD, 9)[1:]:
-        joints = _within_limits(position, float(pitch), roll)
+    for pitch in _LEANING:
+        joints = _within_limits(position, pitch, roll)
         if joints is not None:
-            flat = float(pitch)
+            flat = pitch
             break
-        steep = float(pitch)
+        steep = pitch
     if flat is None:
         return None
     for _ in range(6):
@@ -63,10 +66,11 @@ def _most_upright(position: Position, roll: float) -> np.ndarray | None:
     return joints
 
 
-def _within_limits(position: Position, pitch: float, roll: float) -> np.ndarray | None:
-    try:
-        joints = kinematics.inverse(position, pitch, roll)
-    except kinematics.UnreachableError:
+def _within_limits(position: Position, pitch: float, roll: float) -> Angles | None:
+    joints = kinematics.solve(*position, pitch, roll)
+    if joints is None:
         return None
-    within = ((joints >= _LOWER - _ROUNDING_RAD) & (joints <= _UPPER + _ROUNDING_RAD)).all()
-    return joints if within else None
+    for joint, lower, upper in zip(joints, _LOWER, _UPPER, strict=True):
+        if not lower - _ROUNDING_RAD <= joint <= upper + _ROUNDING_RAD:
+            return None
+    return joints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,17 +25,17 @@ def advance(
     """Joints (6,) and object poses after the joints have followed `target`."""
     before = Hand.at(joints)
     joints, poses = target.copy(), dict(poses)
-    held = [name for name, pose in poses.items() if before.holds(name, pose)]
-    for name, pose in poses.items():
-        if before.surrounds(name, pose):
-            # The fingers stop at the object.
-            joints[5] = max(joints[5], contact_angle(min(before.width_across(name, pose), 0.060)))
+    surrounded = [name for name, pose in poses.items() if before.surrounds(name, pose)]
+    held = [name for name in surrounded if before.holds(name, poses[name])]
+    for name in surrounded:
+        # The fingers stop at the object.
+        width = before.width_across(name, poses[name])
+        joints[5] = max(joints[5], contact_angle(min(width, 0.060)))
     after = Hand.at(joints)
-    for name, pose in poses.items():
-        if name in held and after.holds(name, pose):
-            poses[name] = _carried(pose, before, after)
-        elif name in held:
-            poses[name] = _fallen(name, pose)
+    for name in held:
+        pose = poses[name]
+        holds = after.holds(name, pose)
+        poses[name] = _carried(pose, before, after) if holds else _fallen(name, pose)
     return joints, poses
 
 
@@ -49,7 +50,7 @@ def _fallen(name: str, pose: np.ndarray) -> np.ndarray:
     support = 0.0
     if max(abs(x - BIN_CENTRE[0]), abs(y - BIN_CENTRE[1])) < BIN_INNER_HALF:
         support = BIN_FLOOR
-    elif np.hypot(x - PLATE_CENTRE[0], y - PLATE_CENTRE[1]) < PLATE_RADIUS:
+    elif math.hypot(x - PLATE_CENTRE[0], y - PLATE_CENTRE[1]) < PLATE_RADIUS:
         support = PLATE_TOP
     fallen = pose.copy()
     fallen[2] = min(fallen[2], support + half_height(name, pose))
@@ -58,17 +59,14 @@ def _fallen(name: str, pose: np.ndarray) -> np.ndarray:
 
 def _turned(turn: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
     """Quaternion (4,) w x y z after a further rotation (3, 3) by less than half a turn."""
-    w = np.sqrt(max(0.0, 1.0 + np.trace(turn))) / 2
-    x = (turn[2, 1] - turn[1, 2]) / (4 * w)
-    y = (turn[0, 2] - turn[2, 0]) / (4 * w)
-    z = (turn[1, 0] - turn[0, 1]) / (4 * w)
-    a, b, c, d = quaternion
-    product = np.array(
-        [
-            w * a - x * b - y * c - z * d,
-            w * b + x * a + y * d - z * c,
-            w * c - x * d + y * a + z * b,
-            w * d + x * c - y * b + z * a,
-        ]
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn.tolist()
+    w = math.sqrt(max(0.0, 1.0 + xx + yy + zz)) / 2
+    x, y, z = (zy - yz) / (4 * w), (xz - zx) / (4 * w), (yx - xy) / (4 * w)
+    a, b, c, d = quaternion.tolist()
+    product = (
+        w * a - x * b - y * c - z * d,
+        w * b + x * a + y * d - z * c,
+        w * c - x * d + y * a + z * b,
+        w * d + x * c - y * b + z * a,
     )
-    return product / np.linalg.norm(product)
+    return np.array(product) / math.hypot(*product)
