@@ -124,3 +124,17 @@ def test_a_cache_without_a_stream_of_the_model_is_refused(cache, config, tmp_pat
     other = TrainingCache(write_cache(tmp_path, episodes=2, length=2, streams=("rgb",), held_out=1))
     with pytest.raises(ValueError, match="has no stream 'depth'"):
         maker(other, config)
+
+
+@pytest.mark.parametrize("streams", [(), ("rgb",)])
+def test_a_hand_needs_no_stream_to_be_recorded(cache, config, tmp_path, streams):
+    config = dataclasses.replace(config, objects=("red_cube",))
+    blind = TrainingCache(write_cache(tmp_path, episodes=4, length=8, streams=streams))
+    hand = dataclasses.replace(PHASE, kind="hand")
+    for group in maker(blind, config, hand).make(3):
+        assert not group.frames and group.scene.objects.shape[:2] == (4, 1)
+        assert group.mask.shape == (4, len(config.streams)) and group.mask.any(1).all()
+        # As in a recording that has them all, only dropout takes streams away.
+        assert group.lost[~group.mask].all()
+    everything = dataclasses.replace(hand, dropout=DropoutRecipe(schedule="none"))
+    assert all(group.mask.all() for group in maker(blind, config, everything).make(0))

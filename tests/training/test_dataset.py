@@ -1,5 +1,8 @@
 """The command `multismolvla dataset`, from bags to LeRobot, back, and to a cache."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from made_up_episode import assert_same, made_up_episode
 
@@ -40,6 +43,24 @@ def test_a_cache_of_both_forms_leaves_the_experts_failures_out(bags, tmp_path, c
     assert main(["dataset", "cache", *sources, "--out", str(tmp_path / "cache"), *keep]) == 0
     cache = TrainingCache(tmp_path / "cache")
     assert (len(cache.episodes), len(cache), cache.streams) == (9, 18, ("depth",))
+
+
+def test_a_cache_of_episodes_without_pictures_has_everything_else(tmp_path):
+    whole = made_up_episode(0, rows=5)
+    blind = dataclasses.replace(whole, frames={}, frame_index={}, masks={})
+    write_episode(tmp_path / "bags" / "00000000", blind)
+    out = str(tmp_path / "cache")
+    assert main(["dataset", "cache", str(tmp_path / "bags"), "--out", out]) == 0
+    cache = TrainingCache(tmp_path / "cache")
+    batch = cache.sample(np.arange(len(cache)))
+    assert cache.streams == () and batch.frames == {} and batch.mask.shape == (len(cache), 0)
+    np.testing.assert_array_equal(batch.row, whole.chunk_index)
+    np.testing.assert_array_equal(batch.chunk[:, : whole.chunks.shape[1]], whole.chunks)
+    np.testing.assert_allclose(batch.state, whole.state[batch.row], atol=1e-6)
+    for place, name in enumerate(cache.objects):
+        expected = whole.object_poses[name][batch.row]
+        np.testing.assert_allclose(batch.object_poses[:, place], expected, atol=1e-6)
+    assert cache.instructions == (whole.instruction,) and cache.statistics["action"]["std"]
 
 
 def test_info_counts_what_is_there(bags, capsys):

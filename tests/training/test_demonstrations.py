@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from multismolvla.cli import main
-from multismolvla.data.bag import find_episodes, read_episode
+from multismolvla.data.bag import PERIOD_NS, find_episodes, read_episode
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.streams import load_stream_table
-from multismolvla.training import demonstrations
+from multismolvla.training import demonstration, demonstrations
 from multismolvla.training.demonstration import Learner, open_recorder
 from multismolvla.training.disturbance import Disturbance
 
@@ -56,6 +56,16 @@ def test_the_chunk_of_a_row_is_the_expert_asked_there(disturbed):
     seen = Observation(0, {}, {}, disturbed.state[row], disturbed.instruction, poses)
     asked = ExpertPolicy(committed_s=0).infer(seen)
     np.testing.assert_allclose(disturbed.chunks[place], asked.actions, atol=1e-6)
+
+
+def test_without_pictures_labels_are_as_far_apart_as_with_them(blind, monkeypatch):
+    def rendered(*_):
+        raise AssertionError("a camera was made")
+
+    monkeypatch.setattr(demonstration, "Cameras", rendered)
+    with open_recorder(TABLE, ()) as recorder:
+        episode = recorder.record(TASK, 0, noise=0.0, max_steps=7)
+    assert episode.streams == () and episode.chunk_index.tolist() == [0, 2, 4, 6]
 
 
 def test_the_same_seed_records_the_same_episode(blind, disturbed):
@@ -106,6 +116,29 @@ def test_a_learner_drives_and_the_expert_labels():
     assert lost > 0
     depths = [seen.frames["depth"] for seen in policy.seen if seen.mask["depth"]]
     assert depths[0].dtype == np.float32 and 0.05 < np.nanmedian(depths[0]) < 2.0
+
+
+def test_a_told_learner_gets_the_poses_and_needs_no_pictures():
+    policy = StandsStill()
+    learner = Learner(policy, "made/up", expert_share=0.0, told=True)
+    with open_recorder(TABLE, (), learner) as recorder:
+        episode = recorder.record(TASK, 0, noise=0.0, max_steps=40)
+    # All chunks followed are the learner's own, without a disturbance.
+    assert np.ptp(episode.executed, axis=0).max() < 0.05 and len(policy.seen) >= 3
+    for seen in policy.seen:
+        row = round(seen.stamp_ns / PERIOD_NS)
+        assert not seen.frames and seen.privileged.keys() == episode.object_poses.keys()
+        for name, poses in episode.object_poses.items():
+            np.testing.assert_array_equal(seen.privileged[name], poses[row])
+
+
+def test_a_learner_that_would_see_nothing_is_refused(tmp_path, capsys):
+    with pytest.raises(ValueError, match="needs pictures"):
+        open_recorder(TABLE, (), Learner(StandsStill(), "made/up")).__enter__()
+    assert demos(tmp_path / "out", "--policy", "some/one", "--streams") == 1
+    printed = capsys.readouterr().err
+    assert "some/one needs pictures" in printed and printed.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_disturbance_wanders_within_its_scale_and_pushes_are_rare():
@@ -180,6 +213,17 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, quick, capsys):
     assert demos(tmp_path, "--episodes-per-task", "1", "--noise", "0.1") == 1
     printed = capsys.readouterr().err
     assert "noise 0.7, not 0.1" in printed and printed.count("\n") == 1 and quick == []
+
+
+def test_a_folder_from_before_learners_were_told_is_gone_on_with(tmp_path, quick):
+    demos(tmp_path, "--episodes-per-task", "1")
+    path = tmp_path / "demos.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("told") is False
+    path.write_text(json.dumps(settings))
+    assert demos(tmp_path, "--episodes-per-task", "1") == 0
+    path.write_text(json.dumps(settings | {"told": True}))
+    assert demos(tmp_path, "--episodes-per-task", "1") == 1
 
 
 @pytest.mark.parametrize(

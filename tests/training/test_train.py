@@ -100,6 +100,20 @@ def test_a_checkpoint_runs_as_a_policy_and_says_how_it_came_to_be(train, tmp_pat
     assert list((tmp_path / "out" / "logs" / "tensorboard").iterdir())
 
 
+def test_a_hand_learns_and_is_scored_without_pictures(train, tmp_path, capsys):
+    write_cache(tmp_path / "blind", episodes=6, length=8, streams=(), seed=1)
+    blind = {"cache": str(tmp_path / "blind"), "steps": 4}
+    perception, hand, policy = RECIPE["phases"]
+    assert train("out", {**RECIPE, "phases": [perception, hand | blind, policy]}) == 0
+    log = (tmp_path / "out" / "logs" / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in log]
+    (told,) = [line for line in lines if "validation/action_rad/told" in line]
+    assert told["phase"] == "hand" and 0 < told["validation/action_rad/told"] < 10
+    assert "validation/action_rad/clean" not in told
+    assert train("not", {**RECIPE, "phases": [perception, hand, policy | blind]}) == 1
+    assert "has no stream 'rgb'" in capsys.readouterr().err
+
+
 def test_another_recipe_does_not_go_on_from_a_state(train, capsys):
     assert train("out", RECIPE, "--set", "phases.2.steps=3") == 0
     assert train("out") == 1

@@ -33,9 +33,11 @@ def samples_of(episode: Episode, every: int = 1, chunk_rows: int = CHUNK_ROWS) -
 
     Frames belong together if they belong to the same row: whoever made the episode has brought them
     together. A stream without a frame at a row, or with one that may not be used, is masked there.
+    An episode recorded without pictures has samples where the expert was asked.
     """
     indices = [np.asarray(index, np.int64) for index in episode.frame_index.values()]
-    rows = np.unique(np.concatenate(indices))[::every] if indices else np.zeros(0, np.int64)
+    indices = indices or [np.asarray(episode.chunk_index, np.int64)]
+    rows = np.unique(np.concatenate(indices))[::every]
     frame_of = {}
     for stream, index in episode.frame_index.items():
         # Of two frames of one row the later one counts.

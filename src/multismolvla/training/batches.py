@@ -101,7 +101,8 @@ class BatchMaker:
         teacher: configuration of the SmolVLA whose tokens are to be met.
 
     Raises:
-        ValueError: the cache has other streams, or chunks that are too short.
+        ValueError: the cache has other streams, unless the phase's kind is `hand` and reads none,
+            or chunks that are too short.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class BatchMaker:
         teacher: PolicyConfig | None = None,
     ) -> None:
         missing = [s.name for s in config.streams if s.name not in cache.streams]
-        if missing:
+        if missing and phase.kind != "hand":
             raise ValueError(
                 f"{cache.folder}: has no stream '{missing[0]}'; it has {', '.join(cache.streams)}"
             )
@@ -135,7 +136,10 @@ class BatchMaker:
         self._rank, self._processes = rank, processes
         self._views, self._teacher = views, teacher
         self._language = tokenizer.encode(cache.instructions)
-        self._columns = [cache.streams.index(stream.name) for stream in config.streams]
+        # A hand reads no picture: those that nobody took could all have been used.
+        self._columns = (
+            None if missing else [cache.streams.index(stream.name) for stream in config.streams]
+        )
         starts = {i: episode["start"] for i, episode in enumerate(cache.episodes)}
         self._starts = np.array([starts[i] for i in range(len(starts))])
         self._order = lru_cache(maxsize=2)(self._permutation)
@@ -160,8 +164,8 @@ class BatchMaker:
         self, rng: np.random.Generator, samples: np.ndarray, rate: float, progress: float = 0.0
     ) -> Group:
         """Samples with one set of streams taken away, at a dropout rate."""
-        cache, config, phase = self._cache, self._config, self._phase
-        usable = cache.array("mask")[samples][:, self._columns]
+        config, phase = self._config, self._phase
+        usable = self._usable(samples)
         hard = np.broadcast_to(
             draw_hard(rng, config.streams, phase.dropout, rate), usable.shape
         ).copy()
@@ -185,6 +189,12 @@ class BatchMaker:
         return Group(
             frames, torch.from_numpy(mask), torch.from_numpy(hard | soft), **fields, **told
         )
+
+    def _usable(self, samples: np.ndarray) -> np.ndarray:
+        """(B, S) bool, which streams a recording has."""
+        if self._columns is None:
+            return np.ones((len(samples), len(self._config.streams)), bool)
+        return self._cache.array("mask")[samples][:, self._columns]
 
     def _told(self, rng: np.random.Generator, samples: np.ndarray) -> dict[str, Tensor]:
         """Everything but pictures."""
@@ -254,7 +264,8 @@ class BatchMaker:
         cache, config = self._cache, self._config
         # Of all the cache's streams: what is there to be learnt need not be there to be seen.
         labels = {}
-        for name in cache.streams:
+        # A hand is told, and no picture is compared with anything.
+        for name in cache.streams if self._phase.kind != "hand" else ():
             view, _, kind = name.rpartition("/")
             if kind == "segmentation" and view in config.views:
                 labels[view] = cache.array(name)[samples]

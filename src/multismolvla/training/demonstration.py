@@ -40,12 +40,14 @@ class Learner:
         source: where it came from, for the record.
         expert_share: share of the followed chunks that are the expert's, so that episodes get on.
         stream_loss: probability that the learner does without a stream while it follows a chunk.
+        told: the learner reads the true poses, and no pictures.
     """
 
     policy: Policy
     source: str
     expert_share: float = 0.3
     stream_loss: float = 0.0
+    told: bool = False
 
 
 @dataclass
@@ -64,30 +66,40 @@ class _Rows:
 class DemonstrationRecorder:
     """Records episodes one after the other; rendering belongs to the thread that records.
 
-    The expert without memory is asked at every camera frame, from the state the arm is really in:
+    The expert without memory is asked at every camera frame, or at every instant at which there
+    would be one where no stream is recorded, from the state the arm is really in:
     its answer is the label of that frame, and every few steps the new way to follow.
 
     Args:
         table: stream table.
-        streams: names of the streams to record.
+        streams: names of the streams to record; without any nothing is rendered.
         learner: drives instead of the expert; the labels stay the expert's.
+
+    Raises:
+        ValueError: the learner needs pictures and there are none; one line.
     """
 
     def __init__(
         self, table: StreamTable, streams: Sequence[str], learner: Learner | None = None
     ) -> None:
+        if learner is not None and not (streams or learner.told):
+            raise ValueError(
+                f"{learner.source} needs pictures and no stream is recorded: name streams, or have "
+                "it told where things are"
+            )
         self._table = table
         self._streams = tuple(streams)
         self._learner = learner
         self._simulation = Simulation()
-        self._cameras = Cameras(self._simulation.model, table)
+        self._cameras = Cameras(self._simulation.model, table) if self._streams else None
         self._view = mujoco.MjData(self._simulation.model)
-        rate_hz = max((table[name].rate_hz for name in streams), default=1.0 / STEP_S)
+        rate_hz = max(table[name].rate_hz for name in self._streams or table.names)
         self._frame_every = max(1, round(1.0 / (rate_hz * STEP_S)))
 
     def close(self) -> None:
         """Release the renderer."""
-        self._cameras.close()
+        if self._cameras is not None:
+            self._cameras.close()
 
     def record(
         self,
@@ -105,7 +117,8 @@ class DemonstrationRecorder:
         """
         task = find_task(task_id)
         self._simulation.reset(task, seed)
-        self._cameras.reseed(seed)
+        if self._cameras is not None:
+            self._cameras.reseed(seed)
         rng = np.random.default_rng([seed, *task.id.encode(), 1])
         scale = 0.0 if rng.random() < UNDISTURBED_SHARE else noise * rng.random()
         disturbance = Disturbance(rng, scale, STEP_S)
@@ -149,7 +162,7 @@ class DemonstrationRecorder:
         return self._episode(rows, task.instruction, success, described | dict(meta or {}))
 
     def _take_frames(self, rows: _Rows) -> None:
-        if not self._streams:
+        if self._cameras is None:
             return
         self._simulation.snapshot(self._view)
         raw = self._cameras.render(self._view, self._streams, self._simulation.time_s)
@@ -162,6 +175,8 @@ class DemonstrationRecorder:
         self, truth: Observation, rows: _Rows, rng: np.random.Generator
     ) -> np.ndarray:
         """What the learner does now, seeing what is recorded, less the streams it is denied."""
+        if self._learner.told:
+            return self._learner.policy.infer(truth).actions
         available = rng.random(len(self._streams)) >= self._learner.stream_loss
         if not available.any():
             available[rng.integers(len(available))] = True

@@ -28,6 +28,7 @@ class Settings:
     policy: str
     expert_share: float
     stream_loss: float
+    told: bool = False
 
 
 @contextlib.contextmanager
@@ -42,7 +43,8 @@ def claimed_folder(out: Path, settings: Settings) -> Iterator[None]:
         wanted = json.loads(json.dumps(asdict(settings)))
         path = out / SETTINGS_FILE
         if path.exists():
-            found = json.loads(path.read_text())
+            # Folders from before learners could be told do not say that theirs were not.
+            found = {"told": False} | json.loads(path.read_text())
             differing = [key for key, value in wanted.items() if found.get(key) != value]
             if differing:
                 key = differing[0]

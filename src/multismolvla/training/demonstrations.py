@@ -60,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--table", type=Path, default=Path("config/streams.yaml"), metavar="FILE")
     parser.add_argument(
-        "--streams", nargs="*", metavar="S", default=["all"], help="streams to record, or 'all'"
+        "--streams",
+        nargs="*",
+        metavar="S",
+        default=["all"],
+        help="streams to record, or 'all'; none named: no pictures, and nothing is rendered",
     )
     learner = parser.add_argument_group("a learner's own states (DAgger)")
     learner.add_argument(
@@ -80,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="probability that the learner does without a stream during a chunk",
     )
+    learner.add_argument(
+        "--told",
+        action="store_true",
+        help="the learner is told where objects are, with errors, and sees nothing; it needs no "
+        "stream recorded",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -92,8 +102,18 @@ def main(args: argparse.Namespace) -> int:
         if args.streams != ["all"]:
             streams = tuple(table[name].name for name in args.streams)
         settings = Settings(
-            args.seed, args.noise, streams, args.policy, args.expert_share, args.stream_loss
+            args.seed,
+            args.noise,
+            streams,
+            args.policy,
+            args.expert_share,
+            args.stream_loss,
+            args.told,
         )
+        if args.policy != "expert" and not (streams or args.told):
+            raise DemonstrationsError(
+                f"{args.policy} needs pictures: name --streams, or have it --told"
+            )
         # A checkpoint that cannot be loaded would otherwise be told by every process at length.
         _load_learner(settings)
         with claimed_folder(args.out, settings):
@@ -176,10 +196,17 @@ def _load_learner(settings: Settings) -> Learner | None:
     if settings.policy == "expert":
         return None
     # torch, only where it is needed.
-    from multismolvla.policy.learned_policy import LearnedPolicy
+    if settings.told:
+        from multismolvla.training.told_policy import ToldPolicy
 
-    policy = LearnedPolicy.load(settings.policy, threads=1)
-    return Learner(policy, settings.policy, settings.expert_share, settings.stream_loss)
+        policy = ToldPolicy.load(settings.policy, threads=1, seed=settings.seed)
+    else:
+        from multismolvla.policy.learned_policy import LearnedPolicy
+
+        policy = LearnedPolicy.load(settings.policy, threads=1)
+    return Learner(
+        policy, settings.policy, settings.expert_share, settings.stream_loss, settings.told
+    )
 
 
 def _record_one(out: Path, task: str, seed: int) -> tuple[str, bool, bool]:

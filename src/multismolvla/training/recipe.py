@@ -106,7 +106,7 @@ class PhaseRecipe:
         kind: `perception` (what the eyes should see, no language model), `hand` (the actions, told
             where things are instead of shown; no pictures), or `policy` (everything).
         cache: training cache of this phase, where it is not that of the run. Streams and objects
-            must be the same.
+            must be the same; a hand needs no streams.
         steps, batch_size: optimiser steps, samples each (per process).
         groups: parts of a batch, each with streams of its own taken away. Within a part all samples
             lack the same streams, which are then not computed at all.

@@ -165,8 +165,7 @@ class Run:
         validation = None
         held_out = samples_of(cache, "validation", 0)
         watched = self._recipe.validate_steps and accelerator.is_main_process
-        # A hand has seen no picture yet.
-        if watched and len(held_out) and phase.kind != "hand":
+        if watched and len(held_out):
             plain = unvaried(phase, min(self._recipe.validate_samples, len(held_out)))
             seen = BatchMaker(cache, held_out, *common, plain, (self._recipe.seed, VALIDATION))
             validation = Validation(seen, self._normalizer, self._recipe.seed)

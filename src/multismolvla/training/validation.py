@@ -1,4 +1,4 @@
-"""Scores on held-out episodes: with all streams, and with each kind of image lost."""
+"""Scores on held-out episodes: with all streams, and with each kind of image lost; or told."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from multismolvla.policy.model import MultiSmolVLA, Prefix
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.training.batches import BatchMaker, Group
 from multismolvla.training.objective import Objective
 from multismolvla.training.recipe import AugmentRecipe, DropoutRecipe, PhaseRecipe
+from multismolvla.training.told_reading import read_told
 
 # The rows that an arm follows before the next chunk is there.
 ROWS = 15
@@ -50,12 +52,15 @@ class Validation:
     def score(self, objective: Objective, device: torch.device) -> dict[str, float]:
         """`action_rad` (mean error of the first rows) or `object_mm`, per condition.
 
-        Conditions: `clean`, and `no_rgb` and so on, in which that kind is lost in all views.
+        Conditions: `clean`, and `no_rgb` and so on, in which that kind is lost in all views. Of a
+        hand `told` alone, which is without pictures.
         """
         streams = objective.model.config.streams
         kinds = list(dict.fromkeys(stream.kind for stream in streams))
         conditions = {"clean": np.zeros(len(streams), bool)}
-        if len(kinds) > 1:
+        if self._group.scene is not None:
+            conditions = {"told": np.zeros(len(streams), bool)}
+        elif len(kinds) > 1:
             for kind in kinds:
                 conditions[f"no_{kind}"] = np.array([s.kind == kind for s in streams])
         training = objective.training
@@ -73,6 +78,10 @@ class Validation:
 
     def _score(self, objective: Objective, group: Group) -> Mapping[str, float]:
         model, scores = objective.model, {}
+        if group.scene is not None:
+            language = (group.language, group.language_mask)
+            prefix = read_told(model, group.scene, group.mask, *language, group.state)
+            return {"action_rad": self._action_rad(model, group, prefix)}
         views, present = model.visual(group.frames, group.mask)
         estimate = None
         if group.targets is not None:
@@ -86,10 +95,13 @@ class Validation:
             prefix = model.read(
                 views, present, group.mask, *language, group.state, estimate=estimate
             )
-            found = model.sample(prefix, group.noise[:, 0]).cpu()
-            joints = group.joints.cpu()
-            found = self._normalizer.unnormalize_action(found, joints)
-            padded = group.actions.cpu()
-            wanted = self._normalizer.unnormalize_action(padded, joints)
-            scores["action_rad"] = float((found - wanted)[:, :ROWS].abs().mean())
+            scores["action_rad"] = self._action_rad(model, group, prefix)
         return scores
+
+    def _action_rad(self, model: MultiSmolVLA, group: Group, prefix: Prefix) -> float:
+        """Mean error of the first rows, radians."""
+        joints = group.joints.cpu()
+        found = model.sample(prefix, group.noise[:, 0]).cpu()
+        found = self._normalizer.unnormalize_action(found, joints)
+        wanted = self._normalizer.unnormalize_action(group.actions.cpu(), joints)
+        return float((found - wanted)[:, :ROWS].abs().mean())
