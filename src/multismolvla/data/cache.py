@@ -70,6 +70,7 @@ class TrainingCache:
         statistics: `observation.state` and `action` -> mean, std, min, max, ... of the training
             split: what `Normalizer.from_statistics` takes.
         period_s: time between the rows of a chunk.
+        sequential: whether the samples of an episode follow each other in time.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -96,6 +97,7 @@ class TrainingCache:
         self.episodes: list[dict] = index["episodes"]
         self.statistics: dict[str, dict[str, list[float]]] = index["statistics"]
         self.period_s: float = index["period_s"]
+        self.sequential: bool = index.get("sequential", True)
         self._length: int = index["samples"]
         self._arrays = {name: self._open(name) for name in (*ARRAYS, *self.streams)}
 

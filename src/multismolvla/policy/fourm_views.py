@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -20,6 +21,8 @@ class FourMViews(nn.Module):
         tokens of all streams in use ── one self-attention ──► (B, U, N, dim)
         mean over the streams of a view ──► (B, N, dim) ── connector ──► (B, T, H)
 
+    With `fusion: early` the streams of a view are added up before the self-attention instead.
+
     A masked stream has no influence: its pixels are replaced before any arithmetic, its tokens are
     not attended to and are left out of the mean. A stream that the whole batch masks is not
     encoded at all.
@@ -32,6 +35,7 @@ class FourMViews(nn.Module):
         self.streams = config.streams
         self.views = config.views
         self.image_size = fourm.image_size
+        self.early = fourm.fusion == "early"
         self.tokens, self.width = config.tokens_per_view, config.text.hidden_size
         grid = fourm.image_size // fourm.patch_size
         kinds = dict.fromkeys(stream.kind for stream in self.streams)
@@ -81,38 +85,74 @@ class FourMViews(nn.Module):
         seen = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         if not used:
             return tokens, seen
-        embedded = []
-        for column, index in enumerate(used):
-            keep = None if present is None else present[:, column]
-            embedded.append(self._embed(frames, index, keep))
-        positions = self.pos_emb.shape[1]
-        keys = None if present is None else present.repeat_interleave(positions, dim=1)
-        grids = self.blocks(torch.cat(embedded, dim=1), keys).unflatten(1, (len(used), positions))
-        for v, view in enumerate(self.views):
-            columns = [c for c, index in enumerate(used) if self.streams[index].view == view]
-            if not columns:
-                continue
-            if present is None:
-                tokens[:, v] = self.connector(fuse(grids[:, columns]))
-                seen[:, v] = True
-            else:
-                some = present[:, columns].any(dim=1)
-                fused = self.connector(fuse(grids[:, columns], present[:, columns]))
-                tokens[:, v] = torch.where(some[:, None, None], fused, 0.0)
-                seen[:, v] = some
+        if present is None:
+            present = torch.ones(batch, len(used), dtype=torch.bool, device=tokens.device)
+            whole = True
+        else:
+            whole = False
+        of_view = [self._columns(used, view) for view in self.views]
+        contents = [self._content(frames, i, present[:, c], whole) for c, i in enumerate(used)]
+        encode = self._encode_early if self.early else self._encode_late
+        for v, grid in encode(contents, of_view, present, whole).items():
+            some = present[:, of_view[v]].any(dim=1)
+            made = self.connector(grid)
+            tokens[:, v] = made if whole else torch.where(some[:, None, None], made, 0.0)
+            seen[:, v] = some
         return tokens, seen
 
-    def _embed(self, frames: Mapping[str, Tensor], index: int, keep: Tensor | None) -> Tensor:
-        """Tokens (B, N, dim) of one stream; the samples that keep (B,) marks False are not read."""
+    def _columns(self, used: Sequence[int], view: str) -> list[int]:
+        return [c for c, index in enumerate(used) if self.streams[index].view == view]
+
+    def _encode_late(
+        self, contents: list[Tensor], of_view: list[list[int]], present: Tensor, whole: bool
+    ) -> dict[int, Tensor]:
+        """View -> grid (B, N, dim): every stream has tokens of its own, as in 4M."""
+        placed: list[Tensor] = [torch.empty(0)] * len(contents)
+        for v, columns in enumerate(of_view):
+            for column in columns:
+                placed[column] = contents[column] + self._place(v)
+        positions = self.pos_emb.shape[1]
+        keys = None if whole else present.repeat_interleave(positions, dim=1)
+        grids = self.blocks(torch.cat(placed, dim=1), keys).unflatten(1, (-1, positions))
+        return {
+            v: fuse(grids[:, columns], None if whole else present[:, columns])
+            for v, columns in enumerate(of_view)
+            if columns
+        }
+
+    def _encode_early(
+        self, contents: list[Tensor], of_view: list[list[int]], present: Tensor, whole: bool
+    ) -> dict[int, Tensor]:
+        """View -> grid (B, N, dim): the streams of a view add up to tokens that they share."""
+        views, placed, some = [], [], []
+        for v, columns in enumerate(of_view):
+            if columns:
+                kept = [
+                    contents[c] if whole else torch.where(present[:, c, None, None], contents[c], 0)
+                    for c in columns
+                ]
+                views.append(v)
+                placed.append(functools.reduce(torch.add, kept) + self._place(v))
+                some.append(present[:, columns].any(dim=1))
+        positions = self.pos_emb.shape[1]
+        keys = None if whole else torch.stack(some, dim=1).repeat_interleave(positions, dim=1)
+        grids = self.blocks(torch.cat(placed, dim=1), keys).unflatten(1, (-1, positions))
+        return {v: grids[:, i] for i, v in enumerate(views)}
+
+    def _place(self, view: int) -> Tensor:
+        return self.pos_emb + self.view_embedding[view]
+
+    def _content(
+        self, frames: Mapping[str, Tensor], index: int, keep: Tensor, whole: bool
+    ) -> Tensor:
+        """Tokens (B, N, dim) of one stream, without their places; the samples that keep (B,) marks
+        False are not read."""
         stream = self.streams[index]
         frame = frames[stream.name]
-        if keep is not None:
+        if not whole:
             # Chosen, not multiplied: NaN times zero is NaN.
             frame = torch.where(keep[:, None, None, None], frame, 0.0)
-        constant = (
-            self.kind_embedding[stream.kind] + self.view_embedding[self.views.index(stream.view)]
-        )
-        return self.patches[stream.kind](frame) + self.pos_emb + constant
+        return self.patches[stream.kind](frame) + self.kind_embedding[stream.kind]
 
     def _check(self, frames: Mapping[str, Tensor], mask: Tensor) -> None:
         names = [stream.name for stream in self.streams]

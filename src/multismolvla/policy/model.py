@@ -122,6 +122,9 @@ class MultiSmolVLA(nn.Module):
             estimate: what `object_tokens.estimate` gives for these views, where known already.
         """
         batch, _, per_view, _ = views.shape
+        if not self.config.view_tokens and per_view:
+            estimate = estimate or self.object_tokens.estimate(views, present, state)
+            views, per_view = views[:, :, :0], 0
         seen = present.repeat_interleave(per_view, dim=1)
         one = mask.new_ones(batch, 1)
         tokens = [views.flatten(1, 2), self.text.embed(language)]
@@ -130,8 +133,8 @@ class MultiSmolVLA(nn.Module):
         counts = [torch.ones_like(seen), language_mask]
         if self.config.encoder == "fourm":
             if self.config.objects:
-                estimate = estimate or self.object_tokens.estimate(views, present)
-                told = self.object_tokens(estimate)
+                estimate = estimate or self.object_tokens.estimate(views, present, state)
+                told = self.object_tokens(estimate, state)
                 tokens.append(told)
                 exists.append(one.expand(told.shape[:2]))
                 counts.append(exists[-1])

@@ -1,9 +1,13 @@
 """Tokens that say where things are, in numbers: one per object, and one for the hand.
 
 Patches tell where something is only to who has learnt to look there, and a small policy learns that
-last. Here a query per object looks at the view tokens and gives place, heading, whether it is held,
-and how sure it is of that. Training compares these numbers with the simulator's truth
-(`training/auxiliary_heads.py`); the language model then reads them as tokens, beside the views.
+last. Here a query per object looks at each view and gives place, heading, whether it is held, and
+how sure it is of that. Training compares these numbers with the simulator's truth
+(`training/auxiliary_heads.py`); the language model then reads them as tokens.
+
+A camera above the table shows where things are in the room, one at the wrist where they are for the
+hand. So every view answers in both frames, each answer with its own expected error, and the answers
+are weighed by that: a view that is lost, or sees nothing, has no say.
 """
 
 from __future__ import annotations
@@ -13,12 +17,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from multismolvla.policy.config import PolicyConfig
+from multismolvla.policy.config import HAND_POSE, PolicyConfig
+from multismolvla.policy.hand_frame import RELATIVE, seen_from_hand, to_base
 
 HEADS = 4
 # What is read from an object: place 3, heading 2, held 1, how unsure (logarithm) 1. Of the hand:
 # place 3, joints 6, holding nothing 1.
 OBJECT_NUMBERS, HAND_NUMBERS = 7, 10
+# Of an object in a view: place and unsure in each of two frames, heading 2, held 1, and how much
+# the view has to say of these two.
+READ = 2 * 4 + 4
 # Bounds of the logarithm of the expected error, in units of 0.1 m: 1.8 mm to 0.7 m.
 LOG_LEAST, LOG_MOST = -4.0, 2.0
 
@@ -28,13 +36,15 @@ class Estimate(NamedTuple):
 
     Attributes:
         objects: (B, n, 7), hand: (B, 10); see above. Places are centred, in units of 0.1 m.
-        looked: (B, n + 1, V, T) logarithm of where each query looked, the hand's last; its first
-            head alone, for training to point it at the object. -inf where there is no view.
+        looked: (B, n + 1, V, T) logarithm of where each query looked in each view, the hand's last;
+            its first head alone, for training to point it at the object.
+        seen: (B, n + 1, H) what else was seen there; None where nothing was looked at.
     """
 
     objects: Tensor
     hand: Tensor
     looked: Tensor
+    seen: Tensor | None = None
 
 
 class ObjectTokens(nn.Module):
@@ -43,48 +53,81 @@ class ObjectTokens(nn.Module):
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         width, count = config.text.hidden_size, len(config.objects) + 1
-        views = len(config.views) * config.tokens_per_view
-        self.position = nn.Parameter(torch.randn(views, width) * 0.1)
-        self.queries = nn.Parameter(torch.randn(count, width) * 0.1)
+        views, state = len(config.views), len(config.joints) + HAND_POSE
+        self._state = state
+        self.position = nn.Parameter(torch.randn(views, config.tokens_per_view, width) * 0.1)
+        self.queries = nn.Parameter(torch.randn(views, count, width) * 0.1)
         self.norm = nn.LayerNorm(width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
+        self.pose = nn.Linear(state, width)
         self.mlp = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.read_object = nn.Linear(width, OBJECT_NUMBERS)
+        self.read_object = nn.Linear(width, READ)
         self.read_hand = nn.Linear(width, HAND_NUMBERS)
         self.write_object = nn.Sequential(
-            nn.Linear(OBJECT_NUMBERS, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(OBJECT_NUMBERS + RELATIVE, width), nn.GELU(), nn.Linear(width, width)
         )
         self.write_hand = nn.Sequential(
             nn.Linear(HAND_NUMBERS, width), nn.GELU(), nn.Linear(width, width)
         )
+        # From nothing, so that a hand that was trained without eyes is not disturbed by them.
+        self.write_seen = nn.Linear(width, width)
+        nn.init.zeros_(self.write_seen.weight)
+        nn.init.zeros_(self.write_seen.bias)
         self.name = nn.Parameter(torch.randn(count, width) * 0.5)
 
-    def estimate(self, views: Tensor, present: Tensor) -> Estimate:
-        """Look at the views (B, V, T, H) that there are, (B, V) bool."""
-        width = views.shape[-1]
-        seen = present[:, :, None].expand(views.shape[:3]).flatten(1)
-        tokens = self.norm(views.flatten(1, 2)) + self.position
-        key, value = self.key_value(tokens).chunk(2, dim=-1)
-        key, value = (x.unflatten(-1, (HEADS, -1)).transpose(1, 2) for x in (key, value))
-        query = self.queries.unflatten(-1, (HEADS, -1)).transpose(0, 1)
-        scores = query @ key.transpose(-1, -2) * (width / HEADS) ** -0.5
-        # Without any view all are looked at: the numbers mean nothing then, but must be finite.
-        usable = (seen | ~seen.any(dim=1, keepdim=True))[:, None, None, :]
-        looked = scores.masked_fill(~usable, -torch.inf).log_softmax(dim=-1)
-        found = (looked.exp() @ value).transpose(1, 2).flatten(2)
-        answers = self.queries + self.out(found)
-        answers = answers + self.mlp(answers)
-        objects = self.read_object(answers[:, :-1])
-        unsure = objects[..., 6:].clamp(LOG_LEAST, LOG_MOST)
-        objects = torch.cat((objects[..., :6], unsure), dim=-1)
-        where = looked[:, 0].unflatten(-1, views.shape[1:3])
-        return Estimate(objects, self.read_hand(answers[:, -1]), where)
+    def estimate(self, views: Tensor, present: Tensor, state: Tensor) -> Estimate:
+        """Look at the views (B, V, T, H) that there are, (B, V) bool.
 
-    def forward(self, estimate: Estimate) -> Tensor:
+        Args:
+            state: (B, max_state_dim) with the hand's pose, see `Normalizer.normalize_state`.
+        """
+        width = views.shape[-1]
+        state = state[:, : self._state]
+        tokens = self.norm(views) + self.position
+        key, value = self.key_value(tokens).chunk(2, dim=-1)
+        key, value = (x.unflatten(-1, (HEADS, -1)).transpose(2, 3) for x in (key, value))
+        query = self.queries.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        scores = query @ key.transpose(-1, -2) * (width / HEADS) ** -0.5
+        looked = scores.log_softmax(dim=-1)
+        found = (looked.exp() @ value).transpose(2, 3).flatten(3)
+        # (B, V, n + 1, H)
+        answers = self.queries + self.out(found) + self.pose(state)[:, None, None]
+        answers = answers + self.mlp(answers)
+        # Without any view all have a say: the numbers mean nothing then, but must be finite.
+        usable = present | ~present.any(dim=1, keepdim=True)
+        objects, say = self._fuse(self.read_object(answers[:, :, :-1]), usable, state)
+        equal = (usable / usable.sum(dim=1, keepdim=True))[:, :, None, None]
+        say = torch.cat((say, equal.to(say.dtype)), dim=2)
+        seen = (say * answers).sum(dim=1)
+        return Estimate(objects, self.read_hand(seen[:, -1]), looked[:, :, 0].transpose(1, 2), seen)
+
+    def _fuse(self, read: Tensor, usable: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One answer (B, n, 7) from those of the views (B, V, n, READ), and each view's say."""
+        read = read.float()
+        pose = state[:, -HAND_POSE:].float()
+        here = read[..., :4]
+        at_hand = to_base(read[..., 4:7].flatten(1, 2), pose).unflatten(1, read.shape[1:3])
+        places = torch.stack((here[..., :3], at_hand), dim=2)
+        unsure = torch.stack((here[..., 3], read[..., 7]), dim=2).clamp(LOG_LEAST, LOG_MOST)
+        # Precisions add up: (B, V, 2, n) over views and frames.
+        precision = (-2.0 * unsure).masked_fill(~usable[:, :, None, None], -torch.inf)
+        total = precision.flatten(1, 2).logsumexp(dim=1)
+        weight = (precision - total[:, None, None]).exp()
+        place = (weight[..., None] * places).sum(dim=(1, 2))
+        say = read[..., 11].masked_fill(~usable[:, :, None], -torch.inf).softmax(dim=1)[..., None]
+        rest = (say * read[..., 8:11]).sum(dim=1)
+        known = (-0.5 * total).clamp(LOG_LEAST, LOG_MOST)
+        return torch.cat((place, rest, known[..., None]), dim=-1), say
+
+    def forward(self, estimate: Estimate, state: Tensor) -> Tensor:
         """The tokens: what is known, and of what."""
-        objects = self.write_object(estimate.objects)
+        objects = estimate.objects
+        pose = state[:, : self._state][:, -HAND_POSE:]
+        relative = seen_from_hand(objects[..., :3], objects[..., 3:5], pose)
+        told = self.write_object(torch.cat((objects, relative), dim=-1))
         hand = self.write_hand(estimate.hand)[:, None]
-        return torch.cat((objects, hand), dim=1) + self.name
+        tokens = torch.cat((told, hand), dim=1) + self.name
+        return tokens if estimate.seen is None else tokens + self.write_seen(estimate.seen)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multismolvla.policy.hand_frame import SCALE_M
 from multismolvla.policy.object_tokens import Estimate
 from multismolvla.streams import LABELS
-from multismolvla.training.auxiliary_targets import SCALE_M, AuxiliaryTargets
+from multismolvla.training.auxiliary_targets import AuxiliaryTargets
 
 MILLIMETRES = 1000.0 * SCALE_M
 JOINTS = slice(3, 9)
@@ -71,9 +72,8 @@ class AuxiliaryHeads(nn.Module):
             if column is None:
                 continue
             there = shares[..., column]
-            per_view = there.sum(dim=-1, keepdim=True)
             # Each view in which it is seen counts the same, however large it is there.
-            there = there / per_view.clamp_min(1e-6)
+            there = there / there.sum(dim=-1, keepdim=True).clamp_min(1e-6)
             there = there / there.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)
             looked = estimate.looked[:, query].clamp_min(-20.0)
             total = total - (there * looked).sum(dim=(1, 2))

@@ -11,13 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from multismolvla.policy.hand_frame import CENTRE_M, SCALE_M
 from multismolvla.sim.grasp import Hand
 from multismolvla.sim.layout import SHAPES, rotation_of
 from multismolvla.streams import LABELS
-
-# Middle of the workspace in base_link, and the length that counts as 1: metres.
-CENTRE_M = (0.20, 0.0, 0.03)
-SCALE_M = 0.1
 
 
 @dataclass(frozen=True)

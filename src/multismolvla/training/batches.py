@@ -166,9 +166,12 @@ class BatchMaker:
         """Samples with one set of streams taken away, at a dropout rate."""
         config, phase = self._config, self._phase
         usable = self._usable(samples)
-        hard = np.broadcast_to(
-            draw_hard(rng, config.streams, phase.dropout, rate), usable.shape
-        ).copy()
+        # Streams that add up before they are encoded cost the same whether they are there or not;
+        # otherwise a stream that a whole group lacks is not computed.
+        apart = config.fourm is not None and config.fourm.fusion == "early"
+        draws = len(samples) if apart else 1
+        drawn = [draw_hard(rng, config.streams, phase.dropout, rate) for _ in range(draws)]
+        hard = np.broadcast_to(np.stack(drawn), usable.shape).copy()
         # A recording may lack streams of its own: nobody loses the last one to chance.
         hard[~(usable & ~hard).any(axis=1)] = False
         soft = draw_soft(rng, hard, phase.dropout, rate)
@@ -226,6 +229,8 @@ class BatchMaker:
     ) -> dict[str, np.ndarray]:
         """Stored frames of the streams that any sample may use, some of them old ones."""
         begin = self._starts[self._cache.array("episode")[samples]]
+        if not self._cache.sequential:
+            begin = samples
         old = np.maximum(samples[:, None] - draw_stale(rng, soft), begin[:, None])
         return {
             stream.name: self._cache.array(stream.name)[old[:, column]]

@@ -11,8 +11,9 @@ import math
 import numpy as np
 import torch
 
+from multismolvla.policy.hand_frame import SCALE_M
 from multismolvla.policy.object_tokens import LOG_LEAST, LOG_MOST, Estimate
-from multismolvla.training.auxiliary_targets import SCALE_M, AuxiliaryTargets
+from multismolvla.training.auxiliary_targets import AuxiliaryTargets
 
 # Expected error of a place, from good eyes to nearly none, metres; mostly small.
 ERROR_M = (0.002, 0.03)

@@ -47,7 +47,7 @@ class Objective(nn.Module):
             views, present = group.views, group.present
         estimate = group.scene
         if estimate is None and model.config.objects:
-            estimate = model.object_tokens.estimate(views, present)
+            estimate = model.object_tokens.estimate(views, present, group.state)
         if phase.kind == "perception":
             loss, metrics = self.heads(views, present, estimate, group.targets)
             return loss, metrics | {"auxiliary": loss.mean().detach()}

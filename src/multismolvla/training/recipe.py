@@ -27,12 +27,15 @@ class ModelRecipe:
         preset: sizes of a model that starts from random weights; see `policy.config.PRESETS`.
         start: folder or hub id of a checkpoint to go on from, instead of random weights; with the
             preset `base`, of the SmolVLA behind the encoder.
+        eyes: with `start`: folder of a checkpoint whose encoder and object queries are taken, so
+            that eyes and hand can be trained side by side.
         fourm_weights: with `base`: weights of the 4M-21 encoder.
         overrides: values of the preset to change, as a tree of the names in `PolicyConfig`.
     """
 
     preset: str = "small"
     start: str = ""
+    eyes: str = ""
     fourm_weights: str = "EPFL-VILAB/4M-21_B"
     overrides: Mapping[str, Any] = field(default_factory=dict)
 

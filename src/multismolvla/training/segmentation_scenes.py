@@ -42,12 +42,22 @@ Views = dict[str, dict[str, np.ndarray]]
 class Scenes:
     """An endless, seeded sequence of scenes, each seen by every view of a stream table."""
 
-    def __init__(self, table: StreamTable, seed: int, vary_appearance: bool) -> None:
+    def __init__(
+        self,
+        table: StreamTable,
+        seed: int,
+        vary_appearance: bool,
+        camera_shift_m: float = 0.004,
+        fixture_shift_m: float = 0.008,
+    ) -> None:
         """Load the scene.
 
         Args:
             vary_appearance: change light, colours and the sensors' faults from scene to scene.
+            camera_shift_m, fixture_shift_m: and by how much cameras, bin and plate are out of
+                their places: standard deviation of each coordinate.
         """
+        self._camera_shift_m, self._fixture_shift_m = camera_shift_m, fixture_shift_m
         self._rng = np.random.default_rng(seed)
         self._table = table
         self._vary_appearance = vary_appearance
@@ -167,10 +177,13 @@ class Scenes:
         colours = nominal.mat_rgba[:, :3]
         model.mat_rgba[:, :3] = (colours * rng.normal(1.0, 0.08, colours.shape)).clip(0.0, 1.0)
         # No two tables are set up alike, and no camera holder is bent to a millimetre.
-        model.cam_pos[:] = nominal.cam_pos + rng.normal(0.0, 0.004, nominal.cam_pos.shape)
+        model.cam_pos[:] = nominal.cam_pos + rng.normal(
+            0.0, self._camera_shift_m, nominal.cam_pos.shape
+        )
         for name in ("bin", "plate"):
             body = model.body(name).id
-            model.body_pos[body, :2] = nominal.body_pos[body, :2] + rng.normal(0.0, 0.008, 2)
+            shift = rng.normal(0.0, self._fixture_shift_m, 2)
+            model.body_pos[body, :2] = nominal.body_pos[body, :2] + shift
 
     def _disturb(self, view: dict[str, np.ndarray]) -> None:
         rng = self._rng

@@ -9,6 +9,7 @@ import torch
 
 from multismolvla.data.cache import TrainingCache
 from multismolvla.policy.base_model import with_fourm_encoder
+from multismolvla.policy.checkpoint import Checkpoint
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.config import PRESETS, ConfigError, FourMConfig
 from multismolvla.policy.model import MultiSmolVLA
@@ -18,6 +19,11 @@ from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import Stream
 from multismolvla.training.recipe import Recipe, RecipeError
 from multismolvla.training.recipe_file import changed
+
+
+# What a checkpoint sees with; the rest of the object tokens is what a hand is told by.
+EYES = ("visual.", "object_tokens.")
+TOLD = ("object_tokens.write_object.", "object_tokens.write_hand.", "object_tokens.name")
 
 
 def starting_model(
@@ -47,6 +53,8 @@ def starting_model(
             has = getattr(checkpoint.config, key)
             if has != value:
                 raise RecipeError(f"{model.start} has {key} {has}; the recipe and its data {value}")
+        if model.eyes:
+            _take_eyes(checkpoint, model.eyes)
         return checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer
     if model.preset not in PRESETS:
         raise RecipeError(f"model.preset is {model.preset!r}; expected one of {', '.join(PRESETS)}")
@@ -70,3 +78,20 @@ def starting_model(
             f"{tokenizer.vocabulary_size} tokens"
         )
     return MultiSmolVLA(config), tokenizer, None
+
+
+def _take_eyes(checkpoint: Checkpoint, source: str) -> None:
+    """Replace the checkpoint's eyes by those of another one."""
+    eyes = load_any_checkpoint(source)
+    if eyes.config != checkpoint.config:
+        raise RecipeError(f"model.eyes: {source} is another model than model.start")
+    for name in ("state_mean", "state_std"):
+        # Eyes are told the joints as well, in these numbers.
+        if not torch.equal(getattr(eyes.normalizer, name), getattr(checkpoint.normalizer, name)):
+            raise RecipeError(f"model.eyes: {source} has another {name} than model.start")
+    seeing = {
+        name: value
+        for name, value in eyes.model.state_dict().items()
+        if name.startswith(EYES) and not name.startswith(TOLD)
+    }
+    checkpoint.model.load_state_dict(seeing, strict=False)

@@ -86,7 +86,7 @@ class Validation:
         estimate = None
         if group.targets is not None:
             if model.config.objects:
-                estimate = model.object_tokens.estimate(views, present)
+                estimate = model.object_tokens.estimate(views, present, group.state)
             _, metrics = objective.heads(views, present, estimate, group.targets)
             wanted = ("object_mm", "hand_mm", "held")
             scores = {key: float(metrics[key]) for key in wanted if key in metrics}
