@@ -55,7 +55,7 @@ def read(model: MultiSmolVLA, pictures: torch.Tensor) -> Prefix:
         torch.ones(count, 1, dtype=torch.bool),
         torch.ones(count, 2, dtype=torch.long),
         torch.ones(count, 2, dtype=torch.bool),
-        torch.zeros(count, JOINTS),
+        torch.zeros(count, model.config.max_state_dim),
     )
 
 

@@ -31,5 +31,5 @@ def inputs(batch: int = 1, seed: int = 1) -> dict:
         "mask": torch.ones(batch, len(STREAMS), dtype=torch.bool),
         "language": torch.randint(0, 512, (batch, 5), generator=generator),
         "language_mask": torch.ones(batch, 5, dtype=torch.bool),
-        "state": torch.randn(batch, 6, generator=generator),
+        "state": torch.randn(batch, CONFIG.max_state_dim, generator=generator),
     }

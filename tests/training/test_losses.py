@@ -12,13 +12,14 @@ STREAM = Stream("rgb", "rgb", 32, 32, 15.0, "optical_frame")
 
 def test_draws_are_averaged_per_sample():
     torch.manual_seed(0)
-    model = MultiSmolVLA(tiny((STREAM,))).eval()
+    config = tiny((STREAM,))
+    model = MultiSmolVLA(config).eval()
     prefix = model.prefix(
         {"rgb": torch.randn(2, 3, 32, 32)},
         torch.ones(2, 1, dtype=torch.bool),
         torch.ones(2, 3, dtype=torch.int64),
         torch.ones(2, 3, dtype=torch.bool),
-        torch.randn(2, 6),
+        torch.randn(2, config.max_state_dim),
     )
     actions, noise, time = torch.randn(2, 10, 6), torch.randn(2, 3, 10, 6), torch.rand(2, 3)
     together = flow_loss(model, prefix, actions, noise, time)
