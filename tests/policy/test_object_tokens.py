@@ -2,19 +2,56 @@
 
 import dataclasses
 
+import pytest
 import torch
 from model_inputs import CONFIG, inputs, make_model
 
-from multismolvla.policy.object_tokens import ObjectTokens
+from multismolvla.policy.hand_frame import hand_pose
+from multismolvla.policy.object_tokens import LOG_LEAST, LOG_MOST, READ, ObjectTokens
 
-WITH_OBJECTS = dataclasses.replace(CONFIG, objects=("red_cube", "green_brick"))
+OBJECTS = ("red_cube", "green_brick")
+WITH_OBJECTS = dataclasses.replace(CONFIG, objects=OBJECTS)
+
+
+def states(batch: int, seed: int = 3) -> torch.Tensor:
+    """(B, 18): joints, here not normalised, and the hand's pose."""
+    joints = torch.rand(batch, 6, generator=torch.Generator().manual_seed(seed)) - 0.5
+    return torch.cat((joints, hand_pose(joints)), dim=1)
+
+
+def view_tokens(batch: int, seed: int = 4) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    width = CONFIG.text.hidden_size
+    return torch.randn(batch, 2, CONFIG.tokens_per_view, width, generator=generator)
+
+
+def make_tokens() -> ObjectTokens:
+    torch.manual_seed(0)
+    return ObjectTokens(WITH_OBJECTS).eval()
+
+
+def read_of(
+    places: list[float], unsure: list[float], hand_unsure: float = LOG_MOST
+) -> torch.Tensor:
+    """Answers (1, V, 1, READ) of views that say `places` for each coordinate in the room's frame,
+    as unsure as given, and something in the hand's frame."""
+    read = torch.zeros(1, len(places), 1, READ)
+    read[0, :, 0, :3] = torch.tensor(places)[:, None]
+    read[0, :, 0, 3] = torch.tensor(unsure)
+    read[..., 7] = hand_unsure
+    return read
+
+
+def fuse(read: torch.Tensor, usable: list[bool]) -> torch.Tensor:
+    fused, _ = make_tokens()._fuse(read, torch.tensor([usable]), states(1))
+    return fused
 
 
 def test_the_estimate_reaches_the_actions():
     model, given = make_model(WITH_OBJECTS), inputs()
     views, present = model.visual(given["frames"], given["mask"])
     rest = (given["mask"], given["language"], given["language_mask"], given["state"])
-    estimate = model.object_tokens.estimate(views, present)
+    estimate = model.object_tokens.estimate(views, present, given["state"])
     moved = estimate._replace(objects=estimate.objects + 1.0)
     noise = torch.randn(1, CONFIG.chunk_size, CONFIG.max_action_dim)
     actions = [
@@ -25,20 +62,68 @@ def test_the_estimate_reaches_the_actions():
     assert not torch.allclose(actions[0], actions[2])
 
 
-def test_a_view_that_is_not_there_is_not_looked_at():
-    tokens = ObjectTokens(WITH_OBJECTS)
-    views = torch.randn(2, 2, CONFIG.tokens_per_view, CONFIG.text.hidden_size)
+@pytest.mark.parametrize("garbage", [7.0, torch.inf, torch.nan])
+def test_a_view_that_is_not_there_has_no_say_to_the_last_bit(garbage):
+    tokens, views, state = make_tokens(), view_tokens(2), states(2)
     present = torch.tensor([[True, False], [True, True]])
     other = views.clone()
-    other[0, 1] = 7.0
-    for one, two in zip(
-        tokens.estimate(views, present), tokens.estimate(other, present), strict=True
-    ):
-        assert torch.equal(one, two)
+    other[0, 1] = garbage
+    one, two = (tokens.estimate(seen, present, state) for seen in (views, other))
+    for name in ("objects", "hand", "seen"):
+        assert torch.equal(getattr(one, name), getattr(two, name)), name
+        assert getattr(two, name).isfinite().all(), name
+    assert torch.equal(tokens(one, state), tokens(two, state))
 
 
 def test_without_any_view_the_numbers_are_finite():
-    tokens = ObjectTokens(WITH_OBJECTS)
+    tokens, state = make_tokens(), states(1)
     views = torch.zeros(1, 2, CONFIG.tokens_per_view, CONFIG.text.hidden_size)
-    estimate = tokens.estimate(views, torch.zeros(1, 2, dtype=torch.bool))
-    assert tokens(estimate).isfinite().all() and estimate.objects.isfinite().all()
+    estimate = tokens.estimate(views, torch.zeros(1, 2, dtype=torch.bool), state)
+    assert tokens(estimate, state).isfinite().all() and estimate.objects.isfinite().all()
+
+
+def test_a_view_that_is_surer_has_more_say():
+    alike = fuse(read_of([0.0, 1.0], [-1.0, -1.0]), [True, True])[0, 0]
+    surer = fuse(read_of([0.0, 1.0], [-1.0, -2.0]), [True, True])[0, 0]
+    surest = fuse(read_of([0.0, 1.0], [-1.0, LOG_LEAST]), [True, True])[0, 0]
+    assert (alike[:3] < surer[:3]).all() and (surer[:3] < surest[:3]).all()
+    # Two that agree on how much they know, know more than each of them.
+    assert surest[6] <= surer[6] < alike[6] < -1.0
+    torch.testing.assert_close(surest[:3], torch.ones(3), atol=0.02, rtol=0)
+
+
+def test_what_is_only_seen_from_the_hand_is_told_in_the_room():
+    """The view's place in the room's frame is a guess, its place for the hand is not."""
+    read = read_of([5.0], [LOG_MOST], hand_unsure=LOG_LEAST)
+    read[0, 0, 0, 4:7] = torch.tensor([0.3, -0.1, 0.2])
+    pose = states(1)[0, -12:]
+    expected = pose[:3] + pose[3:].view(3, 3) @ torch.tensor([0.3, -0.1, 0.2])
+    torch.testing.assert_close(fuse(read, [True])[0, 0, :3], expected, atol=1e-3, rtol=0)
+
+
+def test_what_a_lost_view_answers_is_not_heard():
+    read = read_of([0.5, 9.0], [0.0, LOG_LEAST])
+    read[0, 1, 0, 8:] = 9.0  # heading, held, and how loudly it says so
+    other = read_of([0.5, -9.0], [0.0, LOG_MOST])
+    assert torch.equal(fuse(read, [True, False]), fuse(other, [True, False]))
+    assert not torch.equal(fuse(read, [True, True]), fuse(other, [True, True]))
+
+
+def test_what_else_was_seen_says_nothing_before_it_is_learnt():
+    """A hand that was told scenes, without `seen`, is not disturbed by eyes that give it."""
+    tokens, state = make_tokens(), states(2)
+    estimate = tokens.estimate(view_tokens(2), torch.ones(2, 2, dtype=torch.bool), state)
+    assert estimate.seen is not None and estimate.seen.abs().max() > 0.1
+    told = tokens(estimate._replace(seen=None), state)
+    assert torch.equal(tokens(estimate, state), told)
+    tokens(estimate, state).square().sum().backward()
+    assert tokens.write_seen.weight.grad.abs().max() > 0
+
+
+def test_the_tokens_tell_where_things_are_for_the_hand():
+    """The same scene, another pose of the hand: other tokens of the objects."""
+    tokens, state = make_tokens(), states(2)
+    estimate = tokens.estimate(view_tokens(2), torch.ones(2, 2, dtype=torch.bool), state)
+    alike = estimate._replace(objects=estimate.objects[:1].expand(2, -1, -1), seen=None)
+    one, two = tokens(alike, state)
+    assert not torch.allclose(one[0], two[0])

@@ -86,6 +86,8 @@ class ObjectTokens(nn.Module):
         """
         width = views.shape[-1]
         state = state[:, : self._state]
+        # Chosen, not multiplied: NaN times zero is NaN.
+        views = torch.where(present[:, :, None, None], views, 0.0)
         tokens = self.norm(views) + self.position
         key, value = self.key_value(tokens).chunk(2, dim=-1)
         key, value = (x.unflatten(-1, (HEADS, -1)).transpose(2, 3) for x in (key, value))
