@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "src" / "ros2_portable"
 
-SHARED = {"streams", "arm", "interfaces", "argument_types"}
+SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types"}
 CORES = {"control", "sensing", "robot", "sim", "segmentation", "policy", "data"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
 # listed is the edge of the program (nodes, the command line) and may import everything.
@@ -21,7 +21,12 @@ MAY_IMPORT = {
     "training": CORES - {"robot"},
 }
 # Part -> everything it may import from outside the standard library.
-LIGHT = {"control": {"numpy"}, "sensing": {"numpy", "cv2"}, "arm": {"numpy"}}
+LIGHT = {
+    "control": {"numpy"},
+    "sensing": {"numpy", "cv2"},
+    "arm": {"numpy"},
+    "kinematics": {"numpy"},
+}
 
 ROS_LIBRARIES = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros"}
 ROS_LIBRARIES |= {"message_filters", "rcl_interfaces", "rclpy", "ros2cli", "rosidl_runtime_py"}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from multismolvla import kinematics
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.interfaces import Observation
-from multismolvla.sim import kinematics
 from multismolvla.sim.expert import next_target
 from multismolvla.sim.expert_policy import PERIOD_S, ExpertPolicy
 from multismolvla.sim.simulation import Simulation

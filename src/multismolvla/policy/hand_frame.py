@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from multismolvla.sim.kinematics import (
+from multismolvla.kinematics import (
     HAND_LENGTH,
     LIFT_HEIGHT,
     LIFT_RADIUS,
@@ -28,7 +28,7 @@ RELATIVE = 14
 
 def hand_pose(joints: Tensor) -> Tensor:
     """Joint angles (..., 6), radians, to (..., 12): the grip point in base_link, centred and scaled
-    as above, and the rotation of the hand, row by row. See `sim.kinematics.forward`."""
+    as above, and the rotation of the hand, row by row. See `kinematics.forward`."""
     pan, lift, elbow, wrist, roll = joints[..., :5].unbind(-1)
     radius, height = torch.full_like(pan, LIFT_RADIUS), torch.full_like(pan, LIFT_HEIGHT)
     pitch = torch.zeros_like(pan)

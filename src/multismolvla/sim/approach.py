@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from multismolvla import kinematics
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
-from multismolvla.sim import kinematics
 from multismolvla.sim.grasp import (
     WIDEST_GRASP_M,
     Hand,

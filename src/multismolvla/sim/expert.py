@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multismolvla import kinematics
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
-from multismolvla.sim import kinematics
 from multismolvla.sim.approach import grasp, nearest_roll
 from multismolvla.sim.destination import Destination, destination
 from multismolvla.sim.goals import Goal

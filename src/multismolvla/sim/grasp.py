@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from multismolvla.sim import kinematics
+from multismolvla import kinematics
 from multismolvla.sim.layout import SHAPES, half_height, rotation_of
 
 # From assets/so101.xml: the fixed pad's face below the roll axis, the opening at which the pads are

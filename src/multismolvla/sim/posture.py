@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from multismolvla import kinematics
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
-from multismolvla.sim import kinematics
 
 Position = tuple[float, float, float]
 Angles = tuple[float, float, float, float, float]

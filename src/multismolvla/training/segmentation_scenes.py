@@ -9,9 +9,9 @@ import mujoco
 import numpy as np
 
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.kinematics import UnreachableError, forward, inverse
 from multismolvla.sensing.conditioning import condition
 from multismolvla.sim.cameras import Cameras
-from multismolvla.sim.kinematics import UnreachableError, forward, inverse
 from multismolvla.sim.labels import label_of_geom
 from multismolvla.sim.layout import BIN_CENTRE, BIN_FLOOR, PLATE_CENTRE, PLATE_TOP, SHAPES
 from multismolvla.sim.simulation import SCENE_FILE
