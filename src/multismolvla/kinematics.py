@@ -2,8 +2,8 @@
 
 The arm is a pan joint, three parallel pitch joints in the vertical plane that the pan joint turns,
 and a roll joint along the hand. The grip point lies on the roll axis, so roll does not move it and
-the inverse has a closed form. Lengths are those of sim/assets/so101.xml, which
-names their source.
+the inverse has a closed form. Lengths are those of sim/assets/so101.xml, which names their
+source.
 """
 
 from __future__ import annotations

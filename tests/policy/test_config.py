@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.policy.config import FILE_NAME, PRESETS, ConfigError, PolicyConfig, load_config
+from multismolvla.policy.config import (
+    FILE_NAME,
+    HAND_POSE,
+    PRESETS,
+    ConfigError,
+    PolicyConfig,
+    load_config,
+)
 from multismolvla.streams import Stream
 
 CAMERAS = tuple(
@@ -79,6 +86,9 @@ def edit(content, key, value):
         ("text.kv_heads", 3, "text.kv_heads is 3; expected a divisor of the 4 heads"),
         ("text.depth", 3, "unknown key 'text.depth'"),
         ("fourm.patch_size", 7, "image_size is 32; expected whole patches"),
+        ("fourm.fusion", "middle", "fourm.fusion is 'middle'; expected late or early"),
+        ("view_tokens", False, "view_tokens is False; expected true where there are no objects"),
+        ("view_tokens", 1, "view_tokens is 1; expected bool"),
         ("streams", [], r"streams is \(\); expected at least one stream"),
         ("streams", {}, r"streams is {}; expected a list"),
         ("solver", "rk45", "solver is 'rk45'; expected one of euler, adams_bashforth"),
@@ -141,6 +151,14 @@ def test_a_damaged_file_is_one_line(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot read it: No such file"):
         load_config(tmp_path)
+
+
+def test_a_state_without_room_for_the_hand_is_refused_where_there_are_objects():
+    told = dataclasses.replace(make("tiny"), objects=("red_cube",), view_tokens=False)
+    assert told.max_state_dim == len(JOINT_NAMES) + HAND_POSE
+    with pytest.raises(ConfigError, match="max_state_dim is 17; expected 18 or more"):
+        dataclasses.replace(told, max_state_dim=17)
+    assert dataclasses.replace(make("tiny"), max_state_dim=17).max_state_dim == 17
 
 
 def test_joints_of_another_arm_are_read_but_differ(tmp_path, content):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from multismolvla.policy.config import FourMConfig, PolicyConfig, TextConfig, tiny
+from multismolvla.policy.config import FUSIONS, FourMConfig, PolicyConfig, TextConfig, tiny
 from multismolvla.policy.fourm_views import FourMViews
 from multismolvla.policy.fourm_weights import initialise_views
 from multismolvla.policy.modality_embedding import CHANNELS
@@ -18,13 +18,23 @@ STREAMS = tuple(
     Stream(name, name.rpartition("/")[2], 96, 96, 15.0, "camera_optical_frame") for name in NAMES
 )
 CONFIG = tiny(STREAMS)
+FOURM = CONFIG.fourm
 WEIGHTS = Path(__file__).parents[1] / "golden" / "fourm_tiny" / "encoder.safetensors"
 
 
+def fused(fusion: str, streams: tuple[Stream, ...] = STREAMS) -> PolicyConfig:
+    return replace(tiny(streams), fourm=replace(FOURM, fusion=fusion))
+
+
+@pytest.fixture(params=FUSIONS)
+def fusion(request) -> str:
+    return request.param
+
+
 @pytest.fixture
-def views() -> FourMViews:
+def views(fusion) -> FourMViews:
     torch.manual_seed(0)
-    return FourMViews(CONFIG).eval()
+    return FourMViews(fused(fusion)).eval()
 
 
 def random_frames(batch: int = 1, streams=STREAMS, seed: int = 1) -> dict[str, torch.Tensor]:
@@ -47,8 +57,8 @@ def test_every_kind_has_channels():
     assert set(CHANNELS) == set(KINDS)
 
 
-def test_shapes():
-    tokens, present = FourMViews(CONFIG)(random_frames(2), ALL.repeat(2, 1))
+def test_shapes(views):
+    tokens, present = views(random_frames(2), ALL.repeat(2, 1))
     assert tokens.shape == (2, 2, 16, 64)
     assert present.tolist() == [[True, True]] * 2
 
@@ -133,10 +143,10 @@ def test_a_view_sees_the_streams_of_the_other(views):
 
 
 @torch.inference_mode()
-def test_any_number_and_order_of_streams(views):
+def test_any_number_and_order_of_streams(views, fusion):
     """A table in another order, with the same weights, gives the same views in its own order."""
     backward = STREAMS[::-1]
-    other = FourMViews(tiny(backward)).eval()
+    other = FourMViews(fused(fusion, backward)).eval()
     state = views.state_dict()
     state["view_embedding"] = state["view_embedding"].flip(0)
     other.load_state_dict(state)
@@ -145,7 +155,7 @@ def test_any_number_and_order_of_streams(views):
     tokens, _ = views(frames, mask)
     reordered, _ = other(frames, mask.flip(1))
     torch.testing.assert_close(reordered.flip(1), tokens, atol=2e-6, rtol=1e-5)
-    single = FourMViews(tiny(STREAMS[2:3]))
+    single = FourMViews(fused(fusion, STREAMS[2:3]))
     assert single({"thermal": frames["thermal"]}, torch.tensor([[True]]))[0].shape == (1, 1, 16, 64)
 
 
@@ -193,9 +203,9 @@ def test_the_encoder_can_start_from_released_weights():
     assert torch.equal(views.patches["depth"].proj.weight, depth)
 
 
-def test_released_weights_of_another_size_are_refused(views):
+def test_released_weights_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"has shape \(.*64.*\); expected \(.*48.*\)"):
-        initialise_views(views, WEIGHTS)
+        initialise_views(FourMViews(CONFIG), WEIGHTS)
 
 
 def test_a_table_without_rgb_starts_from_released_weights_too(tmp_path):
@@ -207,10 +217,9 @@ def test_a_table_without_rgb_starts_from_released_weights_too(tmp_path):
     assert torch.equal(views.blocks.encoder_norm.weight, stored["encoder_norm.weight"])
 
 
-def test_a_convolutional_stem_gives_the_same_grid():
-    assert CONFIG.fourm is not None
-    config = replace(CONFIG, fourm=replace(CONFIG.fourm, stem="conv"))
-    linear, convolved = FourMViews(CONFIG), FourMViews(config)
+def test_a_convolutional_stem_gives_the_same_grid(fusion):
+    config = replace(CONFIG, fourm=replace(FOURM, stem="conv", fusion=fusion))
+    linear, convolved = FourMViews(fused(fusion)), FourMViews(config)
     frames = {
         s.name: torch.randn(2, CHANNELS[s.kind], 32, 32, requires_grad=True) for s in config.streams
     }
@@ -219,3 +228,36 @@ def test_a_convolutional_stem_gives_the_same_grid():
     assert tokens.shape == linear(frames, mask)[0].shape and present.all()
     tokens.sum().backward()
     assert all(frame.grad.abs().sum() > 0 for frame in frames.values())
+
+
+def encoded_tokens(views: FourMViews, mask: torch.Tensor) -> int:
+    """How many tokens the transformer reads."""
+    seen = []
+    handle = views.blocks.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    with torch.no_grad():
+        views(random_frames(len(mask)), mask)
+    handle.remove()
+    return sum(seen)
+
+
+def test_streams_of_a_view_share_its_tokens_where_they_add_up_early():
+    early, late = FourMViews(fused("early")), FourMViews(fused("late"))
+    positions = (FOURM.image_size // FOURM.patch_size) ** 2
+    assert encoded_tokens(late, ALL) == 8 * positions
+    assert encoded_tokens(early, ALL) == 2 * positions
+    assert encoded_tokens(early, only("rgb", "depth")) == positions
+    assert early.state_dict().keys() == late.state_dict().keys()
+
+
+@torch.inference_mode()
+def test_the_two_fusions_agree_on_a_single_stream_per_view():
+    """There is nothing to add up then."""
+    torch.manual_seed(0)
+    early, late = FourMViews(fused("early")).eval(), FourMViews(fused("late")).eval()
+    early.load_state_dict(late.state_dict())
+    one_each = torch.cat((only("depth", "wrist/rgb"), only("rgb"), only()))
+    frames = random_frames(3)
+    for mask in (one_each, one_each[:1].expand(3, -1)):
+        torch.testing.assert_close(early(frames, mask), late(frames, mask), atol=2e-6, rtol=1e-5)
+    both = only("depth", "rgb").expand(3, -1)
+    assert (early(frames, both)[0] - late(frames, both)[0]).abs().max() > 1e-3

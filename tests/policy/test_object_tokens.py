@@ -127,3 +127,28 @@ def test_the_tokens_tell_where_things_are_for_the_hand():
     alike = estimate._replace(objects=estimate.objects[:1].expand(2, -1, -1), seen=None)
     one, two = tokens(alike, state)
     assert not torch.allclose(one[0], two[0])
+
+
+@torch.no_grad()
+def test_without_view_tokens_the_language_model_reads_objects_alone():
+    given = inputs(2)
+    told = make_model(dataclasses.replace(WITH_OBJECTS, view_tokens=False))
+    whole = make_model(WITH_OBJECTS)
+    language, objects = given["language"].shape[1], len(OBJECTS) + 1
+    # Availability and state are a token each.
+    assert told.prefix(**given).mask.shape == (2, language + objects + 2)
+    views = 2 * CONFIG.tokens_per_view
+    assert whole.prefix(**given).mask.shape == (2, views + language + objects + 2)
+
+
+@torch.no_grad()
+def test_without_view_tokens_pictures_are_read_as_if_they_were_told():
+    """Eyes that are joined to a hand, and a hand that was told: one and the same prefix."""
+    model, given = make_model(dataclasses.replace(WITH_OBJECTS, view_tokens=False)), inputs(2)
+    views, present = model.visual(given["frames"], given["mask"])
+    estimate = model.object_tokens.estimate(views, present, given["state"])
+    rest = given["mask"], given["language"], given["language_mask"], given["state"]
+    seen = model.read(views, present, *rest)
+    told = model.read(views[:, :, :0], present, *rest, estimate=estimate)
+    for one, two in zip(seen.cache, told.cache, strict=True):
+        torch.testing.assert_close(one, two)

@@ -41,8 +41,9 @@ def write_cache(
     streams: tuple[str, ...] = STREAMS,
     held_out: int = 2,
     seed: int = 0,
+    sequential: bool = True,
 ) -> Path:
-    """Every episode has one place of the square; states are random, so that they tell nothing."""
+    """Every sample has its own place of the square; states are random: they tell nothing."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     count = episodes * length
@@ -84,6 +85,7 @@ def write_cache(
         ],
         "statistics": {},
         "period_s": 1 / 30,
+        "sequential": sequential,
         "samples": count,
     }
     (folder / INDEX_FILE).write_text(json.dumps(index))

@@ -11,10 +11,11 @@ from multismolvla.data.cache import TrainingCache
 from multismolvla.policy.config import tiny
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import load_stream_table
+from multismolvla.training import batches
 from multismolvla.training.action_statistics import LEAST_STD_RAD, make_normalizer
 from multismolvla.training.batches import BatchMaker
 from multismolvla.training.loader import Loader
-from multismolvla.training.recipe import RELATIVE_JOINTS, DropoutRecipe, PhaseRecipe
+from multismolvla.training.recipe import RELATIVE_JOINTS, AugmentRecipe, DropoutRecipe, PhaseRecipe
 
 PHASE = PhaseRecipe(
     "policy",
@@ -84,6 +85,41 @@ def test_what_a_group_lacks_is_not_prepared(cache, config):
     assert fewer
 
 
+def masks_of(cache, config) -> torch.Tensor:
+    """(steps, groups, B, S) bool."""
+    made = (maker(cache, config).make(step) for step in range(5))
+    return torch.stack([torch.stack([group.mask for group in groups]) for groups in made])
+
+
+def test_samples_of_a_group_lose_their_own_streams_where_that_costs_nothing(cache, config):
+    early = dataclasses.replace(config, fourm=dataclasses.replace(config.fourm, fusion="early"))
+    own, shared = masks_of(cache, early), masks_of(cache, config)
+    assert (shared == shared[:, :, :1]).all() and not shared.all()
+    # Every group of four has samples that differ, unless chance has it otherwise.
+    assert (own != own[:, :, :1]).any(dim=(2, 3)).float().mean() > 0.8
+    assert own.any(dim=3).all()
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_only_what_follows_in_time_can_be_late(config, tmp_path, monkeypatch, sequential):
+    """Damage is told from the plain frames; here stale ones are the only damage."""
+    monkeypatch.setattr(batches, "corrupt", lambda rng, kind, frame: frame)
+    source = TrainingCache(write_cache(tmp_path, episodes=4, length=8, sequential=sequential))
+    still = AugmentRecipe(0.0, 0.0, 0, 0.0, 0.0, 0.0)
+    damaged = DropoutRecipe(schedule="fixed", rate=0.9, soft_share=1.0)
+    late, fresh = (
+        maker(source, config, dataclasses.replace(PHASE, augment=still, dropout=dropout))
+        for dropout in (damaged, DropoutRecipe(schedule="none"))
+    )
+    stale = 0
+    for step in range(3):
+        for one, two in zip(late.make(step), fresh.make(step), strict=True):
+            assert one.lost.any() and not two.lost.any()
+            for name, frame in two.frames.items():
+                stale += int((one.frames[name] != frame).flatten(1).any(dim=1).sum())
+    assert (stale > 0) is sequential
+
+
 def test_a_stream_that_a_recording_lacks_is_masked(cache, config):
     # The arrays of a cache are read-only.
     class Lacking:
@@ -103,11 +139,11 @@ def test_a_stream_that_a_recording_lacks_is_masked(cache, config):
 
 def test_relative_actions_are_offsets_from_the_true_state(cache, config):
     noisy = dataclasses.replace(PHASE, state_noise_rad=0.5, state_dropout=0.5)
-    batches = maker(cache, config, noisy)
+    drawn = maker(cache, config, noisy)
     normalizer = make_normalizer(config, cache, cache.split("train"))
-    (group, _) = batches.make(0)
+    (group, _) = drawn.make(0)
     radians = normalizer.unnormalize_action(group.actions, group.joints)
-    chosen = batches.chosen(0)[: len(group)]
+    chosen = drawn.chosen(0)[: len(group)]
     expected = torch.from_numpy(cache.array("chunk")[chosen])
     torch.testing.assert_close(radians, expected, atol=1e-4, rtol=1e-4)
     assert normalizer.action_mean.shape == (ROWS, 6)
