@@ -39,6 +39,10 @@ class ModelRecipe:
     fourm_weights: str = "EPFL-VILAB/4M-21_B"
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        joins = not self.eyes or (bool(self.start) and self.preset != "base")
+        _need(joins, "eyes", self.eyes, "nothing without a checkpoint of ours in start")
+
 
 @dataclass(frozen=True)
 class DataRecipe:

@@ -20,7 +20,6 @@ from multismolvla.streams import Stream
 from multismolvla.training.recipe import Recipe, RecipeError
 from multismolvla.training.recipe_file import changed
 
-
 # What a checkpoint sees with; the rest of the object tokens is what a hand is told by.
 EYES = ("visual.", "object_tokens.")
 TOLD = ("object_tokens.write_object.", "object_tokens.write_hand.", "object_tokens.name")
