@@ -11,6 +11,7 @@ from multismolvla.training.auxiliary_heads import AuxiliaryHeads
 from multismolvla.training.batches import Group
 from multismolvla.training.losses import flow_loss
 from multismolvla.training.recipe import PhaseRecipe
+from multismolvla.training.told_reading import no_views
 
 
 class Objective(nn.Module):
@@ -36,11 +37,7 @@ class Objective(nn.Module):
         """Loss per sample (B,), and detached metrics."""
         phase, model = self._phase, self.model
         if group.scene is not None:
-            # No view has a token: they come first, and positions count only relatively.
-            views = group.state.new_zeros(
-                len(group), len(model.config.views), 0, model.config.text.hidden_size
-            )
-            present = views.new_zeros(views.shape[:2], dtype=torch.bool)
+            views, present = no_views(model, group.state)
         elif group.views is None:
             views, present = model.visual(group.frames, group.mask)
         else:
