@@ -78,12 +78,11 @@ def write_cache(
             {
                 "start": i * length,
                 "length": length,
-                "seed": i,
                 "split": "validation" if i >= episodes - held_out else "train",
+                "meta": {"seed": i},
             }
             for i in range(episodes)
         ],
-        "statistics": {},
         "period_s": 1 / 30,
         "sequential": sequential,
         "samples": count,

@@ -108,10 +108,27 @@ def test_a_hand_learns_and_is_scored_without_pictures(train, tmp_path, capsys):
     log = (tmp_path / "out" / "logs" / "metrics.jsonl").read_text().splitlines()
     lines = [json.loads(line) for line in log]
     (told,) = [line for line in lines if "validation/action_rad/told" in line]
+    trained = [
+        json.loads((tmp_path / "out" / phase / "training.json").read_text())
+        for phase in ("perception", "hand", "policy")
+    ]
+    of_run, of_hand = {str(tmp_path / "data"): [[0, 5]]}, {str(tmp_path / "blind"): [[0, 5]]}
+    seeds = [content["data_seeds"] for content in trained]
+    assert seeds == [of_run, of_run | of_hand, of_run | of_hand]
     assert told["phase"] == "hand" and 0 < told["validation/action_rad/told"] < 10
     assert "validation/action_rad/clean" not in told
     assert train("not", {**RECIPE, "phases": [perception, hand, policy | blind]}) == 1
     assert "has no stream 'rgb'" in capsys.readouterr().err
+
+
+def test_a_missing_cache_of_a_late_phase_is_said_before_anything_is_trained(
+    train, tmp_path, capsys
+):
+    *before, policy = RECIPE["phases"]
+    late = policy | {"cache": str(tmp_path / "nowhere")}
+    assert train("out", {**RECIPE, "phases": [*before, late]}) == 1
+    error = capsys.readouterr().err
+    assert "nowhere" in error and not (tmp_path / "out" / "perception").exists()
 
 
 def test_another_recipe_does_not_go_on_from_a_state(train, capsys):

@@ -22,6 +22,7 @@ from multismolvla.streams import Stream, load_stream_table
 from multismolvla.training.action_statistics import make_normalizer
 from multismolvla.training.auxiliary_heads import AuxiliaryHeads
 from multismolvla.training.batches import BatchMaker
+from multismolvla.training.data_seeds import data_seeds
 from multismolvla.training.loader import Loader
 from multismolvla.training.objective import Objective
 from multismolvla.training.phase_run import PhaseRun
@@ -79,6 +80,7 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
         self._accelerator.wait_for_everyone()
         self._cache = TrainingCache(recipe.data.cache)
+        self._caches = phase_caches(recipe, self._cache)
         self._streams = choose_streams(self._cache, table, recipe)
         self._train = samples_of(self._cache, "train", recipe.data.episodes)
         content = as_dict(recipe) | {"data_samples": len(self._train)}
@@ -141,12 +143,7 @@ class Run:
     ) -> PhaseRun:
         cache, train = self._cache, self._train
         if phase.cache:
-            cache = TrainingCache(phase.cache)
-            if cache.objects != self._cache.objects:
-                raise RecipeError(
-                    f"phase {phase.name}: {cache.folder} knows {', '.join(cache.objects)}; "
-                    f"{self._cache.folder} knows {', '.join(self._cache.objects)}"
-                )
+            cache = self._caches[phase.cache]
             train = samples_of(cache, "train", 0)
         common = (self._model.config, self._tokenizer, self._normalizer)
         seed, accelerator = (self._recipe.seed, index), self._accelerator
@@ -196,10 +193,15 @@ class Run:
             "minutes": round(self._place.seconds / 60.0, 1),
             "samples": len(self._train),
             "episodes": len({int(e) for e in self._cache.array("episode")[self._train]}),
-            "data_seeds": sorted({str(e.get("seed")) for e in self._cache.episodes})[:10000],
+            "data_seeds": data_seeds(self._read_so_far()),
         }
         (folder / TRAINING_FILE).write_text(json.dumps(content, indent=2) + "\n")
         save_state(self._folder / "state", self._run, self._place, objective)
+
+    def _read_so_far(self) -> list[TrainingCache]:
+        """The caches of the run and of its phases that are done."""
+        done = dict.fromkeys(phase.cache for phase in self._recipe.phases[: self._place.phase])
+        return [self._cache, *(self._caches[folder] for folder in done if folder)]
 
 
 def samples_of(cache: TrainingCache, split: str, episodes: int) -> np.ndarray:
@@ -209,6 +211,25 @@ def samples_of(cache: TrainingCache, split: str, episodes: int) -> np.ndarray:
         of = cache.array("episode")[samples]
         samples = samples[np.isin(of, np.unique(of)[:episodes])]
     return samples
+
+
+def phase_caches(recipe: Recipe, common: TrainingCache) -> dict[str, TrainingCache]:
+    """The caches that phases name for themselves, all at once: none is missed hours later.
+
+    Raises:
+        ValueError: one cannot be read, or knows other objects than that of the run.
+    """
+    caches = {}
+    for phase in recipe.phases:
+        if not phase.cache:
+            continue
+        cache = caches[phase.cache] = TrainingCache(phase.cache)
+        if cache.objects != common.objects:
+            raise RecipeError(
+                f"phase {phase.name}: {cache.folder} knows {', '.join(cache.objects)}; "
+                f"{common.folder} knows {', '.join(common.objects)}"
+            )
+    return caches
 
 
 def choose_streams(cache: TrainingCache, table: Path, recipe: Recipe) -> tuple[Stream, ...]:
