@@ -77,16 +77,6 @@ def test_the_splits_share_no_episode_and_stay_when_episodes_are_added(tmp_path):
         many.split("test")
 
 
-def test_statistics_are_those_of_the_training_split(tmp_path):
-    cache = write(tmp_path / "c", [made_up_episode(s) for s in range(9)], validation_share=0.4)
-    batch = cache.sample(cache.split("train"))
-    assert 0 < len(batch.state) < len(cache)
-    state, action = cache.statistics["observation.state"], cache.statistics["action"]
-    np.testing.assert_allclose(state["mean"], batch.state.mean(0), atol=1e-6)
-    np.testing.assert_allclose(action["std"], batch.chunk.reshape(-1, 6).std(0), atol=1e-6)
-    np.testing.assert_allclose(action["max"], batch.chunk.reshape(-1, 6).max(0), atol=1e-6)
-
-
 def test_the_arrays_are_mapped_and_read_only(tmp_path):
     array = write(tmp_path / "c", [made_up_episode()]).array("rgb")
     assert isinstance(array, np.memmap) and not array.flags.writeable

@@ -66,9 +66,8 @@ class TrainingCache:
         streams: names of the streams, the order of `Batch.mask`.
         instructions: texts; `Batch.instruction` points here.
         objects: names of the objects with poses; empty where no simulator knew them.
-        episodes: per episode its file, task, seed, split, first sample and number of samples.
-        statistics: `observation.state` and `action` -> mean, std, min, max, ... of the training
-            split: what `Normalizer.from_statistics` takes.
+        episodes: per episode its name, split, instruction, start (first sample), length (number of
+            samples), and meta: what its `Episode.meta` says, with seed and task.
         period_s: time between the rows of a chunk.
         sequential: whether the samples of an episode follow each other in time.
     """
@@ -95,7 +94,6 @@ class TrainingCache:
         self.instructions: tuple[str, ...] = tuple(index["instructions"])
         self.objects: tuple[str, ...] = tuple(index["objects"])
         self.episodes: list[dict] = index["episodes"]
-        self.statistics: dict[str, dict[str, list[float]]] = index["statistics"]
         self.period_s: float = index["period_s"]
         self.sequential: bool = index.get("sequential", True)
         self._length: int = index["samples"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -13,9 +14,29 @@ import numpy as np
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.cache import ARRAYS, FORMAT, INDEX_FILE, CacheError, array_file
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode
-from multismolvla.data.joint_statistics import joint_statistics
 from multismolvla.data.samples import samples_of
 from multismolvla.data.units import STORED_DTYPES, kind_of
+
+
+def sample_layout(
+    streams: Mapping[str, tuple[int, int]], objects: int, chunk_rows: int = CHUNK_ROWS
+) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    """Array -> type and shape of one sample, for streams of (height, width); see `cache.Batch`."""
+    joints = len(JOINT_NAMES)
+    layout: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
+        "mask": (np.dtype(bool), (len(streams),)),
+        "state": (np.dtype(np.float32), (joints,)),
+        "chunk": (np.dtype(np.float32), (chunk_rows, joints)),
+        "instruction": (np.dtype(np.int64), ()),
+        "object_poses": (np.dtype(np.float32), (objects, 7)),
+        "episode": (np.dtype(np.int64), ()),
+        "row": (np.dtype(np.int64), ()),
+    }
+    assert set(layout) == set(ARRAYS)
+    for stream, size in streams.items():
+        kind = kind_of(stream)
+        layout[stream] = (STORED_DTYPES[kind], (*size, 3) if kind == "rgb" else size)
+    return layout
 
 
 class GrowingArray:
@@ -94,23 +115,10 @@ class CacheWriter:
     def __enter__(self) -> CacheWriter:
         shutil.rmtree(self._workplace, ignore_errors=True)
         self._workplace.mkdir(parents=True)
-        joints = len(JOINT_NAMES)
-        shapes: dict[str, tuple[object, tuple[int, ...]]] = {
-            "mask": (bool, (len(self._streams),)),
-            "state": (np.float32, (joints,)),
-            "chunk": (np.float32, (self._chunk_rows, joints)),
-            "instruction": (np.int64, ()),
-            "object_poses": (np.float32, (len(self._objects), 7)),
-            "episode": (np.int64, ()),
-            "row": (np.int64, ()),
-        }
-        assert set(shapes) == set(ARRAYS)
-        for stream, size in self._streams.items():
-            kind = kind_of(stream)
-            shapes[stream] = (STORED_DTYPES[kind], (*size, 3) if kind == "rgb" else size)
+        layout = sample_layout(self._streams, len(self._objects), self._chunk_rows)
         self._arrays = {
-            name: GrowingArray(array_file(self._workplace, name), np.dtype(dtype), shape)
-            for name, (dtype, shape) in shapes.items()
+            name: GrowingArray(array_file(self._workplace, name), dtype, shape)
+            for name, (dtype, shape) in layout.items()
         }
         return self
 
@@ -193,23 +201,8 @@ class CacheWriter:
             "objects": list(self._objects),
             "period_s": PERIOD_S,
             "episodes": self._episodes,
-            "statistics": self._statistics(),
         }
         (self._workplace / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n")
         if self._folder.exists():
             shutil.rmtree(self._folder)
         self._workplace.rename(self._folder)
-
-    def _statistics(self) -> dict[str, dict[str, list[float]]]:
-        """Of the training episodes; of all where there are no others."""
-        of_training = [episode["split"] == "train" for episode in self._episodes]
-        belongs = np.load(array_file(self._workplace, "episode"), mmap_mode="r")
-        chosen = np.array(of_training)[belongs] if any(of_training) else np.ones(len(belongs), bool)
-        load = {
-            name: np.load(array_file(self._workplace, name), mmap_mode="r")[chosen]
-            for name in ("state", "chunk")
-        }
-        return {
-            "observation.state": joint_statistics(load["state"]),
-            "action": joint_statistics(load["chunk"]),
-        }

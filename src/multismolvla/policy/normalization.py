@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,25 +70,6 @@ class Normalizer(nn.Module):
             if name.endswith("std") and (value < 0).any():
                 raise ValueError(f"{name} is {value.tolist()}; expected no negative number")
             self.register_buffer(name, value)
-
-    @classmethod
-    def from_statistics(
-        cls, config: PolicyConfig, statistics: Mapping[str, Mapping[str, Sequence[float]]]
-    ) -> Normalizer:
-        """From the `meta/stats.json` of a LeRobot data set in radians.
-
-        Raises:
-            ValueError: it lacks mean or std of state or action, or they are wrong.
-        """
-        found = {}
-        for ours, theirs in (("state", "observation.state"), ("action", "action")):
-            for measure in ("mean", "std"):
-                try:
-                    value = statistics[theirs][measure]
-                except KeyError:
-                    raise ValueError(f"the statistics lack {theirs}.{measure}") from None
-                found[f"{ours}_{measure}"] = torch.tensor(value)
-        return cls(config, **found)
 
     def normalize_state(self, state: Tensor) -> Tensor:
         """Radians (..., J) of any float type to (..., max_state_dim) float32, padded with 0.

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.cache import FORMAT, INDEX_FILE, array_file
-from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S
-from multismolvla.data.units import STORED_DTYPES, to_counts
+from multismolvla.data.cache_writer import sample_layout
+from multismolvla.data.episode import PERIOD_S
+from multismolvla.data.units import to_counts
 from multismolvla.sim.layout import SHAPES
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.segmentation_scenes import Scenes
@@ -67,7 +67,7 @@ def write_scenes(folder: Path, table: StreamTable, count: int, workers: int, see
     beside = folder.parent / f".writing-{folder.name}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    for name, (dtype, shape) in _arrays(table).items():
+    for name, (dtype, shape) in _layout(table).items():
         path = array_file(beside, name)
         np.lib.format.open_memmap(path, "w+", dtype, (blocks * BLOCK, *shape))
     tasks = [(beside, table, block, seed) for block in range(blocks)]
@@ -83,7 +83,6 @@ def write_scenes(folder: Path, table: StreamTable, count: int, workers: int, see
         "instructions": [INSTRUCTION],
         "objects": list(SHAPES),
         "period_s": PERIOD_S,
-        "statistics": {},
         "sequential": False,
         "episodes": [
             {
@@ -102,27 +101,14 @@ def write_scenes(folder: Path, table: StreamTable, count: int, workers: int, see
     beside.rename(folder)
 
 
-def _arrays(table: StreamTable) -> dict[str, tuple[object, tuple[int, ...]]]:
-    joints = len(JOINT_NAMES)
-    arrays: dict[str, tuple[object, tuple[int, ...]]] = {
-        "mask": (bool, (len(table),)),
-        "state": (np.float32, (joints,)),
-        "chunk": (np.float32, (CHUNK_ROWS, joints)),
-        "instruction": (np.int64, ()),
-        "object_poses": (np.float32, (len(SHAPES), 7)),
-        "episode": (np.int64, ()),
-        "row": (np.int64, ()),
-    }
-    for stream in table:
-        channels = (3,) if stream.kind == "rgb" else ()
-        shape = (stream.height, stream.width, *channels)
-        arrays[stream.name] = (STORED_DTYPES[stream.kind], shape)
-    return arrays
+def _layout(table: StreamTable) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    sizes = {stream.name: (stream.height, stream.width) for stream in table}
+    return sample_layout(sizes, len(SHAPES))
 
 
 def _write_block(task: tuple[Path, StreamTable, int, int]) -> None:
     folder, table, block, seed = task
-    arrays = {n: np.load(array_file(folder, n), mmap_mode="r+") for n in _arrays(table)}
+    arrays = {n: np.load(array_file(folder, n), mmap_mode="r+") for n in _layout(table)}
     scenes = Scenes(
         table,
         FIRST_SEED + seed + block,
