@@ -25,6 +25,7 @@ from multismolvla.evaluation.policy_source import (
     without_digest,
 )
 from multismolvla.interfaces import Policy
+from multismolvla.sim.worker_start import start_worker
 from multismolvla.streams import StreamTable
 
 SEGMENTATIONS = ("ground_truth", "network")
@@ -165,6 +166,7 @@ def _start(settings: PoolSettings) -> None:
     global _worker
     # Ctrl-C reaches every process of the terminal; a worker just ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    start_worker()
     cv2.setNumThreads(1)
     _worker = EpisodeWorker(settings)
 

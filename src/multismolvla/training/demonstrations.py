@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -24,6 +22,7 @@ from multismolvla.argument_types import positive, share
 from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
+from multismolvla.sim.worker_start import start_worker
 from multismolvla.streams import StreamTableError, load_stream_table
 from multismolvla.training.demonstration import DemonstrationRecorder, Learner
 from multismolvla.training.demonstration_folder import (
@@ -182,10 +181,7 @@ _meta: dict[str, str]
 def _start_worker(settings: Settings, table: Path, revision: str) -> None:
     global _recorder, _settings, _meta
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # One process per core: threads of the software renderer would only get in each other's way.
-    os.environ.setdefault("LP_NUM_THREADS", "0")
+    start_worker()
     _recorder = DemonstrationRecorder(
         load_stream_table(table), settings.streams, _load_learner(settings)
     )
@@ -216,10 +212,3 @@ def _record_one(out: Path, task: str, seed: int) -> tuple[str, bool, bool]:
     kept = episode.success or _settings.policy != "expert"
     write_episode(bag_folder(out, task, seed, kept), episode)
     return task, kept, episode.success
-
-
-def _end_with(parent: int) -> None:
-    """Leave when the parent is gone, which a killed one cannot ask for."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)

@@ -22,6 +22,7 @@ from multismolvla.data.cache_writer import sample_layout
 from multismolvla.data.episode import PERIOD_S
 from multismolvla.data.units import to_counts
 from multismolvla.sim.layout import SHAPES
+from multismolvla.sim.worker_start import start_worker
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.segmentation_scenes import Scenes
 
@@ -72,7 +73,10 @@ def write_scenes(folder: Path, table: StreamTable, count: int, workers: int, see
         np.lib.format.open_memmap(path, "w+", dtype, (blocks * BLOCK, *shape))
     tasks = [(beside, table, block, seed) for block in range(blocks)]
     context = multiprocessing.get_context("spawn")  # a renderer does not survive a fork
-    with context.Pool(workers) as pool, tqdm(total=blocks * BLOCK, unit="scene") as bar:
+    with (
+        context.Pool(workers, start_worker) as pool,
+        tqdm(total=blocks * BLOCK, unit="scene") as bar,
+    ):
         for _ in pool.imap_unordered(_write_block, tasks):
             bar.update(BLOCK)
     held_out = round(VALIDATION_SHARE * blocks)
