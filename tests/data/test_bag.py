@@ -6,7 +6,7 @@ from made_up_episode import assert_same, made_up_episode
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
-from multismolvla.data.bag import find_episodes, read_episode, read_summary, write_episode
+from multismolvla.data.bag import find_episodes, read_episode, write_episode
 from multismolvla.data.episode import EpisodeError
 
 
@@ -61,13 +61,6 @@ def test_ros_tools_find_standard_messages_with_true_stamps(tmp_path):
         assert {chunk.compression for chunk in make_reader(file).get_summary().chunk_indexes} == {
             "zstd"
         }
-
-
-def test_the_summary_needs_no_frames(tmp_path):
-    write_episode(tmp_path / "one", made_up_episode(seed=3))
-    summary = read_summary(tmp_path / "one")
-    assert (summary["instruction"], summary["success"]) == ("do number 3", True)
-    assert summary["meta"]["seed"] == 3
 
 
 def test_writing_again_replaces_and_leaves_nothing_behind(tmp_path):

@@ -1,6 +1,7 @@
 """Demonstrations: labels, noise, resuming. Few of them render."""
 
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.streams import load_stream_table
 from multismolvla.training import demonstration, demonstrations
-from multismolvla.training.demonstration import Learner, open_recorder
+from multismolvla.training.demonstration import DemonstrationRecorder, Learner
 from multismolvla.training.disturbance import Disturbance
 
 TABLE = load_stream_table("config/streams.yaml")
@@ -21,7 +22,7 @@ TASK = "red_cube_in_bin"
 @pytest.fixture(scope="module")
 def blind():
     """A recorder without cameras."""
-    with open_recorder(TABLE, ()) as recorder:
+    with closing(DemonstrationRecorder(TABLE, ())) as recorder:
         yield recorder
 
 
@@ -63,7 +64,7 @@ def test_without_pictures_labels_are_as_far_apart_as_with_them(blind, monkeypatc
         raise AssertionError("a camera was made")
 
     monkeypatch.setattr(demonstration, "Cameras", rendered)
-    with open_recorder(TABLE, ()) as recorder:
+    with closing(DemonstrationRecorder(TABLE, ())) as recorder:
         episode = recorder.record(TASK, 0, noise=0.0, max_steps=7)
     assert episode.streams == () and episode.chunk_index.tolist() == [0, 2, 4, 6]
 
@@ -75,7 +76,7 @@ def test_the_same_seed_records_the_same_episode(blind, disturbed):
 
 
 def test_frames_are_taken_at_the_rate_of_the_cameras():
-    with open_recorder(TABLE, ("rgb", "wrist/depth")) as recorder:
+    with closing(DemonstrationRecorder(TABLE, ("rgb", "wrist/depth"))) as recorder:
         episode = recorder.record(TASK, 0, noise=0.0, max_steps=7)
     assert episode.streams == ("rgb", "wrist/depth") and not episode.success
     assert episode.frame_index["rgb"].tolist() == [0, 2, 4, 6] == episode.chunk_index.tolist()
@@ -101,7 +102,7 @@ class StandsStill:
 def test_a_learner_drives_and_the_expert_labels():
     policy = StandsStill()
     learner = Learner(policy, "made/up", expert_share=0.0, stream_loss=0.5)
-    with open_recorder(TABLE, ("rgb", "depth", "thermal"), learner) as recorder:
+    with closing(DemonstrationRecorder(TABLE, ("rgb", "depth", "thermal"), learner)) as recorder:
         episode = recorder.record(TASK, 0, noise=0.0, max_steps=60)
     assert episode.meta["source"] == "dagger:made/up"
     # The arm stays, the expert would have it go.
@@ -121,7 +122,7 @@ def test_a_learner_drives_and_the_expert_labels():
 def test_a_told_learner_gets_the_poses_and_needs_no_pictures():
     policy = StandsStill()
     learner = Learner(policy, "made/up", expert_share=0.0, told=True)
-    with open_recorder(TABLE, (), learner) as recorder:
+    with closing(DemonstrationRecorder(TABLE, (), learner)) as recorder:
         episode = recorder.record(TASK, 0, noise=0.0, max_steps=40)
     # All chunks followed are the learner's own, without a disturbance.
     assert np.ptp(episode.executed, axis=0).max() < 0.05 and len(policy.seen) >= 3
@@ -134,7 +135,7 @@ def test_a_told_learner_gets_the_poses_and_needs_no_pictures():
 
 def test_a_learner_that_would_see_nothing_is_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match="needs pictures"):
-        open_recorder(TABLE, (), Learner(StandsStill(), "made/up")).__enter__()
+        DemonstrationRecorder(TABLE, (), Learner(StandsStill(), "made/up"))
     assert demos(tmp_path / "out", "--policy", "some/one", "--streams") == 1
     printed = capsys.readouterr().err
     assert "some/one needs pictures" in printed and printed.count("\n") == 1

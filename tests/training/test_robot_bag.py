@@ -1,5 +1,7 @@
 """A robot's recording becomes episodes by the code of the live nodes."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -11,7 +13,7 @@ from multismolvla.data.episode import EpisodeError
 from multismolvla.data.units import from_counts
 from multismolvla.sensing.conditioning import condition
 from multismolvla.streams import load_stream_table
-from multismolvla.training.demonstration import open_recorder
+from multismolvla.training.demonstration import DemonstrationRecorder
 from multismolvla.training.robot_bag import read_robot_bag
 
 TABLE = load_stream_table("config/streams.yaml")
@@ -133,7 +135,7 @@ def test_each_instruction_is_an_episode(tmp_path, entries):
 
 
 def test_a_demonstration_read_as_a_robots_bag_is_the_same(tmp_path):
-    with open_recorder(TABLE, TABLE.names) as recorder:
+    with closing(DemonstrationRecorder(TABLE, TABLE.names)) as recorder:
         write_episode(tmp_path / "d", recorder.record("red_cube_in_bin", 1, 0.5, max_steps=21))
     ours = read_episode(tmp_path / "d")
     (theirs,) = read_robot_bag(tmp_path / "d", TABLE)

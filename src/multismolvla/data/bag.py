@@ -76,20 +76,6 @@ def read_episode(folder: str | Path) -> Episode:
         raise EpisodeError(f"{folder}: cannot read the episode: {_one_line(error)}") from None
 
 
-def read_summary(folder: str | Path) -> dict:
-    """What an episode's bag says about itself, without its frames: instruction, success, meta.
-
-    Raises:
-        EpisodeError: the folder holds no such bag.
-    """
-    folder = Path(folder)
-    try:
-        with Reader(folder) as reader:
-            return _read_custom_data(reader) | {"duration_s": reader.duration * 1e-9}
-    except Exception as error:
-        raise EpisodeError(f"{folder}: cannot read the episode: {_one_line(error)}") from None
-
-
 def is_episode(folder: str | Path) -> bool:
     """Whether the bag in a folder was written by `write_episode`, and not by a recorder."""
     return CUSTOM_KEY in (Path(folder) / "metadata.yaml").read_text()

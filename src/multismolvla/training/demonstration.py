@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -209,13 +208,3 @@ class DemonstrationRecorder:
             chunks=np.array(rows.chunks),
             chunk_index=index,
         )
-
-
-@contextlib.contextmanager
-def open_recorder(table: StreamTable, streams: Sequence[str], learner: Learner | None = None):
-    """A recorder that is closed at the end."""
-    recorder = DemonstrationRecorder(table, streams, learner)
-    try:
-        yield recorder
-    finally:
-        recorder.close()
