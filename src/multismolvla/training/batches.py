@@ -38,7 +38,7 @@ from multismolvla.training.view_cache import ViewCache
 
 @dataclass(frozen=True)
 class Group:
-    """Samples that lack the same streams.
+    """Samples that are computed together.
 
     Attributes:
         frames: stream -> (B, C, h, w) prepared; empty where `views` is given.
@@ -163,7 +163,7 @@ class BatchMaker:
     def group(
         self, rng: np.random.Generator, samples: np.ndarray, rate: float, progress: float = 0.0
     ) -> Group:
-        """Samples with one set of streams taken away, at a dropout rate."""
+        """Samples with streams taken away at a dropout rate: the same ones with late fusion."""
         config, phase = self._config, self._phase
         usable = self._usable(samples)
         # Streams that add up before they are encoded cost the same whether they are there or not;

@@ -115,8 +115,8 @@ class PhaseRecipe:
         cache: training cache of this phase, where it is not that of the run. Streams and objects
             must be the same; a hand needs no streams.
         steps, batch_size: optimiser steps, samples each (per process).
-        groups: parts of a batch, each with streams of its own taken away. Within a part all samples
-            lack the same streams, which are then not computed at all.
+        groups: parts of a batch, each with streams of its own taken away. With late fusion all
+            samples of a part lack the same streams, which are then not computed at all.
         draws: (noise, time) pairs per encoded observation.
         learning_rate, warm_up, final: peak; share of the steps until it; share of the peak at the
             end of the cosine.
