@@ -10,9 +10,9 @@ from multismolvla.policy.config import FourMConfig
 from multismolvla.policy.fourm import patches
 from multismolvla.streams import LABELS
 
-# Channels of a prepared frame. Depth: scaled metres with 0 where there is no return, and validity
-# (1 or 0), which tells a hole from a surface. Segmentation: one-hot labels.
-CHANNELS = {"rgb": 3, "depth": 2, "thermal": 1, "segmentation": len(LABELS)}
+# Channels of a prepared frame. Depth: scaled metres with 0 where there is no return, validity (1 or
+# 0), which tells a hole from a surface, and relief. Segmentation: one-hot labels.
+CHANNELS = {"rgb": 3, "depth": 3, "thermal": 1, "segmentation": len(LABELS)}
 # Channels after the first convolution of a stem; each further one has twice as many.
 STEM_WIDTH = 24
 

@@ -24,9 +24,12 @@ HEADS = 4
 # What is read from an object: place 3, heading 2, held 1, how unsure (logarithm) 1. Of the hand:
 # place 3, joints 6, holding nothing 1.
 OBJECT_NUMBERS, HAND_NUMBERS = 7, 10
-# Of an object in a view: place and unsure in each of two frames, heading 2, held 1, and how much
-# the view has to say of these two.
-READ = 2 * 4 + 4
+# Of an object in a view: in each of two frames place 3, unsure 1, heading 2 and the say that the
+# heading has; then held 1 and the say of that.
+IN_FRAME = 7
+READ = 2 * IN_FRAME + 2
+# Headings are angles times the object's symmetry; the model finds out which of these that is.
+SYMMETRIES = (2, 4)
 # Bounds of the logarithm of the expected error, in units of 0.1 m: 1.8 mm to 0.7 m.
 LOG_LEAST, LOG_MOST = -4.0, 2.0
 
@@ -66,6 +69,7 @@ class ObjectTokens(nn.Module):
         )
         self.read_object = nn.Linear(width, READ)
         self.read_hand = nn.Linear(width, HAND_NUMBERS)
+        self.symmetry = nn.Parameter(torch.zeros(count - 1, len(SYMMETRIES)))
         self.write_object = nn.Sequential(
             nn.Linear(OBJECT_NUMBERS + RELATIVE, width), nn.GELU(), nn.Linear(width, width)
         )
@@ -110,19 +114,38 @@ class ObjectTokens(nn.Module):
         """One answer (B, n, 7) from those of the views (B, V, n, READ), and each view's say."""
         read = read.float()
         pose = state[:, -HAND_POSE:].float()
-        here = read[..., :4]
-        at_hand = to_base(read[..., 4:7].flatten(1, 2), pose).unflatten(1, read.shape[1:3])
-        places = torch.stack((here[..., :3], at_hand), dim=2)
-        unsure = torch.stack((here[..., 3], read[..., 7]), dim=2).clamp(LOG_LEAST, LOG_MOST)
-        # Precisions add up: (B, V, 2, n) over views and frames.
-        precision = (-2.0 * unsure).masked_fill(~usable[:, :, None, None], -torch.inf)
+        usable = usable[:, :, None, None]
+        # (B, V, 2, n, IN_FRAME): in the room's frame and in the hand's, as far as they are there.
+        answers = read[..., :-2].unflatten(-1, (2, IN_FRAME)).transpose(2, 3)
+        here, at_hand = answers.unbind(dim=2)
+        moved = to_base(at_hand[..., :3].flatten(1, 2), pose).unflatten(1, at_hand.shape[1:3])
+        places = torch.stack((here[..., :3], moved), dim=2)
+        turned = self._turned(at_hand[..., 4:6], pose)
+        headings = torch.stack((here[..., 4:6], turned), dim=2)
+        # Precisions add up over views and frames.
+        precision = -2.0 * answers[..., 3].clamp(LOG_LEAST, LOG_MOST)
+        precision = precision.masked_fill(~usable, -torch.inf)
         total = precision.flatten(1, 2).logsumexp(dim=1)
-        weight = (precision - total[:, None, None]).exp()
-        place = (weight[..., None] * places).sum(dim=(1, 2))
-        say = read[..., 11].masked_fill(~usable[:, :, None], -torch.inf).softmax(dim=1)[..., None]
-        rest = (say * read[..., 8:11]).sum(dim=1)
-        known = (-0.5 * total).clamp(LOG_LEAST, LOG_MOST)
-        return torch.cat((place, rest, known[..., None]), dim=-1), say
+        place = ((precision - total[:, None, None]).exp()[..., None] * places).sum(dim=(1, 2))
+        say = answers[..., 6].masked_fill(~usable, -torch.inf)
+        say = (say - say.flatten(1, 2).logsumexp(dim=1)[:, None, None]).exp()
+        heading = (say[..., None] * headings).sum(dim=(1, 2))
+        say = read[..., -1:].masked_fill(~usable, -torch.inf).softmax(dim=1)
+        held = (say * read[..., -2:-1]).sum(dim=1)
+        unsure = (-0.5 * total).clamp(LOG_LEAST, LOG_MOST)
+        return torch.cat((place, heading, held, unsure[..., None]), dim=-1), say
+
+    def _turned(self, headings: Tensor, pose: Tensor) -> Tensor:
+        """Headings (B, V, n, 2) relative to the hand's closing direction, in base_link."""
+        yaw = torch.atan2(pose[:, 3 + 5], pose[:, 3 + 2])[:, None, None]
+        share = self.symmetry.softmax(dim=-1)
+        turned = torch.zeros_like(headings)
+        for column, symmetry in enumerate(SYMMETRIES):
+            cosine, sine = (symmetry * yaw).cos(), (symmetry * yaw).sin()
+            x, y = headings.unbind(dim=-1)
+            there = torch.stack((x * cosine - y * sine, y * cosine + x * sine), dim=-1)
+            turned = turned + share[:, column, None] * there
+        return turned
 
     def forward(self, estimate: Estimate, state: Tensor) -> Tensor:
         """The tokens: what is known, and of what."""

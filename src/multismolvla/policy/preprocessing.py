@@ -16,6 +16,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # A table top is half a metre from its camera; a wrist sees from 0.05 m, a scene ends at some 2 m.
 DEPTH_CENTRE_M, DEPTH_SCALE_M = 0.5, 0.25
+# Things on a table stand out by some centimetres from a slope of half a metre: relief is what is
+# left of the depth without the mean about each pixel, over this share of the picture.
+RELIEF_SCALE_M, RELIEF_WIDTH, RELIEF_MOST = 0.02, 0.26, 3.0
 # Room temperature; hands, motors and warm drinks lie within two scales of it.
 THERMAL_CENTRE_C, THERMAL_SCALE_C = 25.0, 20.0
 # Widths and heights that were rounded to whole pixels differ by this much from a pure scaling.
@@ -31,13 +34,13 @@ def prepare_frame(stream: Stream, frame: np.ndarray, config: PolicyConfig) -> Te
     |---|---|---|
     | rgb, `siglip` | (..., H, W, 3) uint8 | (..., 3, h, w) in [-1, 1], padded left and top |
     | rgb, `fourm` | (..., H, W, 3) uint8 | (..., 3, h, w), ImageNet mean 0 and deviation 1 |
-    | depth | (..., H, W) float32 m, NaN = no return | (..., 2, h, w): centred depth, validity |
+    | depth | (..., H, W) float32 m, NaN = no return | (..., 3, h, w): centred, validity, relief |
     | thermal | (..., H, W) float32 degrees Celsius | (..., 1, h, w): centred temperature |
     | segmentation | (..., H, W) uint8 labels | (..., 9, h, w): one channel per label |
 
     h = w is the encoder's image size. Colours and temperatures are averaged on the way there, depth
     and labels are picked: a mean over an edge would lie on neither side of it. A hole in the depth
-    is 0 in both channels. A temperature that is not finite becomes room temperature: a dead pixel
+    is 0 in all channels. A temperature that is not finite becomes room temperature: a dead pixel
     must not stop the arm, and of a dead camera the health monitor knows. An unknown label is
     background.
 
@@ -62,7 +65,21 @@ def _depth(depth_m: Tensor, size: int) -> Tensor:
     depth_m = _picked(depth_m.unsqueeze(-3), size)
     valid = torch.isfinite(depth_m) & (depth_m > 0.0)
     centred = (depth_m - DEPTH_CENTRE_M) / DEPTH_SCALE_M
-    return torch.cat([torch.where(valid, centred, 0.0), valid.float()], dim=-3)
+    centred = torch.where(valid, centred, 0.0)
+    return torch.cat([centred, valid.float(), _relief(centred, valid)], dim=-3)
+
+
+def _relief(centred: Tensor, valid: Tensor) -> Tensor:
+    """(..., 1, h, w): how much nearer than its surroundings each pixel is, in `RELIEF_SCALE_M`."""
+    shape = centred.shape
+    width = round(RELIEF_WIDTH * shape[-1]) // 2 * 2 + 1
+    total = torch.stack((centred, valid.float())).reshape(-1, 1, *shape[-2:])
+    for kernel in ((width, 1), (1, width)):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        total = functional.avg_pool2d(total, kernel, 1, padding)
+    mean, share = total.reshape(2, *shape)
+    nearer = (mean / share.clamp_min(1e-6) - centred) * (DEPTH_SCALE_M / RELIEF_SCALE_M)
+    return torch.where(valid, nearer.clamp(-RELIEF_MOST, RELIEF_MOST), 0.0)
 
 
 def _thermal(celsius: Tensor, size: int) -> Tensor:
