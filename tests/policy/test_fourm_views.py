@@ -165,8 +165,8 @@ def test_any_number_and_order_of_streams(views, fusion):
         (lambda f: f.pop("depth"), "stream 'depth' has no frame but is not masked"),
         (lambda f: f.update(radar=f["rgb"]), "unknown stream 'radar'; the model has rgb, depth"),
         (
-            lambda f: f.update(depth=f["rgb"]),
-            r"'depth' has shape \(1, 3, 32, 32\); expected \(1, 2",
+            lambda f: f.update(depth=f["thermal"]),
+            r"'depth' has shape \(1, 1, 32, 32\); expected \(1, 3",
         ),
     ],
 )

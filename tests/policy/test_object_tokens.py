@@ -7,7 +7,14 @@ import torch
 from model_inputs import CONFIG, inputs, make_model
 
 from multismolvla.policy.hand_frame import hand_pose
-from multismolvla.policy.object_tokens import LOG_LEAST, LOG_MOST, READ, ObjectTokens
+from multismolvla.policy.object_tokens import (
+    IN_FRAME,
+    LOG_LEAST,
+    LOG_MOST,
+    READ,
+    SYMMETRIES,
+    ObjectTokens,
+)
 
 OBJECTS = ("red_cube", "green_brick")
 WITH_OBJECTS = dataclasses.replace(CONFIG, objects=OBJECTS)
@@ -30,21 +37,27 @@ def make_tokens() -> ObjectTokens:
     return ObjectTokens(WITH_OBJECTS).eval()
 
 
+# Of an object in a view: in the room's frame, in the hand's frame, and held.
+PLACE, UNSURE, HEADING, SAY = slice(0, 3), 3, slice(4, 6), 6
+HELD, HELD_SAY = 14, 15
+
+
 def read_of(
     places: list[float], unsure: list[float], hand_unsure: float = LOG_MOST
 ) -> torch.Tensor:
-    """Answers (1, V, 1, READ) of views that say `places` for each coordinate in the room's frame,
+    """Answers (1, V, n, READ) of views that say `places` for each coordinate in the room's frame,
     as unsure as given, and something in the hand's frame."""
-    read = torch.zeros(1, len(places), 1, READ)
-    read[0, :, 0, :3] = torch.tensor(places)[:, None]
-    read[0, :, 0, 3] = torch.tensor(unsure)
-    read[..., 7] = hand_unsure
+    read = torch.zeros(1, len(places), len(OBJECTS), READ)
+    read[..., PLACE] = torch.tensor(places)[:, None, None]
+    read[..., UNSURE] = torch.tensor(unsure)[:, None]
+    read[..., IN_FRAME + UNSURE] = hand_unsure
     return read
 
 
-def fuse(read: torch.Tensor, usable: list[bool]) -> torch.Tensor:
-    fused, _ = make_tokens()._fuse(read, torch.tensor([usable]), states(1))
-    return fused
+def fuse(read: torch.Tensor, usable: list[bool], tokens: ObjectTokens | None = None):
+    """What is made of it, (n, 7)."""
+    fused, _ = (tokens or make_tokens())._fuse(read, torch.tensor([usable]), states(1))
+    return fused[0]
 
 
 def test_the_estimate_reaches_the_actions():
@@ -83,30 +96,47 @@ def test_without_any_view_the_numbers_are_finite():
 
 
 def test_a_view_that_is_surer_has_more_say():
-    alike = fuse(read_of([0.0, 1.0], [-1.0, -1.0]), [True, True])[0, 0]
-    surer = fuse(read_of([0.0, 1.0], [-1.0, -2.0]), [True, True])[0, 0]
-    surest = fuse(read_of([0.0, 1.0], [-1.0, LOG_LEAST]), [True, True])[0, 0]
+    alike = fuse(read_of([0.0, 1.0], [-1.0, -1.0]), [True, True])[0]
+    surer = fuse(read_of([0.0, 1.0], [-1.0, -2.0]), [True, True])[0]
+    surest = fuse(read_of([0.0, 1.0], [-1.0, LOG_LEAST]), [True, True])[0]
     assert (alike[:3] < surer[:3]).all() and (surer[:3] < surest[:3]).all()
     # Two that agree on how much they know, know more than each of them.
-    assert surest[6] <= surer[6] < alike[6] < -1.0
+    assert surest[6] < surer[6] < alike[6] < -1.0
     torch.testing.assert_close(surest[:3], torch.ones(3), atol=0.02, rtol=0)
 
 
 def test_what_is_only_seen_from_the_hand_is_told_in_the_room():
     """The view's place in the room's frame is a guess, its place for the hand is not."""
     read = read_of([5.0], [LOG_MOST], hand_unsure=LOG_LEAST)
-    read[0, 0, 0, 4:7] = torch.tensor([0.3, -0.1, 0.2])
+    read[..., IN_FRAME : IN_FRAME + 3] = torch.tensor([0.3, -0.1, 0.2])
     pose = states(1)[0, -12:]
     expected = pose[:3] + pose[3:].view(3, 3) @ torch.tensor([0.3, -0.1, 0.2])
-    torch.testing.assert_close(fuse(read, [True])[0, 0, :3], expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(fuse(read, [True])[0, :3], expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("column", "symmetry"), enumerate(SYMMETRIES))
+def test_a_heading_seen_from_the_hand_turns_with_it(column, symmetry):
+    """Along the direction in which the fingers close, for something of that symmetry."""
+    read = read_of([0.0], [0.0])
+    read[..., IN_FRAME + 4] = 1.0  # the angle 0
+    read[..., IN_FRAME + SAY] = 30.0  # and nothing else is heard
+    tokens = make_tokens()
+    tokens.symmetry.data[:, column] = 30.0
+    closing = states(1)[0, -9:].view(3, 3)[:, 2]
+    angle = symmetry * torch.atan2(closing[1], closing[0])
+    expected = torch.stack((angle.cos(), angle.sin()))
+    found = fuse(read, [True], tokens)[:, 3:5]
+    torch.testing.assert_close(found, expected.expand(2, 2), atol=1e-5, rtol=0)
 
 
 def test_what_a_lost_view_answers_is_not_heard():
     read = read_of([0.5, 9.0], [0.0, LOG_LEAST])
-    read[0, 1, 0, 8:] = 9.0  # heading, held, and how loudly it says so
+    for column in (HEADING, SAY, HELD, HELD_SAY):  # however loudly it says so
+        read[0, 1, :, column] = 9.0
     other = read_of([0.5, -9.0], [0.0, LOG_MOST])
     assert torch.equal(fuse(read, [True, False]), fuse(other, [True, False]))
-    assert not torch.equal(fuse(read, [True, True]), fuse(other, [True, True]))
+    both, its_own = fuse(read, [True, True]), fuse(other, [True, True])
+    assert ((both - its_own).abs() > 0.1).all()
 
 
 def test_what_else_was_seen_says_nothing_before_it_is_learnt():

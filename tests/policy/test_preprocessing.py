@@ -43,7 +43,7 @@ def test_a_batch_is_its_frames_one_by_one(kind, size):
     batch = np.stack([frame(kind, size, size)] * 2)
     batch[1] = batch[1][::-1]
     together = prepare(kind, batch)
-    channels = {"rgb": 3, "depth": 2, "thermal": 1, "segmentation": 9}[kind]
+    channels = {"rgb": 3, "depth": 3, "thermal": 1, "segmentation": 9}[kind]
     assert together.shape == (2, channels, 32, 32) and together.dtype == torch.float32
     torch.testing.assert_close(together[0], prepare(kind, batch[0]), rtol=0, atol=0)
     torch.testing.assert_close(together[1], prepare(kind, batch[1]), rtol=0, atol=0)
@@ -70,10 +70,31 @@ def test_a_hole_in_the_depth_is_zero_and_invalid(hole):
     depth = frame("depth", 32, 32)
     depth[3, 4] = hole
     depth[5, 6] = 0.75
-    value, valid = prepare("depth", depth)
-    assert value[3, 4] == 0.0 and valid[3, 4] == 0.0
+    value, valid, relief = prepare("depth", depth)
+    assert value[3, 4] == 0.0 and valid[3, 4] == 0.0 and relief[3, 4] == 0.0
+    assert relief.isfinite().all()
     assert value[5, 6] == 1.0 and valid[5, 6] == 1.0
     assert valid.sum() == 32 * 32 - 1
+
+
+def test_relief_is_what_stands_out_of_a_slope():
+    """A table that falls away by 30 cm, with a thing of 3 cm and a hole in it."""
+    slope = np.linspace(0.4, 0.7, 32, dtype=np.float32)[:, None].repeat(32, axis=1)
+    bare, depth = slope.copy(), slope.copy()
+    depth[14:16, 14:16] -= 0.03
+    depth[20, 20] = np.nan
+    inside = slice(5, -5)
+    assert prepare("depth", bare)[2, inside, inside].abs().max() < 1e-3
+    relief = prepare("depth", depth)[2]
+    on_top = relief[14:16, 14:16]
+    # In units of 2 cm, less what the thing itself adds to the mean around it.
+    assert on_top.min() > 1.2 and on_top.max() < 1.6
+    others = relief[inside, inside].clone()
+    others[9:11, 9:11] = 0.0
+    assert others.abs().max() < 0.2
+    # Nothing is beyond the bounds, however high it stands.
+    depth[14:16, 14:16] -= 0.3
+    assert prepare("depth", depth)[2].abs().max() == 3.0
 
 
 @pytest.mark.parametrize(("kind", "values"), [("depth", (0.3, 0.9)), ("segmentation", (2, 7))])
