@@ -22,7 +22,7 @@ def test_the_policy_learns_to_follow_the_pictures(tmp_path):
             {"name": "eyes", "kind": "perception", "steps": 200, "learning_rate": 3e-3, **common},
             {
                 "name": "hand",
-                "steps": 200,
+                "steps": 300,
                 "draws": 4,
                 "learning_rate": 2e-3,
                 "ema": 0.9,
