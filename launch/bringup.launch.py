@@ -136,8 +136,9 @@ def arguments():
     yield DeclareLaunchArgument(
         "policy",
         default_value="expert",
-        description="Policy that drives the arm: an installed policy (expert), the folder of a "
-        "checkpoint, the hub id owner/name of one, or module:Class.",
+        description="Policy that drives the arm: an installed policy (expert), the trained model "
+        "of the package (small), the folder of a checkpoint, the hub id owner/name of one, or "
+        "module:Class.",
     )
     yield DeclareLaunchArgument(
         "task",

@@ -18,6 +18,10 @@ COMMANDS = {
         "the policy's speed, memory and actions beside LeRobot's",
     ),
     "evaluate": ("multismolvla.evaluation.evaluate", "closed-loop success under broken cameras"),
+    "export": (
+        "multismolvla.training.export",
+        "write a trained policy in half precision, with its model card",
+    ),
     "scenes": (
         "multismolvla.training.scene_cache",
         "draw random scenes that teach a policy to see",

@@ -99,7 +99,7 @@ def test_parallel_processes_give_the_same_outcomes(tmp_path, evaluate):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--policies", "nowhere"], "policy 'nowhere': expected 'expert' or the folder"),
+        (["--policies", "nowhere"], "policy 'nowhere': expected 'expert', 'small' or the folder"),
         (["--conditions", "dirty"], "condition is 'dirty'"),
         (["--tasks", "dance"], "unknown task 'dance'"),
         (["--episodes-per-task", "0"], "--episodes-per-task is 0; expected 1 or more"),

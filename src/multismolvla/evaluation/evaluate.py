@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[EXPERT],
         metavar="POLICY",
-        help="'expert' and folders of checkpoints (default: expert)",
+        help="'expert', 'small' and folders of checkpoints (default: expert)",
     )
     parser.add_argument(
         "--conditions",

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from multismolvla.interfaces import Policy
+from multismolvla.policy.shipped import FOLDERS, shipped_folder
 from multismolvla.sim.expert_policy import COMMITTED_S, ExpertPolicy
 from multismolvla.streams import StreamTable
 
@@ -17,16 +18,20 @@ OBSERVATION_AGE_S = 0.1
 def with_digest(name: str) -> str:
     """Name an exact policy: `runs/small@1f2e3d4c`, so that a checkpoint trained on is another one.
 
+    What is written about it (`README.md`) may change without making it another one.
+
     Raises:
         ValueError: there is no such checkpoint; one line.
     """
     if name == EXPERT:
         return name
-    if not Path(name).is_dir():
-        raise ValueError(f"policy '{name}': expected 'expert' or the folder of a checkpoint")
+    folder = shipped_folder(name) or Path(name)
+    if not folder.is_dir():
+        names = ", ".join(f"'{known}'" for known in (EXPERT, *FOLDERS))
+        raise ValueError(f"policy '{name}': expected {names} or the folder of a checkpoint")
     digest = hashlib.sha256()
-    for file in sorted(Path(name).iterdir()):
-        if file.is_file():
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.suffix != ".md":
             digest.update(file.name.encode() + file.read_bytes())
     return f"{name}@{digest.hexdigest()[:8]}"
 

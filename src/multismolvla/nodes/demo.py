@@ -31,6 +31,7 @@ from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.nodes.run import stop_on_signal
+from multismolvla.policy.shipped import NotShippedError, shipped_folder
 from multismolvla.streams import StreamTable, load_stream_table
 
 FILM_RATE_HZ = 10
@@ -44,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=positive, default=5, metavar="N", help="episodes")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the first scene")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="results")
-    parser.add_argument("--policy", default="expert", metavar="P", help="policy that drives")
+    parser.add_argument(
+        "--policy",
+        default="expert",
+        metavar="P",
+        help="policy that drives: expert, small, or the folder of a checkpoint",
+    )
     parser.add_argument(
         "--task", default="put the red cube in the bin", metavar="T", help="instruction"
     )
@@ -113,6 +119,11 @@ class StatusLine:
 
 
 def main(args: argparse.Namespace) -> int:
+    try:
+        shipped_folder(args.policy)  # known at once, not after the stack has come up
+    except NotShippedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "launch.log").write_text("")

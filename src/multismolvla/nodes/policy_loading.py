@@ -10,14 +10,15 @@ from pathlib import Path
 from multismolvla.interfaces import Policy
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.policy.hub import HUB_ID
+from multismolvla.policy.shipped import FOLDERS, shipped_names
 
 GROUP = "multismolvla.policies"
 CHUNKINGS = ("none", "rtc")
 
 
 def known_policies() -> list[str]:
-    """Names of the policies that installed packages offer."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    """Names of the policies that installed packages offer, and of the checkpoints shipped here."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)}.union(shipped_names()))
 
 
 def parse_cameras(text: str) -> dict[str, str]:
@@ -52,6 +53,7 @@ def load_policy(
     """Make the policy that `name` says; what fits several of these is the first.
 
     - the name of a policy that an installed package offers, such as `expert`;
+    - the name of a checkpoint that comes with this package, `small`;
     - the folder of a checkpoint;
     - `module:Class`, for a policy that is not installed;
     - `owner/name` of a checkpoint on the hub.
@@ -87,6 +89,8 @@ def load_policy(
     try:
         if matches:
             policy = matches[0].load()()
+        elif name in FOLDERS:
+            policy = _load_checkpoint(name, chunking, options)
         elif name and folder.is_dir():
             policy = _load_checkpoint(folder, chunking, options)
         elif ":" in name:

@@ -67,7 +67,7 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
         policy=text(
             "policy",
             "expert",
-            "Name of an installed policy, folder of a checkpoint, hub id owner/name, or "
+            "Name of an installed or shipped policy, folder of a checkpoint, hub id owner/name, or "
             "module:Class.",
         ),
         policy_device=text(

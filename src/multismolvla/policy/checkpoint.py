@@ -27,11 +27,11 @@ from multismolvla.policy.config import ConfigError, PolicyConfig, load_config
 from multismolvla.policy.hub import HUB_ID, HubError, download
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.shipped import WEIGHTS, NotShippedError, shipped_folder
 from multismolvla.policy.tokenizer import FILE_NAME as TOKENIZER
 from multismolvla.policy.tokenizer import Tokenizer, TokenizerError
 
 CONFIG = configuration.FILE_NAME
-WEIGHTS = "model.safetensors"
 VERSION = "1"
 NORMALIZER_PREFIX = "normalizer."
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
@@ -88,7 +88,7 @@ def load_checkpoint(
     device: str | torch.device = "cpu",
     build: Callable[[PolicyConfig], nn.Module] = MultiSmolVLA,
 ) -> Checkpoint:
-    """Load a checkpoint from a folder or, by its id `owner/name`, from the hub.
+    """Load a checkpoint from a folder, or by its name: see `resolve`.
 
     The numbers keep the type that they were saved in.
 
@@ -130,11 +130,21 @@ def load_checkpoint(
 
 
 def resolve(source: str | Path) -> Path:
-    """Return the folder of a checkpoint, fetched from the hub where `source` is `owner/name`.
+    """Return the folder of a checkpoint.
+
+    Args:
+        source: the name of one that comes with the package, `small`; a folder; or the id
+            `owner/name` of one on the hub, which is fetched. What fits several is the first.
 
     Raises:
         CheckpointError: there is none.
     """
+    try:
+        shipped = shipped_folder(source)
+    except NotShippedError as error:
+        raise CheckpointError(str(error)) from None
+    if shipped is not None:
+        return shipped
     path = Path(source).expanduser()
     if path.is_dir():
         if not (path / WEIGHTS).exists():

@@ -12,7 +12,7 @@ from multismolvla.policy.tokenizer import Tokenizer
 
 
 def load_any_checkpoint(source: str | Path, cameras: Mapping[str, str] | None = None) -> Checkpoint:
-    """Load a folder or, by its id `owner/name`, a model on the hub; weights become float32.
+    """Load a folder, what the package ships or a model on the hub; weights become float32.
 
     A folder of LeRobot holds no tokenizer: a `tokenizer.json` that somebody put there is read, else
     SmolVLM's is fetched.

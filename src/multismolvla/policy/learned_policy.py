@@ -98,7 +98,7 @@ class LearnedPolicy:
     def load(
         cls, source: str | Path, cameras: Mapping[str, str] | None = None, **options
     ) -> LearnedPolicy:
-        """Load a folder or, by its id `owner/name`, a checkpoint on the hub.
+        """Load a folder, `small`, or by its id `owner/name` a checkpoint on the hub.
 
         Args:
             cameras: camera of a LeRobot checkpoint -> our stream.

@@ -27,6 +27,7 @@ from multismolvla.training.loader import Loader
 from multismolvla.training.objective import Objective
 from multismolvla.training.phase_run import PhaseRun
 from multismolvla.training.progress import Progress
+from multismolvla.training.provenance import TRAINING_FILE
 from multismolvla.training.recipe import PhaseRecipe, Recipe, RecipeError
 from multismolvla.training.recipe_file import as_dict
 from multismolvla.training.schedule import choose_trainable
@@ -42,7 +43,6 @@ from multismolvla.training.validation import Validation, unvaried
 from multismolvla.training.view_cache import ViewCache
 from multismolvla.training.view_encoding import encode_views
 
-TRAINING_FILE = "training.json"
 # Draws of the batches and of the validation never share a seed.
 VALIDATION = 1 << 21
 

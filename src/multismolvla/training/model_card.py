@@ -1,0 +1,162 @@
+"""The model card of an exported checkpoint: only what its files and a report say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from multismolvla.policy.config import PolicyConfig
+
+UNMEASURED = (
+    "None is inserted. After `multismolvla evaluate --policies FOLDER`, export again with "
+    "`--report out/evaluation/report.md`."
+)
+# `before` of the history -> what was taken from that run.
+TAKEN = {"start": "what it began with", "eyes": "where its eyes are from"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was measured of the export.
+
+    Attributes:
+        size_bytes: of the files beside the card.
+        difference_rad: largest difference of an action from the original's, in `compared`
+            made-up observations.
+    """
+
+    parameters: int
+    size_bytes: int
+    precision: str
+    difference_rad: float
+    compared: int
+
+
+def render_model_card(
+    config: PolicyConfig, history: Mapping[str, Any], facts: Facts, evaluation: str | None = None
+) -> str:
+    """The card in Markdown.
+
+    Args:
+        history: as `provenance.whole_history` gives it.
+        evaluation: as `evaluation_section` gives it; None while there is none.
+    """
+    parts = [
+        f"# MultiSmolVLA, `{history['recipe']['model']['preset']}`",
+        "A policy for the SO-101: instruction, joints and up to "
+        f"{len(config.streams)} camera streams in, a chunk of joint targets out. Streams may be "
+        "missing; a mask says which.",
+        "    ros2 launch multismolvla bringup.launch.py policy:=FOLDER\n"
+        "    multismolvla evaluate --policies FOLDER",
+        "`FOLDER` is this one; that which comes with the package is called `small`.",
+        "## Model",
+        _table(["", ""], _sizes(config, facts)),
+        "## What it sees",
+        _table(
+            ["stream", "kind", "size (px)", "rate (Hz)"],
+            (
+                [f"`{s.name}`", s.kind, f"{s.width} x {s.height}", f"{s.rate_hz:g}"]
+                for s in config.streams
+            ),
+        ),
+        "## How it was trained",
+        "From demonstrations of a scripted expert in the package's simulator. `training.json` has "
+        "the recipes in full.",
+        *_run(history, "the last run"),
+        "## Evaluation in closed loop",
+        evaluation or UNMEASURED,
+        "## What this does not claim",
+        "It was trained in simulation, on the tasks, objects and instructions of this package. "
+        "Nothing is known of a real arm, of other objects or of other words.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def evaluation_section(report: str) -> str:
+    """A report of `multismolvla evaluate` without its title, headings one level lower."""
+    body = re.sub(r"\A\s*# .*\n", "", report).strip()
+    return re.sub(r"^(#+) ", r"#\1 ", body, flags=re.M)
+
+
+def _sizes(config: PolicyConfig, facts: Facts) -> Iterator[Sequence[str]]:
+    text, expert = config.text, config.expert
+    yield "parameters", f"{facts.parameters / 1e6:.2f} M"
+    yield "files", f"{facts.size_bytes / 1e6:.1f} MB, weights in {facts.precision}"
+    yield (
+        f"actions against the original's, {facts.compared} made-up observations",
+        f"at most {facts.difference_rad:.1e} rad apart",
+    )
+    if config.fourm is not None:
+        encoder = config.fourm
+        yield (
+            "encoder",
+            f"4M-21, width {encoder.dim}, {encoder.depth} blocks, {encoder.image_size} px in "
+            f"patches of {encoder.patch_size}, streams joined {encoder.fusion}",
+        )
+    yield "language model", f"width {text.hidden_size}, {text.layers} layers, {text.heads} heads"
+    yield "action expert", f"width {expert.hidden_size}"
+    yield "reads the views' tokens", "yes" if config.view_tokens else "no, object tokens alone"
+    yield "tells itself where", ", ".join(config.objects) or "nothing"
+    yield "chunk", f"{config.chunk_size} rows of {config.period_s * 1e3:.3g} ms"
+    yield "flow", f"{config.denoising_steps} steps of {config.solver}"
+    yield "joints relative to the state", ", ".join(config.relative_joints) or "none"
+
+
+def _run(history: Mapping[str, Any], title: str) -> Iterator[str]:
+    """Code, time, phases and data of a run, then of those before it."""
+    yield f"### {title[0].upper()}{title[1:]}"
+    if "recipe" not in history:
+        yield f"`{history['checkpoint']}`; nothing more is known of it."
+        return
+    recipe = history["recipe"]
+    phases = recipe["phases"]
+    last = next(i for i, each in enumerate(phases) if each["name"] == history["phase"])
+    minutes, seed = history.get("minutes", "?"), recipe["seed"]
+    yield (
+        f"Code at `{history['revision']}`, seed {seed}, {minutes} minutes; "
+        f"{history['samples']} training samples of {history['episodes']} episodes in "
+        f"`{recipe['data']['cache']}`."
+    )
+    yield _table(
+        ["phase", "kind", "data", "steps", "batch", "samples shown", "learning rate", "lost"],
+        (
+            [
+                each["name"],
+                each["kind"],
+                f"`{each['cache'] or recipe['data']['cache']}`",
+                str(each["steps"]),
+                str(each["batch_size"]),
+                str(each["steps"] * each["batch_size"]),
+                f"{each['learning_rate']:g}",
+                _lost(each),
+            ]
+            for each in phases[: last + 1]
+        ),
+    )
+    if history["data_seeds"]:
+        yield _table(
+            ["data", "seeds of its scenes"],
+            ([f"`{name}`", _ranges(seeds)] for name, seeds in history["data_seeds"].items()),
+        )
+    for key, before in history["before"].items():
+        yield from _run(before, TAKEN[key])
+
+
+def _ranges(seeds: Sequence[Sequence[int]]) -> str:
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in seeds) or "none"
+
+
+def _lost(phase: Mapping[str, Any]) -> str:
+    if phase["kind"] == "hand":
+        return "no pictures at all"
+    dropout = phase["dropout"]
+    if dropout["schedule"] == "none":
+        return "nothing"
+    return f"{dropout['rate']:.0%} of the streams, {dropout['schedule']}"
+
+
+def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])

@@ -1,0 +1,77 @@
+"""What a checkpoint learnt from: code, data and the checkpoints before it, told without them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from multismolvla.data.cache import CacheError, TrainingCache
+from multismolvla.policy.checkpoint import CheckpointError, resolve
+from multismolvla.training.data_seeds import data_seeds
+
+TRAINING_FILE = "training.json"
+# Keys of `recipe.model` that name a checkpoint to begin with.
+BEGINNINGS = ("start", "eyes")
+
+
+class ProvenanceError(ValueError):
+    """Nothing says how the checkpoint came to be; one line."""
+
+
+def whole_history(folder: str | Path) -> dict[str, Any]:
+    """The `training.json` of a checkpoint, and under `before` those of what it began with.
+
+    The seeds that an older trainer did not write are filled in from caches that are still there.
+
+    Raises:
+        ProvenanceError: the checkpoint has no `training.json`, or a damaged one.
+    """
+    path = Path(folder) / TRAINING_FILE
+    try:
+        history = json.loads(path.read_text())
+        recipe, phase = history["recipe"], history["phase"]
+    except OSError as error:
+        raise ProvenanceError(
+            f"{path}: {error.strerror}; expected the folder of a phase that multismolvla train left"
+        ) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ProvenanceError(f"{path}: not what multismolvla train writes: {error!r}") from None
+    if not isinstance(history.get("data_seeds"), dict):
+        history["data_seeds"] = data_seeds(_caches(recipe, phase))
+    if "before" not in history:
+        sources = {key: recipe["model"].get(key) for key in BEGINNINGS}
+        history["before"] = {
+            key: _history_or_name(source) for key, source in sources.items() if source
+        }
+    return history
+
+
+def without_places(value: Any) -> Any:
+    """The same tree, in which an absolute path is its last part: the rest says who trained."""
+    if isinstance(value, Mapping):
+        return {without_places(key): without_places(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_places(item) for item in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
+
+
+def _caches(recipe: Mapping[str, Any], phase: str) -> Iterator[TrainingCache]:
+    """Those of the run and of its phases up to this one that are still there."""
+    phases = recipe["phases"]
+    last = next(i for i, each in enumerate(phases) if each["name"] == phase)
+    names = [recipe["data"]["cache"], *(each["cache"] for each in phases[: last + 1])]
+    for name in dict.fromkeys(filter(None, names)):
+        with contextlib.suppress(CacheError):
+            yield TrainingCache(name)
+
+
+def _history_or_name(source: str) -> dict[str, Any]:
+    try:
+        return whole_history(resolve(source))
+    except (CheckpointError, ProvenanceError):
+        return {"checkpoint": source}
