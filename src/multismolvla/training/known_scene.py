@@ -16,10 +16,12 @@ from multismolvla.policy.object_tokens import LOG_LEAST, LOG_MOST, Estimate
 from multismolvla.training.auxiliary_targets import AuxiliaryTargets
 
 # Expected error of a place, from good eyes to nearly none, metres; mostly small.
-ERROR_M = (0.002, 0.03)
+ERROR_M = (0.0015, 0.02)
 # Of a logit of being held, and of a number that means nothing, such as a round object's heading.
 HELD_LOGIT, MEANINGLESS = 4.0, 0.5
 HEADING_ERROR, HAND_ERROR = 0.1, 0.02
+# Eyes that cannot tell a heading give the mean of what it may be, which is nearer to nothing.
+VAGUE_HEADINGS = 0.4
 
 
 def known_scene(rng: np.random.Generator, targets: AuxiliaryTargets) -> Estimate:
@@ -34,7 +36,9 @@ def known_scene(rng: np.random.Generator, targets: AuxiliaryTargets) -> Estimate
     unsure = (least + (most - least) * unsure).clamp(LOG_LEAST, LOG_MOST)
     laplace = torch.from_numpy(rng.laplace(size=(batch, count, 3)).astype(np.float32))
     places = targets.positions + unsure.exp() * laplace
-    headings = targets.headings + HEADING_ERROR * noise(batch, count, 2)
+    vague = rng.random((batch, count, 1)) < VAGUE_HEADINGS
+    known = np.where(vague, rng.random((batch, count, 1)), 1.0).astype(np.float32)
+    headings = targets.headings * torch.from_numpy(known) + HEADING_ERROR * noise(batch, count, 2)
     held = torch.nn.functional.one_hot(targets.held, count + 1).float()
     held = (2.0 * held - 1.0) * HELD_LOGIT + noise(batch, count + 1)
     objects = torch.cat((places, headings, held[:, :-1, None], unsure), dim=-1)
