@@ -270,6 +270,10 @@ def tiny(streams: tuple[Stream, ...]) -> PolicyConfig:
     )
 
 
+# What lies on the simulated table.
+TABLE_OBJECTS = ("red_cube", "blue_cylinder", "green_brick")
+
+
 def small(streams: tuple[Stream, ...]) -> PolicyConfig:
     """Under 10 M parameters, from scratch, with its own tokenizer; 96 px streams."""
     return PolicyConfig(
@@ -281,6 +285,8 @@ def small(streams: tuple[Stream, ...]) -> PolicyConfig:
         tokens_per_view=64,
         max_state_dim=18,
         max_action_dim=6,
+        objects=TABLE_OBJECTS,
+        view_tokens=False,
         # Half the evaluations of ten of Euler, and 4 % farther from the right actions where that
         # was measured: docs/model.md.
         denoising_steps=5,

@@ -66,7 +66,9 @@ def starting_model(
         return built.float(), smolvla.tokenizer, None
     try:
         config = changed(PRESETS[model.preset](tuple(streams)), model.overrides)
-        config = dataclasses.replace(config, **ours)
+        # Of a table on which nothing is known, only the pictures themselves can tell.
+        view_tokens = config.view_tokens or not ours["objects"]
+        config = dataclasses.replace(config, **ours, view_tokens=view_tokens)
     except ConfigError as error:
         raise RecipeError(f"model: {error}") from None
     torch.manual_seed(recipe.seed)
