@@ -93,7 +93,7 @@ def scene_loss(estimate: Estimate, targets: AuxiliaryTargets) -> tuple[Tensor, d
     held = functional.cross_entropy(held_logits, targets.held, reduction="none")
     grip = (hand[:, :3] - targets.hand).abs().mean(dim=1)
     joints = (hand[:, JOINTS] - targets.joints).abs().mean(dim=1)
-    loss = place + 2.0 * grip + joints + 2.0 * heading + 0.5 * held
+    loss = place + 2.0 * grip + joints + 8.0 * heading + 0.5 * held
     with torch.no_grad():
         error = (objects[..., :3] - targets.positions).norm(dim=-1) * MILLIMETRES
         error = error[error.isfinite()]
