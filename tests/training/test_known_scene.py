@@ -50,3 +50,14 @@ def test_what_is_between_closed_fingers_is_held():
     poses[0, names.index("red_cube"), :3] = Hand.at(closed[0].astype(float)).middle
     held = auxiliary_targets(closed, poses, names, torch.zeros(1, 1, 1, 9)).held
     assert held.tolist() == [names.index("red_cube")]
+
+
+def test_a_hair_does_not_turn_the_heading_of_a_brick():
+    """Both of its axes lie flat: a tilt too small to see must not choose another one."""
+    poses = np.zeros((2, len(SHAPES), 7), np.float32)
+    tilt = 1e-3
+    poses[0, :, 3:] = [1.0, tilt, 0.0, 0.0]
+    poses[1, :, 3:] = [1.0, 0.0, tilt, 0.0]
+    headings = auxiliary_targets(JOINTS[:2], poses, tuple(SHAPES), torch.zeros(2, 1, 1, 9)).headings
+    brick = list(SHAPES).index("green_brick")
+    torch.testing.assert_close(headings[0, brick], headings[1, brick], atol=1e-2, rtol=0)

@@ -16,6 +16,9 @@ from multismolvla.sim.grasp import Hand
 from multismolvla.sim.layout import SHAPES, rotation_of
 from multismolvla.streams import LABELS
 
+# An axis whose vertical part is larger than this has no heading worth the name.
+UPRIGHT = 0.7
+
 
 @dataclass(frozen=True)
 class AuxiliaryTargets:
@@ -69,12 +72,14 @@ def auxiliary_targets(
 
 
 def _heading(name: str, pose: np.ndarray) -> tuple[float, float]:
-    """Heading of the first horizontal axis, times how often the shape looks the same in a turn."""
+    """Heading of the first axis, or of the second where the first stands upright, times how often
+    the shape looks the same in a turn."""
     shape = SHAPES[name]
     if shape.round:
         return (math.nan, math.nan)
     rotation = rotation_of(pose)
-    flat = min((0, 1), key=lambda axis: abs(rotation[2, axis]))
+    # Not the flatter one: of a brick that lies flat both are, and a hair would decide.
+    flat = 0 if abs(rotation[2, 0]) < UPRIGHT else 1
     symmetry = 4 if shape.half[0] == shape.half[1] else 2
     angle = symmetry * math.atan2(rotation[1, flat], rotation[0, flat])
     return (math.cos(angle), math.sin(angle))
