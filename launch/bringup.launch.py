@@ -1,6 +1,7 @@
 """Bring up the whole stack: cameras, sensor nodes, segmentation, policy and the SO-101.
 
-ros2 launch multismolvla bringup.launch.py                          # simulated arm, scripted expert
+ros2 launch multismolvla bringup.launch.py                          # simulated arm, trained policy
+ros2 launch multismolvla bringup.launch.py policy:=expert           # scripted, knows the scene
 ros2 launch multismolvla bringup.launch.py sim:=false robot_port:=/dev/ttyACM0 policy:=NAME
 ros2 launch multismolvla bringup.launch.py rgb_topic:=nowhere       # a dead RGB camera
 ros2 launch multismolvla bringup.launch.py --show-args              # every argument, explained
@@ -135,9 +136,9 @@ def arguments():
     )
     yield DeclareLaunchArgument(
         "policy",
-        default_value="expert",
-        description="Policy that drives the arm: an installed policy (expert), the trained model "
-        "of the package (small), the folder of a checkpoint, the hub id owner/name of one, or "
+        default_value="small",
+        description="Policy that drives the arm: the trained model of the package (small), an "
+        "installed policy (expert), the folder of a checkpoint, the hub id owner/name of one, or "
         "module:Class.",
     )
     yield DeclareLaunchArgument(

@@ -72,8 +72,9 @@ def test_the_settings_are_those_of_the_live_stack():
 
     policy, driver = parameters("policy_node"), parameters("so101_driver")
     assert policy["control_rate_hz"] == policy_in_simulation.CONTROL_HZ
-    assert policy["merge"] == policy_in_simulation.MERGE and policy["queue_threshold"] == "auto"
+    assert policy["merge"] == policy_in_simulation.MERGE
     for name, value in {
+        "queue_threshold": policy_in_simulation.QUEUE_THRESHOLD,
         "crossfade_s": policy_in_simulation.CROSSFADE_S,
         "observation_tolerance_rad": policy_in_simulation.OBSERVATION_TOLERANCE_RAD,
         "slop_s": closed_loop.SLOP_S,

@@ -86,7 +86,15 @@ def test_a_checkpoint_is_evaluated_and_the_rest_is_done_later(
 
 
 def test_parallel_processes_give_the_same_outcomes(tmp_path, evaluate):
-    both = ["--conditions", "clean", "--execution", "synchronous", "asynchronous"]
+    both = [
+        "--policies",
+        "expert",
+        "--conditions",
+        "clean",
+        "--execution",
+        "synchronous",
+        "asynchronous",
+    ]
     assert evaluate(*both) == 0
     alone = lines(tmp_path)
     assert [line["execution"] for line in alone] == ["synchronous", "asynchronous"]
@@ -113,8 +121,9 @@ def test_a_wrong_argument_is_one_clear_line(evaluate, capsys, arguments, part):
 
 
 def test_episodes_of_another_robot_are_not_mixed_in(evaluate, short, capsys):
-    assert evaluate("--conditions", "clean") == 0
-    assert evaluate("--conditions", "clean", "--all-streams") == 1
+    clean = ["--policies", "expert", "--conditions", "clean"]
+    assert evaluate(*clean) == 0
+    assert evaluate(*clean, "--all-streams") == 1
     assert "made with another --all-streams; choose another --out" in capsys.readouterr().err
 
 

@@ -16,6 +16,6 @@ def test_a_number_of_episodes_that_is_none_is_refused(episodes, capsys):
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     file = tmp_path / "file"
     file.touch()
-    assert main(["demo", "--out", str(file / "demo")]) == 1
+    assert main(["demo", "--policy", "expert", "--out", str(file / "demo")]) == 1
     printed = capsys.readouterr().err
     assert printed.startswith(f"error: --out {file}/demo: ") and printed.count("\n") == 1

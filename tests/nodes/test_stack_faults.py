@@ -53,7 +53,7 @@ def stack(tmp_path_factory):
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     log = tmp_path_factory.mktemp("stack") / "launch.log"
     with (
-        BringupProcess({"task": NO_TASK}, log) as bringup,
+        BringupProcess({"policy": "expert", "task": NO_TASK}, log) as bringup,
         contextlib.closing(EpisodeRunner(table, check=bringup.check)) as runner,
     ):
         runner.wait_ready()

@@ -30,8 +30,8 @@ from multismolvla.evaluation.episode_pool import (
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
-from multismolvla.evaluation.policy_in_simulation import EXECUTIONS
-from multismolvla.evaluation.policy_source import EXPERT, with_digest, without_digest
+from multismolvla.evaluation.policy_in_simulation import EXECUTIONS, QUEUE_THRESHOLD
+from multismolvla.evaluation.policy_source import SMALL, with_digest, without_digest
 from multismolvla.evaluation.summary import summarize
 from multismolvla.evaluation.video_wall import write_video_wall
 from multismolvla.sim.tasks import TASKS, find_task
@@ -49,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policies",
         nargs="+",
-        default=[EXPERT],
+        default=[SMALL],
         metavar="POLICY",
-        help="'expert', 'small' and folders of checkpoints (default: expert)",
+        help="'small', 'expert' and folders of checkpoints (default: small)",
     )
     parser.add_argument(
         "--conditions",
@@ -91,10 +91,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--queue-threshold",
         nargs="+",
         type=_threshold,
-        default=[None],
+        default=[QUEUE_THRESHOLD],
         metavar="SHARE",
         help="share of a chunk left when the next is asked for, or 'auto': as late as the latency "
-        "allows, for a synchronous robot when nothing is left (default: auto)",
+        f"allows, for a synchronous robot when nothing is left (default: {QUEUE_THRESHOLD})",
     )
     parser.add_argument(
         "--quick",

@@ -25,6 +25,7 @@ from multismolvla.interfaces import ActionChunk, Observation, Policy
 # As config/policy_node.yaml has them.
 CONTROL_HZ = 50
 MERGE, CROSSFADE_S = "crossfade", 0.2
+QUEUE_THRESHOLD = 0.7
 OBSERVATION_TOLERANCE_RAD = 0.02
 JOINT_STATES_TIMEOUT_S = 0.5
 LOOK_AHEAD_POINTS = 5

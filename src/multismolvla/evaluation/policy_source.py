@@ -10,7 +10,7 @@ from multismolvla.policy.shipped import FOLDERS, shipped_folder
 from multismolvla.sim.expert_policy import COMMITTED_S, ExpertPolicy
 from multismolvla.streams import StreamTable
 
-EXPERT = "expert"
+EXPERT, SMALL = "expert", "small"
 # How old a set of pictures may be when it is taken: a camera period and the way here.
 OBSERVATION_AGE_S = 0.1
 

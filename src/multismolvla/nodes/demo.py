@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="results")
     parser.add_argument(
         "--policy",
-        default="expert",
+        default="small",
         metavar="P",
-        help="policy that drives: expert, small, or the folder of a checkpoint",
+        help="policy that drives: small, expert, or the folder of a checkpoint",
     )
     parser.add_argument(
         "--task", default="put the red cube in the bin", metavar="T", help="instruction"

@@ -66,7 +66,7 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
     parameters = PolicyParameters(
         policy=text(
             "policy",
-            "expert",
+            "small",
             "Name of an installed or shipped policy, folder of a checkpoint, hub id owner/name, or "
             "module:Class.",
         ),
@@ -77,7 +77,7 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             ("auto", "cpu", "cuda"),
         ),
         policy_threads=number(
-            "policy_threads", 0, 0, 256, "Threads of a checkpoint's sums; 0 leaves it to torch."
+            "policy_threads", 1, 0, 256, "Threads of a checkpoint's sums; 0 leaves it to torch."
         ),
         policy_seed=number(
             "policy_seed",
@@ -107,7 +107,7 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
         streams_file=text("streams_file", f"{share}/config/streams.yaml", "Stream table."),
         control_rate_hz=number("control_rate_hz", 50.0, 1.0, 200.0, "Ticks per second."),
         queue_threshold=parse_threshold(
-            node.declare_parameter("queue_threshold", "auto", threshold).value
+            node.declare_parameter("queue_threshold", 0.7, threshold).value
         ),
         merge=text("merge", "crossfade", "How a new chunk meets the queued one.", STRATEGIES),
         crossfade_s=number("crossfade_s", 0.2, 0.01, 5.0, "Duration of the crossfade, seconds."),
