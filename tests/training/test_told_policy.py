@@ -64,6 +64,9 @@ def test_it_acts_on_the_poses(policy, monkeypatch):
         def uniform(self, low, high, size):
             return np.full(size, 0.5)
 
+        def random(self, size):
+            return np.full(size, 0.5)
+
     monkeypatch.setattr(told_policy.np.random, "default_rng", lambda _: Nothing())
     here = policy.infer(observation(0.20)).actions
     assert np.array_equal(policy.infer(observation(0.20)).actions, here)
