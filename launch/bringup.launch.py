@@ -30,6 +30,7 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = "multismolvla"
 
+DEMO_TASK = "put the red cube in the bin"
 # Where the simulated arm offers its serial port: one folder per user and ROS domain, in it one per
 # namespace, so that two stacks on one machine do not meet.
 SIMULATED_PORTS = os.path.join(
@@ -143,8 +144,12 @@ def arguments():
     )
     yield DeclareLaunchArgument(
         "task",
-        default_value="put the red cube in the bin",
-        description="Language instruction at start; a blank waits for one on the topic `task`.",
+        # A real arm does not start by itself.
+        default_value=PythonExpression(
+            ["'", DEMO_TASK, "' if '", LaunchConfiguration("sim"), "' == 'true' else ' '"]
+        ),
+        description="Language instruction at start; a blank waits for one on the topic `task`, "
+        "as a real arm does if nothing is said here.",
     )
     yield DeclareLaunchArgument(
         "seed", default_value="0", description="Seed of the simulated scene at start."
