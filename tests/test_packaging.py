@@ -171,10 +171,30 @@ def declared_launch_arguments() -> dict[str, str]:
     ],
 )
 def test_every_stack_on_a_machine_has_its_own_simulated_port(monkeypatch, given, port):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "7")
+    assert launched_with(given)["robot_port"].endswith(port)
+
+
+@pytest.mark.parametrize(
+    ("given", "task"),
+    [
+        ({}, "put the red cube in the bin"),
+        ({"sim": "false"}, ""),
+        (
+            {"sim": "false", "task": "put the green brick in the bin"},
+            "put the green brick in the bin",
+        ),
+    ],
+)
+def test_a_real_arm_waits_for_an_instruction(given, task):
+    assert launched_with(given)["task"].strip() == task
+
+
+def launched_with(given: dict[str, str]) -> dict[str, str]:
+    """Every launch argument with its value, where these are given."""
     from launch import LaunchContext
     from launch.actions import DeclareLaunchArgument
 
-    monkeypatch.setenv("ROS_DOMAIN_ID", "7")
     namespace = runpy.run_path(str(ROOT / "launch" / "bringup.launch.py"))
     context = LaunchContext()
     context.launch_configurations.update(given)
@@ -182,7 +202,7 @@ def test_every_stack_on_a_machine_has_its_own_simulated_port(monkeypatch, given,
     for entity in namespace["generate_launch_description"]().entities:
         if isinstance(entity, DeclareLaunchArgument):
             entity.execute(context)
-    assert context.launch_configurations["robot_port"].endswith(port)
+    return dict(context.launch_configurations)
 
 
 def test_the_instructions_in_the_documents_are_known():
