@@ -85,71 +85,79 @@ class FourMViews(nn.Module):
         seen = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         if not used:
             return tokens, seen
-        if present is None:
-            present = torch.ones(batch, len(used), dtype=torch.bool, device=tokens.device)
-            whole = True
+        contents = [
+            self._content(frames, index, None if present is None else present[:, column])
+            for column, index in enumerate(used)
+        ]
+        in_view = [self.views.index(self.streams[index].view) for index in used]
+        # View -> the columns of its streams.
+        columns = {
+            v: [c for c, view in enumerate(in_view) if view == v] for v in sorted({*in_view})
+        }
+        some = (
+            None if present is None else {v: present[:, c].any(dim=1) for v, c in columns.items()}
+        )
+        if self.early:
+            grids = self._encode_early(contents, columns, present, some)
         else:
-            whole = False
-        of_view = [self._columns(used, view) for view in self.views]
-        contents = [self._content(frames, i, present[:, c], whole) for c, i in enumerate(used)]
-        encode = self._encode_early if self.early else self._encode_late
-        for v, grid in encode(contents, of_view, present, whole).items():
-            some = present[:, of_view[v]].any(dim=1)
+            grids = self._encode_late(contents, in_view, columns, present)
+        for v, grid in grids.items():
             made = self.connector(grid)
-            tokens[:, v] = made if whole else torch.where(some[:, None, None], made, 0.0)
-            seen[:, v] = some
+            if some is not None:
+                made = torch.where(some[v][:, None, None], made, 0.0)
+            tokens[:, v] = made
+            seen[:, v] = True if some is None else some[v]
         return tokens, seen
 
-    def _columns(self, used: Sequence[int], view: str) -> list[int]:
-        return [c for c, index in enumerate(used) if self.streams[index].view == view]
-
     def _encode_late(
-        self, contents: list[Tensor], of_view: list[list[int]], present: Tensor, whole: bool
+        self,
+        contents: list[Tensor],
+        in_view: list[int],
+        columns: dict[int, list[int]],
+        present: Tensor | None,
     ) -> dict[int, Tensor]:
         """View -> grid (B, N, dim): every stream has tokens of its own, as in 4M."""
-        placed: list[Tensor] = [torch.empty(0)] * len(contents)
-        for v, columns in enumerate(of_view):
-            for column in columns:
-                placed[column] = contents[column] + self._place(v)
-        positions = self.pos_emb.shape[1]
-        keys = None if whole else present.repeat_interleave(positions, dim=1)
-        grids = self.blocks(torch.cat(placed, dim=1), keys).unflatten(1, (-1, positions))
+        placed = [each + self._place(v) for each, v in zip(contents, in_view, strict=True)]
+        grids = self._encode(placed, present)
         return {
-            v: fuse(grids[:, columns], None if whole else present[:, columns])
-            for v, columns in enumerate(of_view)
-            if columns
+            v: fuse(grids[:, c], None if present is None else present[:, c])
+            for v, c in columns.items()
         }
 
     def _encode_early(
-        self, contents: list[Tensor], of_view: list[list[int]], present: Tensor, whole: bool
+        self,
+        contents: list[Tensor],
+        columns: dict[int, list[int]],
+        present: Tensor | None,
+        some: dict[int, Tensor] | None,
     ) -> dict[int, Tensor]:
         """View -> grid (B, N, dim): the streams of a view add up to tokens that they share."""
-        views, placed, some = [], [], []
-        for v, columns in enumerate(of_view):
-            if columns:
-                kept = [
-                    contents[c] if whole else torch.where(present[:, c, None, None], contents[c], 0)
-                    for c in columns
-                ]
-                views.append(v)
-                placed.append(functools.reduce(torch.add, kept) + self._place(v))
-                some.append(present[:, columns].any(dim=1))
+        if present is not None:
+            contents = [
+                torch.where(present[:, c, None, None], each, 0) for c, each in enumerate(contents)
+            ]
+        placed = [
+            functools.reduce(torch.add, [contents[c] for c in of_view]) + self._place(v)
+            for v, of_view in columns.items()
+        ]
+        grids = self._encode(placed, None if some is None else torch.stack([*some.values()], dim=1))
+        return {v: grids[:, i] for i, v in enumerate(columns)}
+
+    def _encode(self, placed: list[Tensor], present: Tensor | None) -> Tensor:
+        """Grids (B, N, dim), of which present (B, G) says which there are, to (B, G, N, dim)."""
         positions = self.pos_emb.shape[1]
-        keys = None if whole else torch.stack(some, dim=1).repeat_interleave(positions, dim=1)
-        grids = self.blocks(torch.cat(placed, dim=1), keys).unflatten(1, (-1, positions))
-        return {v: grids[:, i] for i, v in enumerate(views)}
+        keys = None if present is None else present.repeat_interleave(positions, dim=1)
+        return self.blocks(torch.cat(placed, dim=1), keys).unflatten(1, (-1, positions))
 
     def _place(self, view: int) -> Tensor:
         return self.pos_emb + self.view_embedding[view]
 
-    def _content(
-        self, frames: Mapping[str, Tensor], index: int, keep: Tensor, whole: bool
-    ) -> Tensor:
+    def _content(self, frames: Mapping[str, Tensor], index: int, keep: Tensor | None) -> Tensor:
         """Tokens (B, N, dim) of one stream, without their places; the samples that keep (B,) marks
         False are not read."""
         stream = self.streams[index]
         frame = frames[stream.name]
-        if not whole:
+        if keep is not None:
             # Chosen, not multiplied: NaN times zero is NaN.
             frame = torch.where(keep[:, None, None, None], frame, 0.0)
         return self.patches[stream.kind](frame) + self.kind_embedding[stream.kind]

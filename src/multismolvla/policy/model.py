@@ -121,10 +121,12 @@ class MultiSmolVLA(nn.Module):
             compact: leave out the tokens that no sample has; the others keep their positions.
             estimate: what `object_tokens.estimate` gives for these views, where known already.
         """
-        batch, _, per_view, _ = views.shape
-        if not self.config.view_tokens and per_view:
+        tells = self.config.encoder == "fourm" and bool(self.config.objects)
+        if tells:
             estimate = estimate or self.object_tokens.estimate(views, present, state)
-            views, per_view = views[:, :, :0], 0
+        if not self.config.view_tokens:
+            views = views[:, :, :0]
+        batch, _, per_view, _ = views.shape
         seen = present.repeat_interleave(per_view, dim=1)
         one = mask.new_ones(batch, 1)
         tokens = [views.flatten(1, 2), self.text.embed(language)]
@@ -132,8 +134,7 @@ class MultiSmolVLA(nn.Module):
         # A slot counts whether it is filled or not: a lost camera moves nobody. Padding does not.
         counts = [torch.ones_like(seen), language_mask]
         if self.config.encoder == "fourm":
-            if self.config.objects:
-                estimate = estimate or self.object_tokens.estimate(views, present, state)
+            if tells:
                 told = self.object_tokens(estimate, state)
                 tokens.append(told)
                 exists.append(one.expand(told.shape[:2]))
