@@ -58,7 +58,7 @@ def test_a_batch_depends_on_its_step_alone(cache, config):
     one, other = maker(cache, config), maker(cache, config)
     for step in (0, 1):
         other.make(step)
-    again = dict(Loader(other, 2, 5, workers=2))
+    again = dict(Loader([other], 2, 5, workers=2))
     assert list(again) == [2, 3, 4]
     for first, second in zip(flat(one.make(3)), flat(again[3]), strict=True):
         assert torch.equal(first.nan_to_num(), second.nan_to_num())

@@ -41,6 +41,20 @@ def test_a_single_modality_is_left_often_enough_to_be_learnt():
     assert (kinds.sum(axis=1) == 1).mean() > 0.04
 
 
+def test_what_tells_least_can_be_left_alone_more_often():
+    def shares(alone):
+        rng = np.random.default_rng(0)
+        recipe = DropoutRecipe(by_stream=0.0, by_modality=1.0, by_view=0.0, alone=alone)
+        left = ~np.stack([draw_hard(rng, STREAMS, recipe, 0.5) for _ in range(4000)])[:, :4]
+        return left[left.sum(axis=1) == 1].mean(axis=0)
+
+    depth = KINDS.index("depth")
+    np.testing.assert_allclose(shares({}), 0.25, atol=0.05)
+    more = shares({"depth": 4.0})
+    assert more[depth] > 0.5
+    np.testing.assert_allclose(np.delete(more, depth), (1 - more[depth]) / 3, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("schedule", "rates"),
     [("none", (0, 0, 0)), ("fixed", (0.5,) * 3), ("curriculum", (0, 0.5, 0.5))],

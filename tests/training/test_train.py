@@ -121,6 +121,21 @@ def test_a_hand_learns_and_is_scored_without_pictures(train, tmp_path, capsys):
     assert "has no stream 'rgb'" in capsys.readouterr().err
 
 
+def test_a_policy_that_sees_is_told_beside_it(train, tmp_path, capsys):
+    blind = tmp_path / "blind"
+    write_cache(blind, episodes=6, length=8, streams=(), seed=1)
+    perception, hand, policy = RECIPE["phases"]
+    told = policy | {"told_cache": str(blind), "told_size": 3}
+    assert train("out", {**RECIPE, "phases": [perception, hand, told]}) == 0
+    assert train("alone") == 0
+    ours, alone = (weights(tmp_path / run / "policy") for run in ("out", "alone"))
+    assert any(not torch.equal(ours[name], alone[name]) for name in ours)
+    content = json.loads((tmp_path / "out" / "policy" / "training.json").read_text())
+    assert str(blind) in content["data_seeds"]
+    assert train("not", {**RECIPE, "phases": [perception | {"told_cache": str(blind)}]}) == 2
+    assert "told_cache" in capsys.readouterr().err
+
+
 def test_a_missing_cache_of_a_late_phase_is_said_before_anything_is_trained(
     train, tmp_path, capsys
 ):

@@ -9,6 +9,7 @@ At least one stream of a sample stays whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +30,22 @@ def rate_at(recipe: DropoutRecipe, progress: float) -> float:
     return recipe.rate * min(1.0, progress / recipe.ramp)
 
 
-def units(streams: Sequence[Stream], recipe: DropoutRecipe) -> list[tuple[float, np.ndarray]]:
-    """Ways to cut the streams into what is lost as one: weight, unit of each stream (S,)."""
+class Cut(NamedTuple):
+    """A way to cut the streams into what is lost as one.
+
+    Attributes:
+        weight: how often it is this way, beside the others.
+        unit: (S,) the unit of each stream.
+        alone: (U,) how likely each unit is the one that is left alone; sum 1.
+    """
+
+    weight: float
+    unit: np.ndarray
+    alone: np.ndarray
+
+
+def cuts(streams: Sequence[Stream], recipe: DropoutRecipe) -> list[Cut]:
+    """The ways to cut the streams; none into a single piece."""
     ways = []
     for weight, names in (
         (recipe.by_stream, [stream.name for stream in streams]),
@@ -39,7 +54,9 @@ def units(streams: Sequence[Stream], recipe: DropoutRecipe) -> list[tuple[float,
     ):
         order = list(dict.fromkeys(names))
         if weight > 0 and len(order) > 1:
-            ways.append((weight, np.array([order.index(name) for name in names])))
+            alone = np.array([float(recipe.alone.get(name, 1.0)) for name in order])
+            unit = np.array([order.index(name) for name in names])
+            ways.append(Cut(weight, unit, alone / alone.sum()))
     return ways
 
 
@@ -47,24 +64,24 @@ def draw_hard(
     rng: np.random.Generator, streams: Sequence[Stream], recipe: DropoutRecipe, rate: float
 ) -> np.ndarray:
     """Streams (S,) bool that a group of samples loses altogether; never all."""
-    ways = units(streams, recipe)
+    ways = cuts(streams, recipe)
     lost = np.zeros(len(streams), bool)
     probability = rate * (1.0 - recipe.soft_share)
     if not ways or probability == 0.0:
         return lost
-    weights = np.array([weight for weight, _ in ways])
-    unit = ways[rng.choice(len(ways), p=weights / weights.sum())][1]
-    count = int(unit.max()) + 1
+    weights = np.array([way.weight for way in ways])
+    way = ways[rng.choice(len(ways), p=weights / weights.sum())]
+    count = len(way.alone)
     # The mean stays `probability`: what the lonely draws lose more, the others lose less.
     alone = ALONE * probability
     if rng.random() < alone:
-        gone = np.ones(count, bool)
+        gone = np.arange(count) != rng.choice(count, p=way.alone)
     else:
         rest = (probability - alone * (count - 1) / count) / (1.0 - alone)
         gone = rng.random(count) < np.clip(rest, 0.0, 1.0)
-    if gone.all():
-        gone[rng.integers(count)] = False
-    return gone[unit]
+        if gone.all():
+            gone[rng.choice(count, p=way.alone)] = False
+    return gone[way.unit]
 
 
 def draw_soft(

@@ -54,7 +54,8 @@ class Objective(nn.Module):
         loss = flow_loss(
             model, prefix, group.actions, group.noise, group.time, near_rows=phase.near_rows
         )
-        metrics["flow"] = loss.mean().detach()
+        beside = group.scene is not None and phase.kind == "policy"
+        metrics["told" if beside else "flow"] = loss.mean().detach()
         if group.targets is not None:
             auxiliary, more = self.heads(views, present, estimate, group.targets)
             metrics |= more | {"auxiliary": auxiliary.mean().detach()}

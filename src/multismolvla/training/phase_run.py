@@ -133,7 +133,8 @@ class PhaseRun:
                     )
                 accelerator.backward(mean / len(groups))
             meter.add(metrics)
-            meter.add_lost(streams, group.lost, loss)
+            if group.scene is None:
+                meter.add_lost(streams, group.lost, loss)
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), phase.clip)
         if norm is not None:
             meter.add({"gradient": float(norm)})

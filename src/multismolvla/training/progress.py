@@ -17,7 +17,7 @@ from multismolvla.training.event_file import EventFile
 
 METRICS_FILE = "metrics.jsonl"
 # Shown beside the live line, in this order, where there are any.
-SHOWN = ("flow", "auxiliary", "distillation", "object_mm", "held")
+SHOWN = ("flow", "told", "auxiliary", "distillation", "object_mm", "held")
 
 
 class Meter:

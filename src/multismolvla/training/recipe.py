@@ -72,6 +72,8 @@ class DropoutRecipe:
         ramp: share of the phase's steps after which the rate is reached.
         by_stream, by_modality, by_view: weights of what is lost as one: a stream, a kind of image
             in all views, a camera mount with all its streams.
+        alone: of the losses that leave one alone, how often it is this one: name of a stream, kind
+            of image or view -> weight, 1 for those that are not named. What tells least needs most.
     """
 
     schedule: str = "curriculum"
@@ -81,6 +83,7 @@ class DropoutRecipe:
     by_stream: float = 0.4
     by_modality: float = 0.4
     by_view: float = 0.2
+    alone: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ class PhaseRecipe:
             where things are instead of shown; no pictures), or `policy` (everything).
         cache: training cache of this phase, where it is not that of the run. Streams and objects
             must be the same; a hand needs no streams.
+        told_cache, told_size: of a policy phase: a cache and so many samples of it in each step,
+            beside those of `batch_size`, that are told where things are, as a hand is. They cost
+            little, and keep what the hand has learnt from more episodes than there are pictures of.
         steps, batch_size: optimiser steps, samples each (per process).
         groups: parts of a batch, each with streams of its own taken away. With late fusion all
             samples of a part lack the same streams, which are then not computed at all.
@@ -139,6 +145,8 @@ class PhaseRecipe:
     name: str
     kind: str = "policy"
     cache: str = ""
+    told_cache: str = ""
+    told_size: int = 32
     steps: int = 1000
     batch_size: int = 48
     groups: int = 4
@@ -165,7 +173,8 @@ class PhaseRecipe:
 
     def __post_init__(self) -> None:
         _need(self.kind in KINDS, "kind", self.kind, " or ".join(KINDS))
-        for key in ("steps", "batch_size", "groups", "draws", "frozen_variants"):
+        counts = ("steps", "batch_size", "told_size", "groups", "draws", "frozen_variants")
+        for key in counts:
             _need(getattr(self, key) > 0, key, getattr(self, key), "a positive number")
         for key in ("weight_decay", "lora_rank", "auxiliary", "distillation", "state_noise_rad"):
             _need(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
@@ -180,6 +189,12 @@ class PhaseRecipe:
             self.groups,
             f"a divisor of batch_size, {self.batch_size}",
         )
+        _need(
+            not self.told_cache or self.kind == "policy",
+            "told_cache",
+            self.told_cache,
+            f"nothing in a {self.kind} phase",
+        )
         schedules = ("curriculum", "fixed", "none")
         dropout = self.dropout
         _need(
@@ -191,6 +206,8 @@ class PhaseRecipe:
         for key in ("rate", "soft_share"):
             value = getattr(dropout, key)
             _need(0 <= value <= 1, f"dropout.{key}", value, "0 to 1")
+        for name, weight in dropout.alone.items():
+            _need(weight > 0, f"dropout.alone.{name}", weight, "a positive number")
         _need(0 < dropout.ramp <= 1, "dropout.ramp", dropout.ramp, "above 0 and up to 1")
         _need(not self.distillation or bool(self.teacher), "teacher", self.teacher, "a checkpoint")
         _need(

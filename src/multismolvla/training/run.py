@@ -127,7 +127,8 @@ class Run:
             torch.manual_seed(self._recipe.seed + 2 + index)
             add_lora(self._model, phase.lora_rank)
         choose_trainable(self._model, phase)
-        if phase.kind == "hand" and not self._model.config.objects:
+        told = phase.kind == "hand" or phase.told_cache
+        if told and not self._model.config.objects:
             raise RecipeError(
                 f"phase {phase.name}: a hand is told where objects are by object tokens; they need "
                 "object_tokens: true, and data with object poses"
@@ -158,7 +159,12 @@ class Run:
             views = ViewCache(folder)
         rank, processes = accelerator.process_index, accelerator.num_processes
         teacher = self._teacher.config if self._teacher else None
-        maker = BatchMaker(cache, train, *common, phase, seed, rank, processes, views, teacher)
+        makers = [BatchMaker(cache, train, *common, phase, seed, rank, processes, views, teacher)]
+        if phase.told_cache:
+            more = self._caches[phase.told_cache]
+            told = told_beside(phase)
+            samples = samples_of(more, "train", 0)
+            makers.append(BatchMaker(more, samples, *common, told, (*seed, 2), rank, processes))
         validation = None
         held_out = samples_of(cache, "validation", 0)
         watched = self._recipe.validate_steps and accelerator.is_main_process
@@ -172,7 +178,7 @@ class Run:
             index,
             objective,
             accelerator,
-            lambda first, last: Loader(maker, first, last, workers),
+            lambda first, last: Loader(makers, first, last, workers),
             validation,
             self._progress,
             self._folder / "state",
@@ -200,8 +206,9 @@ class Run:
 
     def _read_so_far(self) -> list[TrainingCache]:
         """The caches of the run and of its phases that are done."""
-        done = dict.fromkeys(phase.cache for phase in self._recipe.phases[: self._place.phase])
-        return [self._cache, *(self._caches[folder] for folder in done if folder)]
+        done = self._recipe.phases[: self._place.phase]
+        read = dict.fromkeys(folder for phase in done for folder in own_caches(phase))
+        return [self._cache, *(self._caches[folder] for folder in read)]
 
 
 def samples_of(cache: TrainingCache, split: str, episodes: int) -> np.ndarray:
@@ -213,6 +220,18 @@ def samples_of(cache: TrainingCache, split: str, episodes: int) -> np.ndarray:
     return samples
 
 
+def own_caches(phase: PhaseRecipe) -> list[str]:
+    """The caches that a phase names for itself."""
+    return [folder for folder in (phase.cache, phase.told_cache) if folder]
+
+
+def told_beside(phase: PhaseRecipe) -> PhaseRecipe:
+    """What makes the samples of a policy phase that are told where things are."""
+    return dataclasses.replace(
+        phase, kind="hand", told_cache="", batch_size=phase.told_size, groups=1
+    )
+
+
 def phase_caches(recipe: Recipe, common: TrainingCache) -> dict[str, TrainingCache]:
     """The caches that phases name for themselves, all at once: none is missed hours later.
 
@@ -221,14 +240,13 @@ def phase_caches(recipe: Recipe, common: TrainingCache) -> dict[str, TrainingCac
     """
     caches = {}
     for phase in recipe.phases:
-        if not phase.cache:
-            continue
-        cache = caches[phase.cache] = TrainingCache(phase.cache)
-        if cache.objects != common.objects:
-            raise RecipeError(
-                f"phase {phase.name}: {cache.folder} knows {', '.join(cache.objects)}; "
-                f"{common.folder} knows {', '.join(common.objects)}"
-            )
+        for folder in own_caches(phase):
+            cache = caches[folder] = TrainingCache(folder)
+            if cache.objects != common.objects:
+                raise RecipeError(
+                    f"phase {phase.name}: {cache.folder} knows {', '.join(cache.objects)}; "
+                    f"{common.folder} knows {', '.join(common.objects)}"
+                )
     return caches
 
 
