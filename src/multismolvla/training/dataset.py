@@ -32,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cache.add_argument(
         "--every", type=positive, default=1, metavar="N", help="keep every n-th camera instant"
     )
-    cache.add_argument("--streams", nargs="+", metavar="S", default=["all"], help="or 'all'")
+    cache.add_argument(
+        "--streams",
+        nargs="*",
+        metavar="S",
+        default=["all"],
+        help="streams to keep, or 'all'; none named: everything but pictures",
+    )
     cache.add_argument(
         "--validation-share",
         type=float,

@@ -15,7 +15,8 @@ AHEAD = 2
 class Loader:
     """Batches of the steps `first` to `last` - 1, in order.
 
-    A step's groups are those of all its makers. Threads do: the work is in NumPy, OpenCV and torch, which let others run meanwhile.
+    A step's groups are those of all its makers. Threads do: the work is in NumPy, OpenCV and torch,
+    which let others run meanwhile.
 
     Attributes:
         waited_s: time that the reader has spent waiting.
