@@ -11,6 +11,8 @@ import numpy as np
 from multismolvla.streams import KINDS
 
 SEVERITIES = (1, 2, 3, 4, 5)
+# What is no camera but comes in messages with stamps as well: faults of delivery can befall it.
+JOINT_STATES = "joint_states"
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,30 @@ class Delivery:
     """One frame on its way from a camera.
 
     Attributes:
-        frame: in the units of its kind, as `sensing.conditioning.to_units` gives it, of any size.
+        frame: in the units of its kind, as `sensing.conditioning.to_units` gives it, of any size;
+            of joint states the positions.
         stamp_ns: when the camera says that it was taken.
         arrive_ns: when it reaches the sensor node.
+        encoding: what its message wrongly says that it is, "" for the truth.
+        share: of its message's bytes that come.
+        source: what it came in; carried along, never looked at.
     """
 
     frame: np.ndarray
     stamp_ns: int
     arrive_ns: int
+    encoding: str = ""
+    share: float = 1.0
+    source: Any = None
+
+    @property
+    def unreadable(self) -> str:
+        """Why nobody can make a picture of the message, "" where one can."""
+        if self.encoding:
+            return f"encoding is '{self.encoding}'"
+        if self.share < 1.0:
+            return f"it holds {self.share:.0%} of its bytes: it is truncated"
+        return ""
 
 
 def parameter(
@@ -58,17 +76,21 @@ class Fault(ABC):
     Feed every frame of the stream, in order, to `apply` while the fault lasts.
 
     Attributes:
-        kind: of the stream, one of `streams.KINDS`.
+        kind: of the stream, one of `kinds`.
         seed: of everything that the fault draws.
+        kinds: of streams that it can befall.
     """
 
     kind: str
     seed: int = 0
     name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = (*KINDS, JOINT_STATES)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"{self.name}: kind is '{self.kind}'; expected {', '.join(KINDS)}")
+        if self.kind not in self.kinds:
+            raise ValueError(
+                f"{self.name}: kind is '{self.kind}'; expected {', '.join(self.kinds)}"
+            )
         for declared in self.parameters():
             value, limits = getattr(self, declared.name), declared.metadata
             # `not <=` and not `>`: a NaN is out of every range.
@@ -99,20 +121,44 @@ class Fault(ABC):
         }
         return cls(kind, seed, **values)
 
+    @classmethod
+    def has_severity(cls) -> bool:
+        """Whether the severity changes anything."""
+        return any(len(set(declared.metadata["severities"])) > 1 for declared in cls.parameters())
+
     @abstractmethod
     def apply(self, delivery: Delivery) -> list[Delivery]:
         """Return what becomes of a frame: nothing, or deliveries of now or of later."""
 
 
-class FrameFault(Fault):
-    """A fault of the pixels alone, so that training can use it on single frames."""
+class PictureFault(Fault):
+    """A fault of the pixels: frames come as they should and show something else."""
+
+    kinds = KINDS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._first_ns: int | None = None
+        # How long the fault has lasted, by the frames' stamps.
+        self._since_s = 0.0
 
     def apply(self, delivery: Delivery) -> list[Delivery]:
+        if self._first_ns is None:
+            self._first_ns = delivery.stamp_ns
+        self._since_s = (delivery.stamp_ns - self._first_ns) * 1e-9
         return [replace(delivery, frame=self.corrupt(delivery.frame))]
 
     @abstractmethod
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
         """Return the damaged frame: a new array of the same shape and type."""
+
+
+class FrameFault(PictureFault):
+    """One that any kind of stream can have, milder and worse: training damages frames with these.
+
+    What belongs here is what checkpoints have been trained with; other faults of pixels derive
+    from `PictureFault`.
+    """
 
 
 @dataclass
