@@ -29,6 +29,7 @@ setup(
         ("share/multismolvla", ["package.xml"]),
         ("share/multismolvla/launch", glob("launch/*.launch.py")),
         ("share/multismolvla/config", glob("config/*.*")),
+        ("share/multismolvla/config/faults", glob("config/faults/*.yaml")),
         ("share/multismolvla/config/training", glob("config/training/*.yaml")),
         ("share/multismolvla/hook", ["resource/fastdds.dsv"]),  # named in colcon.meta
     ],

@@ -22,6 +22,10 @@ COMMANDS = {
         "multismolvla.training.export",
         "write a trained policy in half precision, with its model card",
     ),
+    "scenarios": (
+        "multismolvla.evaluation.scenarios",
+        "break sensors on a schedule and check what the stack does about it",
+    ),
     "scenes": (
         "multismolvla.training.scene_cache",
         "draw random scenes that teach a policy to see",

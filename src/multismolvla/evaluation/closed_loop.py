@@ -8,7 +8,7 @@ compute; its answer arrives `latency_s` later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import mujoco
@@ -17,14 +17,23 @@ import numpy as np
 from multismolvla.control.policy_view import PolicyView
 from multismolvla.control.stream_gate import StreamGate
 from multismolvla.evaluation.conditions import Condition, middle_s
+from multismolvla.evaluation.fault_record import FaultRecord
 from multismolvla.evaluation.labeller import Segmenter
 from multismolvla.evaluation.mask_record import MaskRecord
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome
-from multismolvla.evaluation.policy_in_simulation import CONTROL_HZ, PolicyInSimulation
+from multismolvla.evaluation.policy_in_simulation import (
+    CONTROL_HZ,
+    JOINT_STATES_TIMEOUT_S,
+    PolicyInSimulation,
+)
 from multismolvla.evaluation.robot_in_simulation import RATE_HZ as DRIVER_HZ
 from multismolvla.evaluation.robot_in_simulation import RobotInSimulation
+from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.sensor_rig import SensorRig
 from multismolvla.interfaces import Policy
+from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
+from multismolvla.sensing.corruptions.fault import JOINT_STATES, Delivery
+from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
 from multismolvla.sim.env import DEFAULT_MAX_STEPS, STEP_S
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import find_task
@@ -38,6 +47,8 @@ SLOP_S, MAX_WAIT_S, MAX_SET_AGE_S = 0.03, 0.1, 0.5
 # Cameras run for this long before the instruction: five good frames bring a stream into use, and
 # labels begin only with those of their sources.
 WARM_UP_S = 0.8
+# The clock starts at one second: zero means that there is no clock yet.
+INSTRUCTION_NS = round((1.0 + WARM_UP_S) * 1e9)
 MASKS = ("detector", "oracle")
 
 
@@ -83,6 +94,9 @@ class ClosedLoop:
         self._gate = StreamGate(table, min(min_visual_streams, len(table)))
         self._simulation = Simulation()
         self._cameras = None
+        self._camera_hz = round(max((stream.rate_hz for stream in table), default=CAMERA_HZ))
+        if TICKS_HZ % self._camera_hz:
+            raise ValueError(f"cameras at {self._camera_hz} Hz; expected a divisor of {TICKS_HZ}")
         if len(table):
             # Rendering pulls in OpenGL, which a robot without cameras does not need.
             from multismolvla.sim.cameras import Cameras
@@ -102,8 +116,35 @@ class ClosedLoop:
         Raises:
             ValueError: the task or a setting of the key is unknown.
         """
-        episode = _Episode(self, policy, key, condition)
-        return episode.run(spectator)
+        task = find_task(key.task)
+        onset_s = None
+        if condition.streams:
+            onset_s = middle_s(task.id, task.suite, key.seed) if condition.middle else 0.0
+        start_s = (onset_s or 0.0) + INSTRUCTION_NS * 1e-9
+        faults = {
+            name: FaultSchedule([timed])
+            for name, timed in condition.faults(self._table, key.seed, start_s).items()
+        }
+        return _Episode(self, policy, key, faults, onset_s).run(spectator)
+
+    def run_scenario(
+        self,
+        policy: Policy,
+        key: EpisodeKey,
+        scenario: Scenario,
+        spectator: Spectator | None = None,
+    ) -> tuple[Outcome, FaultRecord]:
+        """Run one episode with the faults of a scenario, and on until its last fault is over.
+
+        Raises:
+            ValueError: the task, a setting of the key or a fault is unknown.
+        """
+        record = FaultRecord(scenario, self._table)
+        faults = scenario.schedules(self._table, INSTRUCTION_NS)
+        episode = _Episode(self, policy, key, faults, None, record, scenario.lasts_s)
+        outcome = episode.run(spectator)
+        record.fastest_rad_s = episode.fastest_rad_s
+        return outcome, record
 
     def close(self) -> None:
         """Release the renderer."""
@@ -113,28 +154,28 @@ class ClosedLoop:
 
 class _Episode:
     def __init__(
-        self, loop: ClosedLoop, policy: Policy, key: EpisodeKey, condition: Condition
+        self,
+        loop: ClosedLoop,
+        policy: Policy,
+        key: EpisodeKey,
+        faults: Mapping[str, FaultSchedule],
+        onset_s: float | None,
+        record: FaultRecord | None = None,
+        at_least_s: float = 0.0,
     ) -> None:
         if key.masks not in MASKS:
             raise ValueError(f"masks is '{key.masks}'; expected {' or '.join(MASKS)}")
         self._key, self._loop = key, loop
+        self._onset_s, self._record, self._at_least_s = onset_s, record, at_least_s
         self._table, self._simulation = loop._table, loop._simulation
         self._cameras = loop._cameras
         self._task = find_task(key.task)
         self._simulation.reset(self._task, key.seed)
         if self._cameras is not None:
             self._cameras.reseed(key.seed)
+        self._camera_ticks = TICKS_HZ // loop._camera_hz
+        self._joint_states = DeliveryQueue(faults)
 
-        # The clock starts at one second: zero means that there is no clock yet.
-        self._instruction_ns = round((1.0 + WARM_UP_S) * 1e9)
-        self._onset_s = None
-        if condition.streams:
-            self._onset_s = (
-                middle_s(self._task.id, self._task.suite, key.seed) if condition.middle else 0.0
-            )
-        faults = condition.faults(
-            self._table, key.seed, (self._onset_s or 0.0) + self._instruction_ns * 1e-9
-        )
         self._view = PolicyView(self._table, MAX_SET_AGE_S)
         self._rig = None
         if len(self._table):
@@ -147,38 +188,58 @@ class _Episode:
                 max_wait_s=MAX_WAIT_S,
                 segmenter=loop._segmenter,
             )
-        self._masks = MaskRecord([name for name in self._table.names if name in faults])
+        broken = [] if onset_s is None else [name for name in self._table.names if name in faults]
+        self._masks = MaskRecord(broken)
 
         self._policy = PolicyInSimulation(policy, key, self._view, loop._gate)
         self._robot = RobotInSimulation(self._simulation.servos)
 
     def run(self, spectator: Spectator | None) -> Outcome:
         limit_s = DEFAULT_MAX_STEPS[self._task.suite] * STEP_S
-        tick, simulated, given, success, duration_s = 0, 0, False, False, limit_s
+        tick, simulated, given, late = 0, 0, False, False
+        solved_s: float | None = None
         while True:
             now_ns = 1_000_000_000 + round(tick * 1e9 / TICKS_HZ)
             self._simulation.advance((tick - simulated) / TICKS_HZ)
             simulated = tick
-            since_s = (now_ns - self._instruction_ns) * 1e-9
+            since_s = (now_ns - INSTRUCTION_NS) * 1e-9
             if since_s >= 0.0 and not given:
                 given = True
                 self._policy.start_anew(now_ns)
             if given and tick % (TICKS_HZ // CONTROL_HZ) == 0:
-                success = self._simulation.success()
-                if success or since_s >= limit_s:
-                    duration_s = min(since_s, limit_s)
+                if solved_s is None and not late and self._simulation.success():
+                    solved_s = min(since_s, limit_s)
+                late = since_s >= limit_s
+                if (late or solved_s is not None) and since_s >= self._at_least_s:
                     break
             if tick % (TICKS_HZ // DRIVER_HZ) == 0:
-                self._view.states.add(now_ns, self._robot.tick(now_ns))
-            if tick % (TICKS_HZ // CAMERA_HZ) == 0:
+                self._move(now_ns)
+            if tick % self._camera_ticks == 0:
                 self._look(now_ns, since_s, spectator)
             if self._rig is not None:
                 self._rig.advance(now_ns)
             self._policy.take_answer(now_ns)
             if tick % (TICKS_HZ // CONTROL_HZ) == 0:
                 self._control(now_ns, self._task.instruction if given else "", since_s)
-            tick = _next_event(tick)
-        return self._outcome(success, duration_s)
+            tick = self._next_event(tick)
+        return self._outcome(solved_s is not None, limit_s if solved_s is None else solved_s)
+
+    @property
+    def fastest_rad_s(self) -> float:
+        """Greatest speed of a joint's goal so far."""
+        return self._robot.fastest_rad_s
+
+    def _next_event(self, tick: int) -> int:
+        """The next tick at which something is due."""
+        periods = (TICKS_HZ // DRIVER_HZ, TICKS_HZ // CONTROL_HZ, self._camera_ticks)
+        return min(tick - tick % period + period for period in periods)
+
+    def _move(self, now_ns: int) -> None:
+        """One period of the driver."""
+        pose = self._robot.tick(now_ns)
+        self._joint_states.send(JOINT_STATES, Delivery(pose, now_ns, now_ns))
+        for _, delivery in self._joint_states.due(now_ns):
+            self._view.states.add(delivery.stamp_ns, delivery.frame)
 
     def _look(self, now_ns: int, since_s: float, spectator: Spectator | None) -> None:
         """One period of the cameras."""
@@ -202,9 +263,16 @@ class _Episode:
         trajectory = self._policy.tick(now_ns, task, statuses)
         if trajectory is not None:
             self._robot.follow(trajectory)
-        if task:
-            damaged = set() if self._rig is None else self._rig.damaged(now_ns)
-            self._masks.add(since_s, self._policy.mask, damaged, self._onset_s)
+        if not task:
+            return
+        damaged = set() if self._rig is None else self._rig.damaged(now_ns)
+        self._masks.add(since_s, self._policy.mask, damaged, self._onset_s)
+        if self._record is not None:
+            age_s = self._view.states.age_s(now_ns)
+            known = age_s is not None and abs(age_s) <= JOINT_STATES_TIMEOUT_S
+            available = {**self._policy.mask, JOINT_STATES: known}
+            states = {name: state for name, (state, _) in statuses.items()}
+            self._record.add(since_s, available, states, damaged)
 
     def _outcome(self, success: bool, duration_s: float) -> Outcome:
         return Outcome(
@@ -221,11 +289,3 @@ class _Episode:
             hold_share=round(self._policy.held_ticks / max(1, self._policy.ticks), 4),
             policy_error=self._policy.error,
         )
-
-
-_PERIODS: Sequence[int] = tuple(TICKS_HZ // rate for rate in (DRIVER_HZ, CONTROL_HZ, CAMERA_HZ))
-
-
-def _next_event(tick: int) -> int:
-    """The next tick at which something is due."""
-    return min(tick - tick % period + period for period in _PERIODS)

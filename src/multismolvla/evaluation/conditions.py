@@ -17,6 +17,7 @@ from itertools import combinations
 
 import numpy as np
 
+from multismolvla.evaluation.stream_selection import select_streams
 from multismolvla.sensing.corruptions.fault import SEVERITIES, TimedFault
 from multismolvla.sensing.corruptions.registry import find_fault
 from multismolvla.streams import KINDS, StreamTable
@@ -96,7 +97,10 @@ def parse_condition(text: str, table: StreamTable) -> Condition:
             f"condition is '{text}'; expected clean, drop:<streams>, only:<streams> or "
             "<fault>-<severity>:<streams>, each with or without @mid"
         )
-    streams = _targets(text, targets, table)
+    try:
+        streams = select_streams(targets, table)
+    except ValueError as error:
+        raise ValueError(f"condition '{text}': {error}") from None
     if damage == "only":
         streams = tuple(name for name in table.names if name not in streams)
         damage = "drop"
@@ -107,21 +111,6 @@ def parse_condition(text: str, table: StreamTable) -> Condition:
         raise ValueError(f"condition '{text}': severity is '{level}'; expected 1 to 5")
     find_fault(fault)
     return Condition(text, fault, int(level) if dash else None, streams, bool(moment))
-
-
-def _targets(text: str, targets: str, table: StreamTable) -> tuple[str, ...]:
-    named = set()
-    for target in targets.split("+"):
-        if target.startswith("all-"):
-            kind = target.removeprefix("all-")
-            if kind not in KINDS:
-                raise ValueError(
-                    f"condition '{text}': '{kind}' is no kind; expected {', '.join(KINDS)}"
-                )
-            named |= {stream.name for stream in table if stream.kind == kind}
-        else:
-            named.add(table[target].name)
-    return tuple(name for name in table.names if name in named)
 
 
 def condition_set(name: str, table: StreamTable) -> list[Condition]:

@@ -25,6 +25,7 @@ class RobotInSimulation:
 
     Attributes:
         limit_hits: how often a command went beyond the limit of a joint.
+        fastest_rad_s: greatest speed of a joint's goal from one period to the next.
     """
 
     def __init__(self, servos: Servos) -> None:
@@ -44,6 +45,8 @@ class RobotInSimulation:
         self._velocities: list[np.ndarray] = []
         self._beyond = False
         self.limit_hits = 0
+        self._goal_rad: np.ndarray | None = None
+        self.fastest_rad_s = 0.0
 
     def follow(self, trajectory: Trajectory) -> None:
         """Follow this trajectory from now on."""
@@ -63,6 +66,10 @@ class RobotInSimulation:
         held = pose if self._safety.moving else self._servos.goals_rad()
         setpoint = self._safety.step(now_ns, held, command)
         if setpoint.goal_rad is not None:
+            if self._goal_rad is not None:
+                step_rad = float(np.abs(setpoint.goal_rad - self._goal_rad).max())
+                self.fastest_rad_s = max(self.fastest_rad_s, step_rad * RATE_HZ)
+            self._goal_rad = setpoint.goal_rad.copy()
             for joint, goal in enumerate(setpoint.goal_rad):
                 self._servos.set_goal_rad(joint, goal)
         return pose

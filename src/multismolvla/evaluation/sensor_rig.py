@@ -6,7 +6,6 @@ code: damaged, on its way, judged, conditioned, matched with the others.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,8 +14,9 @@ from multismolvla.control.policy_view import PolicyView
 from multismolvla.data.units import from_counts, to_counts
 from multismolvla.evaluation.labeller import Labeller, Labels, Segmenter
 from multismolvla.sensing.conditioning import resize, to_units
-from multismolvla.sensing.corruptions.delivery_faults import Drop
-from multismolvla.sensing.corruptions.fault import Delivery, TimedFault
+from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
+from multismolvla.sensing.corruptions.fault import Delivery
+from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
 from multismolvla.sensing.health import State, StreamHealth
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
 from multismolvla.streams import StreamTable
@@ -40,7 +40,7 @@ class SensorRig:
         self,
         table: StreamTable,
         view: PolicyView,
-        faults: Mapping[str, TimedFault],
+        faults: Mapping[str, FaultSchedule],
         *,
         oracle: bool,
         slop_s: float,
@@ -66,9 +66,7 @@ class SensorRig:
         self._told: dict[tuple[str, str], tuple[State, tuple[str, ...]]] = {}
         self._synchronizer = Synchronizer(table.names, round(slop_s * 1e9), round(max_wait_s * 1e9))
         self._alive = dict.fromkeys(table.names, True)
-        # By time of arrival, then in the order of sending.
-        self._on_their_way: list[tuple[int, int, str, Delivery]] = []
-        self._sent = 0
+        self._way = DeliveryQueue(faults)
         for name in table.names:
             self._follow(name, 0)
 
@@ -77,7 +75,8 @@ class SensorRig:
         return [
             name
             for name in self._table.names
-            if name not in self._labellers and not self._unplugged(name, now_ns)
+            if name not in self._labellers
+            and not (name in self._faults and self._faults[name].silent(now_ns))
         ]
 
     def expose(self, frames: Mapping[str, np.ndarray], now_ns: int) -> None:
@@ -87,12 +86,11 @@ class SensorRig:
                 kind = self._table[name].kind
                 # Cameras count: what is sent has the resolution of 16 bits.
                 seen = from_counts(kind, to_counts(kind, frame))
-                self._send(name, Delivery(seen, now_ns, now_ns + TRANSPORT_NS))
+                self._way.send(name, Delivery(seen, now_ns, now_ns + TRANSPORT_NS))
 
     def advance(self, now_ns: int) -> None:
         """Let happen what happens until now."""
-        while self._on_their_way and self._on_their_way[0][0] <= now_ns:
-            _, _, name, delivery = heapq.heappop(self._on_their_way)
+        for name, delivery in self._way.due(now_ns):
             self._receive(name, delivery, now_ns)
         for name, health in self._health.items():
             if health.deadline_ns is not None and now_ns >= health.deadline_ns:
@@ -127,22 +125,15 @@ class SensorRig:
             return True
         return name in self._faults and self._faults[name].active(now_ns)
 
-    def _unplugged(self, name: str, now_ns: int) -> bool:
-        fault = self._faults.get(name)
-        return fault is not None and isinstance(fault.fault, Drop) and fault.active(now_ns)
-
-    def _send(self, name: str, delivery: Delivery) -> None:
-        fault = self._faults.get(name)
-        for sent in [delivery] if fault is None else fault.apply(delivery):
-            self._sent += 1
-            heapq.heappush(self._on_their_way, (sent.arrive_ns, self._sent, name, sent))
-
     def _send_labels(self, name: str, made: list[Labels]) -> None:
         for stamp_ns, arrive_ns, labels in made:
-            self._send(name, Delivery(labels, stamp_ns, arrive_ns))
+            self._way.send(name, Delivery(labels, stamp_ns, arrive_ns))
 
     def _receive(self, name: str, delivery: Delivery, now_ns: int) -> None:
         stream = self._table[name]
+        if delivery.unreadable:
+            self._health[name].on_bad_message(delivery.unreadable, now_ns)
+            return
         frame = to_units(stream.kind, delivery.frame)
         usable = self._health[name].on_frame(frame, delivery.stamp_ns, now_ns)
         if usable or self._oracle:
