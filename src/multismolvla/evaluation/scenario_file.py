@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from multismolvla.evaluation.scenario import Expectations, Scenario, ScheduledFault
+from multismolvla.sim.tasks import find_task
 from multismolvla.streams import StreamTable
 
 # Key of the file -> (type, name of the argument). Times are in seconds.
@@ -72,6 +73,10 @@ def load_scenario(path: str | Path, table: StreamTable) -> Scenario:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     given = _checked(str(path), content, _SCENARIO)
+    try:
+        find_task(given.get("task", Scenario.task))
+    except ValueError as error:
+        raise ScenarioError(f"{path}: {error}") from None
     expect = _checked(f"{path}: expect", given.pop("expect", {}), _EXPECT_OF_ALL)
     success = {"success": expect.pop("success")} if "success" in expect else {}
     faults = tuple(

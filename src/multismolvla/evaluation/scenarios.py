@@ -2,7 +2,7 @@
 
 Each scenario is a YAML file (docs/failure-testing.md): what breaks when, and how soon it must be
 masked and back in use. The stack runs in simulated time without ROS, by the same code as live. Exit
-status 0 if all came out as expected, 1 if not; <out>/report.md and <out>/junit.xml say what did not.
+status 0 if all came out as expected, 1 if not; <out>/report.md and junit.xml say what did not.
 """
 
 from __future__ import annotations

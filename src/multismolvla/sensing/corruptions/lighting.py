@@ -40,7 +40,7 @@ class Exposure(PictureFault):
     name = "exposure"
     kinds = ("rgb",)
     stops: float = parameter(
-        "stops", -8.0, 8.0, (0.7, 1.3, 2.0, 3.0, 5.0), "powers of two of the light"
+        "stops", -16.0, 16.0, (0.7, 1.3, 2.0, 3.0, 5.0), "powers of two of the light"
     )
 
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
