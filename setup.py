@@ -10,6 +10,7 @@ NODES = (
     "policy_node",
     "so101_driver",
     "sim_node",
+    "fault_injector",
 )
 
 setup(

@@ -4,6 +4,7 @@ ros2 launch multismolvla bringup.launch.py                          # simulated 
 ros2 launch multismolvla bringup.launch.py policy:=expert           # scripted, knows the scene
 ros2 launch multismolvla bringup.launch.py sim:=false robot_port:=/dev/ttyACM0 policy:=NAME
 ros2 launch multismolvla bringup.launch.py rgb_topic:=nowhere       # a dead RGB camera
+ros2 launch multismolvla bringup.launch.py faults:=config/faults/rgb_loss.yaml
 ros2 launch multismolvla bringup.launch.py --show-args              # every argument, explained
 """
 
@@ -70,6 +71,42 @@ def node(executable, *parameters, **options):
     )
 
 
+def if_faults(then, otherwise):
+    """One text where the launch argument `faults` is given, another where it is not."""
+    return PythonExpression(
+        ["'", then, "' if '", LaunchConfiguration("faults"), "' != '' else '", otherwise, "'"]
+    )
+
+
+def raw_topic(view, kind):
+    """The argument that names the raw images of a camera."""
+    return LaunchConfiguration(f"{view}_{kind}_topic" if view else f"{kind}_topic")
+
+
+def injector():
+    """Takes the raw topics that the sensor nodes would take, and gives them its own."""
+    remappings = []
+    for kind in ("rgb", "depth", "thermal"):
+        remappings.append((f"{kind}/image_raw", raw_topic("", kind)))
+        # Relative to the namespace of the camera's nodes.
+        topic = ["'", raw_topic("wrist", kind), "'"]
+        relative = PythonExpression(
+            [*topic, " if ", *topic, ".startswith('/') else 'wrist/' + ", *topic]
+        )
+        remappings.append((f"wrist/{kind}/image_raw", relative))
+    faults = LaunchConfiguration("faults")
+    scenario = PythonExpression(["'' if '", faults, "' == 'live' else '", faults, "'"])
+    return node(
+        "fault_injector",
+        {
+            "scenario": ParameterValue(scenario, value_type=str),
+            "streams_file": LaunchConfiguration("streams_file"),
+        },
+        remappings=remappings,
+        condition=when("'", faults, "' != ''"),
+    )
+
+
 def sensing(view):
     """The sensor nodes of one view: the top camera has no namespace, the others live in theirs."""
     prefix = f"{view}/" if view else ""
@@ -82,7 +119,7 @@ def sensing(view):
             remappings=[
                 (
                     f"{kind}/image_raw",
-                    LaunchConfiguration(f"{view}_{kind}_topic" if view else f"{kind}_topic"),
+                    if_faults(f"{kind}/faulty/image_raw", raw_topic(view, kind)),
                 )
             ],
         )
@@ -96,6 +133,13 @@ def sensing(view):
                 "backend": LaunchConfiguration("segmentation"),
             },
             streams_file,
+            # Only the simulator's labels come as raw images.
+            remappings=[
+                (
+                    "segmentation/image_raw",
+                    if_faults("segmentation/faulty/image_raw", "segmentation/image_raw"),
+                )
+            ],
         )
     )
     return nodes
@@ -190,6 +234,12 @@ def arguments():
         "transformers model (its name in segmentation_node.yaml).",
     )
     yield DeclareLaunchArgument(
+        "faults",
+        default_value="",
+        description="Scenario of faults to run, a file such as config/faults/rgb_loss.yaml, or "
+        "`live` to break sensors by parameters; empty puts nothing between cameras and stack.",
+    )
+    yield DeclareLaunchArgument(
         "record", default_value="", description="Folder of a new MCAP bag; empty records nothing."
     )
     yield DeclareLaunchArgument(
@@ -222,7 +272,10 @@ def generate_launch_description():
     )
     # Likewise: a folder may be named by a number.
     name = {"policy": ParameterValue(LaunchConfiguration("policy"), value_type=str)}
-    policy = node("policy_node", task, streams_file, name)
+    joint_states = if_faults("faulty/joint_states", "joint_states")
+    policy = node(
+        "policy_node", task, streams_file, name, remappings=[("joint_states", joint_states)]
+    )
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -251,7 +304,9 @@ def generate_launch_description():
                         ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
                     ),
                     PushRosNamespace(LaunchConfiguration("namespace")),
-                    GroupAction([simulator, driver, *sensing(""), wrist], condition=on_robot),
+                    GroupAction(
+                        [simulator, driver, injector(), *sensing(""), wrist], condition=on_robot
+                    ),
                     GroupAction([policy, rviz], condition=on_policy_host),
                 ]
             ),
