@@ -109,7 +109,12 @@ def parse_condition(text: str, table: StreamTable) -> Condition:
         raise ValueError(f"condition '{text}': {fault} needs a severity, as in {fault}-2")
     if dash and (not level.isdigit() or int(level) not in SEVERITIES):
         raise ValueError(f"condition '{text}': severity is '{level}'; expected 1 to 5")
-    find_fault(fault)
+    kinds = find_fault(fault).kinds
+    for name in streams:
+        if table[name].kind not in kinds:
+            raise ValueError(
+                f"condition '{text}': {fault} cannot befall {name}; expected {', '.join(kinds)}"
+            )
     return Condition(text, fault, int(level) if dash else None, streams, bool(moment))
 
 
