@@ -68,6 +68,11 @@ def test_a_fault_from_before_counts_from_the_instruction():
     assert result.masked_after_s == 0.0
 
 
+def test_times_of_masks_are_kept():
+    record = recorded([fault(1.0)], [(1.1, 2.1), (2.5, 2.8)])
+    assert record.masked == {"rgb": [pytest.approx([1.1, 2.1]), pytest.approx([2.5, 2.8])]}
+
+
 def test_a_warning_is_no_mask():
     (result,) = recorded([fault(1.0)], [], degraded=[(1.3, 1.9)]).results
     assert result.warned_after_s == pytest.approx(0.3) and result.masked_after_s is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import pytest
 import yaml
 
@@ -124,6 +125,8 @@ def test_the_command_reports_and_its_status_tells(files, tmp_path, capsys):
     report = (tmp_path / "out" / "report.md").read_text()
     assert "1 of 2 passed" in report and "| `good` | `drop` | rgb | 0.5 to 1 |" in report
     assert "`hard`: rgb: drop: masked after 0.1" in report
+    height, width = cv2.imread(str(tmp_path / "out" / "timeline.png")).shape[:2]
+    assert height > 100 and width > 800
     suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert [case.get("name") for case in suite if case.find("failure") is None] == ["good"]

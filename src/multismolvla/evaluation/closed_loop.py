@@ -132,7 +132,6 @@ class ClosedLoop:
         policy: Policy,
         key: EpisodeKey,
         scenario: Scenario,
-        spectator: Spectator | None = None,
     ) -> tuple[Outcome, FaultRecord]:
         """Run one episode with the faults of a scenario, and on until its last fault is over.
 
@@ -142,7 +141,7 @@ class ClosedLoop:
         record = FaultRecord(scenario, self._table)
         faults = scenario.schedules(self._table, INSTRUCTION_NS)
         episode = _Episode(self, policy, key, faults, None, record, scenario.lasts_s)
-        outcome = episode.run(spectator)
+        outcome = episode.run(None)
         record.fastest_rad_s = episode.fastest_rad_s
         return outcome, record
 

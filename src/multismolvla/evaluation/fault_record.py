@@ -41,6 +41,7 @@ class FaultRecord:
     Attributes:
         results: one for each fault and stream.
         false_alarms: how often a stream was masked without any fault of it.
+        masked: stream -> [from, to] of every time it was masked, seconds after the instruction.
         fastest_rad_s: greatest speed of a joint's goal, what the driver's clamp is about.
     """
 
@@ -52,6 +53,7 @@ class FaultRecord:
         ]
         self.false_alarms = 0
         self.fastest_rad_s = 0.0
+        self.masked: dict[str, list[list[float]]] = {}
         self._before: Mapping[str, bool] = {}
 
     def add(
@@ -73,6 +75,10 @@ class FaultRecord:
             for result in own:
                 self._follow(result, since_s, usable, states.get(name, "OK"), own)
             lost = self._before.get(name, True) and not usable
+            if lost:
+                self.masked.setdefault(name, []).append([since_s, since_s])
+            elif not self._before.get(name, True):
+                self.masked[name][-1][1] = since_s
             if lost and name not in damaged and not any(_explains(r, since_s) for r in own):
                 self.false_alarms += 1
         self._before = dict(available)

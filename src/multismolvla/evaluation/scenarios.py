@@ -26,6 +26,7 @@ from multismolvla.evaluation.policy_source import (
     without_digest,
 )
 from multismolvla.evaluation.scenario import Scenario
+from multismolvla.evaluation.scenario_chart import write_chart
 from multismolvla.evaluation.scenario_file import load_scenario
 from multismolvla.evaluation.scenario_report import render_junit, render_markdown, totals
 from multismolvla.evaluation.scenario_verdict import ScenarioRun
@@ -71,12 +72,14 @@ def main(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "report.md").write_text(render_markdown(runs))
         (args.out / "junit.xml").write_text(render_junit(runs))
+        write_chart(args.out / "timeline.png", runs)
     except (ValueError, OSError) as error:
         print(f"multismolvla scenarios: {error}", file=sys.stderr)
         return 1
     failed = [run.scenario.name for run in runs if run.failures]
     print("\n".join(totals(runs)))
-    print(f"{len(runs) - len(failed)} of {len(runs)} passed; in {args.out}: report.md, junit.xml")
+    passed = f"{len(runs) - len(failed)} of {len(runs)} passed"
+    print(f"{passed}; in {args.out}: report.md, timeline.png, junit.xml")
     return 1 if failed else 0
 
 
