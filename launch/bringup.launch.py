@@ -83,17 +83,19 @@ def raw_topic(view, kind):
     return LaunchConfiguration(f"{view}_{kind}_topic" if view else f"{kind}_topic")
 
 
+def inside(view, topic):
+    """A topic that the nodes of a view name, as a node outside of their namespace names it."""
+    return PythonExpression(
+        ["'", topic, "' if '", topic, f"'.startswith('/') else '{view}/' + '", topic, "'"]
+    )
+
+
 def injector():
     """Takes the raw topics that the sensor nodes would take, and gives them its own."""
     remappings = []
     for kind in ("rgb", "depth", "thermal"):
         remappings.append((f"{kind}/image_raw", raw_topic("", kind)))
-        # Relative to the namespace of the camera's nodes.
-        topic = ["'", raw_topic("wrist", kind), "'"]
-        relative = PythonExpression(
-            [*topic, " if ", *topic, ".startswith('/') else 'wrist/' + ", *topic]
-        )
-        remappings.append((f"wrist/{kind}/image_raw", relative))
+        remappings.append((f"wrist/{kind}/image_raw", inside("wrist", raw_topic("wrist", kind))))
     faults = LaunchConfiguration("faults")
     scenario = PythonExpression(["'' if '", faults, "' == 'live' else '", faults, "'"])
     return node(
