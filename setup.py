@@ -30,6 +30,7 @@ setup(
         ("share/multismolvla/launch", glob("launch/*.launch.py")),
         ("share/multismolvla/config", glob("config/*.*")),
         ("share/multismolvla/config/training", glob("config/training/*.yaml")),
+        ("share/multismolvla/urdf", glob("urdf/*.urdf")),
         ("share/multismolvla/hook", ["resource/fastdds.dsv"]),  # named in colcon.meta
     ],
     zip_safe=False,  # the MJCF and the weights are read as files
