@@ -9,6 +9,7 @@ NODES = (
     "segmentation_node",
     "policy_node",
     "so101_driver",
+    "monitor_node",
     "sim_node",
 )
 

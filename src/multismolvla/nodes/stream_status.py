@@ -110,14 +110,22 @@ class StatusMonitor:
         self.statuses = {stream: StreamStatus() for stream in streams}
         self._received_ns: dict[str, int] = {}
         self._listeners = [on_change] if on_change else []
-        for stream in self.statuses:
+        self._subscriptions = [
             node.create_subscription(
                 DiagnosticArray,
                 f"{stream}/status",
                 lambda message, stream=stream: self._on_status(stream, message),
                 STATUS_QOS,
             )
-        node.create_timer(late_s / 4.0, self._on_timer)
+            for stream in self.statuses
+        ]
+        self._timer = node.create_timer(late_s / 4.0, self._on_timer)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_timer(self._timer)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def add_listener(self, on_change: Callable[[str, StreamStatus], None]) -> None:
         """Have another callback called on every change."""
