@@ -190,6 +190,19 @@ def test_a_real_arm_waits_for_an_instruction(given, task):
     assert launched_with(given)["task"].strip() == task
 
 
+@pytest.mark.parametrize(
+    ("given", "monitor"),
+    [
+        ({}, "none"),
+        ({"rviz": "true"}, "rviz"),
+        ({"monitor": "topics"}, "topics"),
+        ({"rviz": "true", "monitor": "topics"}, "topics"),
+    ],
+)
+def test_rviz_is_one_of_the_monitors(given, monitor):
+    assert launched_with(given)["monitor"] == monitor
+
+
 def launched_with(given: dict[str, str]) -> dict[str, str]:
     """Every launch argument with its value, where these are given."""
     from launch import LaunchContext
