@@ -63,7 +63,7 @@ def is_installed(package):
     return True
 
 
-def robot(context):
+def watchers(context):
     """The monitor and, where ROS has them, what serves the arm's frames and groups diagnostics."""
     urdf = LaunchConfiguration("urdf").perform(context)
     has_publisher = is_installed("robot_state_publisher")
@@ -94,6 +94,15 @@ def robot(context):
                 parameters=[{"robot_description": description}],
             )
         )
+    if is_installed("diagnostic_aggregator"):
+        nodes.append(
+            Node(
+                package="diagnostic_aggregator",
+                executable="aggregator_node",
+                name="diagnostic_aggregator",
+                parameters=[share("config", "diagnostics_aggregator.yaml")],
+            )
+        )
     return nodes
 
 
@@ -115,7 +124,7 @@ def generate_launch_description():
                         ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
                     ),
                     PushRosNamespace(LaunchConfiguration("namespace")),
-                    OpaqueFunction(function=robot),
+                    OpaqueFunction(function=watchers),
                     rviz,
                 ]
             ),
