@@ -100,7 +100,7 @@ class ExecutedPath:
             the rotation's columns, about radians), by as much since the last kept one.
     """
 
-    def __init__(self, span_s: float = 10.0, step_m: float = 0.002, turn: float = 0.1) -> None:
+    def __init__(self, span_s: float = 10.0, step_m: float = 0.003, turn: float = 0.1) -> None:
         self._span_ns = round(span_s * 1e9)
         self._step_m, self._turn = step_m, turn
         self._poses: deque[Pose] = deque(maxlen=2000)

@@ -35,7 +35,9 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # How long a new display waits for its first picture, at most.
 DEMAND_PERIOD_S = 0.5
-DRAW_PERIOD_S = 0.1
+DRAW_PERIOD_S = 0.2
+# Joint states come 100 times a second; the executed path does without most of them.
+SAMPLE_PERIOD_S = 0.04
 # Policy and driver speak at least 5 times a second.
 SILENT_S = 1.0
 
@@ -80,6 +82,7 @@ class MonitorNode(Node):
         self._streams = table.names
         self._plan = PlannedPath()
         self._way = ExecutedPath(path_s)
+        self._next_sample_s = 0.0
         # Newest values of policy and driver, and when they came.
         self._said: dict[str, tuple[float, dict[str, str]]] = {}
 
@@ -140,6 +143,9 @@ class MonitorNode(Node):
         )
 
     def _on_joint_states(self, message: JointState) -> None:
+        if time.monotonic() < self._next_sample_s:
+            return
+        self._next_sample_s = time.monotonic() + SAMPLE_PERIOD_S
         (joints,) = in_arm_order(message.name, [message.position])
         self._way.add(self._now_ns(), joints)
 
