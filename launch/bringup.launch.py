@@ -214,8 +214,11 @@ def generate_launch_description():
     on_robot = when("'", LaunchConfiguration("part"), "' != 'policy'")
     on_policy_host = when("'", LaunchConfiguration("part"), "' != 'robot'")
     monitored = when(
-        *("'", LaunchConfiguration("part"), "' != 'robot' and "),
-        *("'", LaunchConfiguration("monitor"), "' != 'none'"),
+        "'",
+        LaunchConfiguration("part"),
+        "' != 'robot' and '",
+        LaunchConfiguration("monitor"),
+        "' != 'none'",
     )
     streams_file = {"streams_file": LaunchConfiguration("streams_file")}
     port = {"port": LaunchConfiguration("robot_port")}

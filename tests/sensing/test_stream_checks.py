@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multismolvla.sensing.health import State, StreamHealth
@@ -35,6 +35,7 @@ def test_a_rate_that_is_not_a_number_counts_as_none():
     assert frequency_check(float("nan"), 15.0, 0.75).state is State.LOST
 
 
+@settings(max_examples=20)
 @given(st.floats(0, 0.9))
 def test_the_delays_are_those_of_the_last_second(delay_s):
     arrivals = [START_NS + i * PERIOD_NS for i in range(60)]

@@ -16,6 +16,8 @@ from multismolvla.nodes.stamp_ns import stamp_ns
 
 # Without an image for this long the cloud goes away: it would look like what the camera sees.
 STALE_NS = 1_000_000_000
+# Images until a missing camera_info is worth a word; the first of them may well be earlier.
+PATIENCE = 15
 
 
 class DepthCloud:
@@ -26,6 +28,7 @@ class DepthCloud:
         self._stride = stride
         self._bridge = CvBridge()
         self._info: CameraInfo | None = None
+        self._without_info = 0
         # Frame of the cloud that displays have now; empty: they have none, or an empty one.
         self._shown_in = ""
         self._received_ns = 0
@@ -57,7 +60,7 @@ class DepthCloud:
             self._shown_in = ""
 
     def _forget(self) -> None:
-        self._info, self._shown_in = None, ""
+        self._info, self._without_info, self._shown_in = None, 0, ""
 
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info
@@ -65,6 +68,9 @@ class DepthCloud:
     def _on_image(self, image: Image) -> None:
         info = self._info
         if info is None:
+            self._without_info += 1
+            if self._without_info >= PATIENCE:
+                raise ValueError("there is no camera_info beside it, so it cannot become points")
             return
         if (info.height, info.width) != (image.height, image.width):
             raise ValueError(

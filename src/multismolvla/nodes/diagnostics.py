@@ -14,6 +14,8 @@ from multismolvla.sensing.stream_checks import Check
 # REP 107 asks for 1 Hz. Faster, so that config/diagnostics_aggregator.yaml can call a node that is
 # silent stale before half a second is over.
 DIAGNOSTICS_PERIOD_S = 0.2
+# Share of a control loop's nominal rate below which it is worth a warning.
+SLOW_LOOP = 0.9
 
 LEVELS = {
     State.OK: DiagnosticStatus.OK,

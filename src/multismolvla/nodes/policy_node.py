@@ -27,7 +27,7 @@ from multismolvla.control.playback import Playback
 from multismolvla.control.policy_loop import PolicyLoop
 from multismolvla.control.stream_gate import StreamGate
 from multismolvla.control.threshold import RefillThreshold
-from multismolvla.nodes.diagnostics import Diagnostics, Task, checked
+from multismolvla.nodes.diagnostics import SLOW_LOOP, Diagnostics, Task, checked
 from multismolvla.nodes.inference_thread import InferenceThread
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.policy_inputs import PolicyInputs
@@ -43,8 +43,6 @@ from multismolvla.streams import load_stream_table
 # to the second subscription only.
 TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
 STATUS_PERIOD_S = 0.1
-# Share of the control loop's nominal rate below which it is worth a warning.
-SLOW_FRACTION = 0.9
 # Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
 # quarter of its period, each time that thread needs it.
 SWITCH_INTERVAL_S = 0.0005
@@ -204,7 +202,7 @@ class PolicyNode(Node):
         self._diagnostics.publish(
             Task("policy", status.level, status.message, values),
             checked(
-                "control frequency", frequency_check(self._control.rate_hz, rate_hz, SLOW_FRACTION)
+                "control frequency", frequency_check(self._control.rate_hz, rate_hz, SLOW_LOOP)
             ),
         )
 

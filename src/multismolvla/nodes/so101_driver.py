@@ -19,6 +19,7 @@ from multismolvla.control.trajectory import Trajectory, TrajectoryError
 from multismolvla.nodes.arm_loop import ArmLoop, LoopStatus
 from multismolvla.nodes.diagnostics import (
     DIAGNOSTICS_PERIOD_S,
+    SLOW_LOOP,
     Diagnostics,
     Task,
     checked,
@@ -33,9 +34,6 @@ from multismolvla.robot.priority import raise_priority
 from multismolvla.robot.protocol import OVERLOAD
 from multismolvla.robot.so101 import ArmState
 from multismolvla.sensing.stream_checks import frequency_check
-
-# Share of the loop's nominal rate below which it is worth a warning.
-SLOW_FRACTION = 0.9
 
 # How long a service waits for the control loop.
 TORQUE_TIMEOUT_S = 2.0
@@ -296,9 +294,7 @@ class SO101Driver(LifecycleNode):
         self._status.publish(message)
         self._diagnostics.publish(
             Task("arm", status.level, status.message, values),
-            checked(
-                "joint_states frequency", frequency_check(rate_hz, self._rate_hz, SLOW_FRACTION)
-            ),
+            checked("joint_states frequency", frequency_check(rate_hz, self._rate_hz, SLOW_LOOP)),
         )
 
 
