@@ -9,6 +9,7 @@ NODES = (
     "segmentation_node",
     "policy_node",
     "so101_driver",
+    "monitor_node",
     "sim_node",
     "fault_injector",
 )
@@ -32,6 +33,7 @@ setup(
         ("share/multismolvla/config", glob("config/*.*")),
         ("share/multismolvla/config/faults", glob("config/faults/*.yaml")),
         ("share/multismolvla/config/training", glob("config/training/*.yaml")),
+        ("share/multismolvla/urdf", glob("urdf/*.urdf")),
         ("share/multismolvla/hook", ["resource/fastdds.dsv"]),  # named in colcon.meta
     ],
     zip_safe=False,  # the MJCF and the weights are read as files

@@ -16,9 +16,11 @@ from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     GroupAction,
+    IncludeLaunchDescription,
     SetEnvironmentVariable,
 )
 from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
     EnvironmentVariable,
     LaunchConfiguration,
@@ -207,7 +209,16 @@ def arguments():
         description="What runs on this host: all of it, the arm with its sensors, or the policy.",
     )
     yield flag("use_sim_time", "false", "Take the time from /clock (the simulator publishes it).")
-    yield flag("rviz", "false", "Open RViz with the cameras and the simulated objects.")
+    yield flag("rviz", "false", "Open RViz: the same as monitor:=rviz.")
+    yield DeclareLaunchArgument(
+        "monitor",
+        default_value=PythonExpression(
+            ["'rviz' if '", LaunchConfiguration("rviz"), "' == 'true' else 'none'"]
+        ),
+        choices=["none", "topics", "rviz"],
+        description="What shows how it goes: nothing; the topics of monitor.launch.py, for an RViz "
+        "elsewhere; or these and an RViz here.",
+    )
     yield DeclareLaunchArgument(
         "log_level",
         default_value="info",
@@ -254,6 +265,13 @@ def arguments():
 def generate_launch_description():
     on_robot = when("'", LaunchConfiguration("part"), "' != 'policy'")
     on_policy_host = when("'", LaunchConfiguration("part"), "' != 'robot'")
+    monitored = when(
+        "'",
+        LaunchConfiguration("part"),
+        "' != 'robot' and '",
+        LaunchConfiguration("monitor"),
+        "' != 'none'",
+    )
     streams_file = {"streams_file": LaunchConfiguration("streams_file")}
     port = {"port": LaunchConfiguration("robot_port")}
     # A string even where it reads like a number or a boolean in YAML.
@@ -278,12 +296,18 @@ def generate_launch_description():
     policy = node(
         "policy_node", task, streams_file, name, remappings=[("joint_states", joint_states)]
     )
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        name="rviz2",
-        arguments=["-d", config("bringup.rviz")],
-        condition=IfCondition(LaunchConfiguration("rviz")),
+    monitor = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            PathJoinSubstitution([FindPackageShare(PACKAGE), "launch", "monitor.launch.py"])
+        ),
+        launch_arguments=[
+            (
+                "rviz",
+                PythonExpression(
+                    ["'true' if '", LaunchConfiguration("monitor"), "' == 'rviz' else 'false'"]
+                ),
+            )
+        ],
     )
     recorder = ExecuteProcess(
         cmd=["ros2", "bag", "record", "-s", "mcap", "-a", "-o", LaunchConfiguration("record")],
@@ -309,9 +333,10 @@ def generate_launch_description():
                     GroupAction(
                         [simulator, driver, injector(), *sensing(""), wrist], condition=on_robot
                     ),
-                    GroupAction([policy, rviz], condition=on_policy_host),
+                    GroupAction([policy], condition=on_policy_host),
                 ]
             ),
+            GroupAction([monitor], condition=monitored),
             recorder,
         ]
     )

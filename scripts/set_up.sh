@@ -72,10 +72,11 @@ install_package() {
     "${pip[@]}" --no-deps --no-build-isolation "${editable[@]}" || return
     rm -rf "$share" "$venv/lib/multismolvla"
     # Links, so that edits count at once; to files, because ros2 launch does not follow linked folders.
-    mkdir -p "$share"/{launch,config} "$index" "$venv/lib/multismolvla" || return
+    mkdir -p "$share"/{launch,config,urdf} "$index" "$venv/lib/multismolvla" || return
     ln -s "$root/package.xml" "$share/" || return
     ln -s "$root"/launch/*.launch.py "$share/launch/" || return
     ln -s "$root"/config/*.* "$share/config/" || return
+    ln -s "$root"/urdf/*.urdf "$share/urdf/" || return
     ln -sfn "$root/resource/multismolvla" "$index/multismolvla" || return
     "$venv/bin/python" - >"$venv/scripts.txt" <<'PYTHON' || return
 from importlib.metadata import distribution

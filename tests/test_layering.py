@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "src" / "ros2_portable"
 
 SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types"}
-CORES = {"control", "sensing", "robot", "sim", "segmentation", "policy", "data"}
+CORES = {"control", "sensing", "monitoring", "robot", "sim", "segmentation", "policy", "data"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
 # listed is the edge of the program (nodes, the command line) and may import everything.
 MAY_IMPORT = {
@@ -24,6 +24,7 @@ MAY_IMPORT = {
 LIGHT = {
     "control": {"numpy"},
     "sensing": {"numpy", "cv2"},
+    "monitoring": {"numpy"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},
 }

@@ -108,11 +108,11 @@ def test_entry_points_resolve(setup_arguments):
             assert hasattr(importlib.import_module(module), attribute), f"{group}: {name}"
 
 
-def test_data_files_exist_and_hold_every_launch_and_config_file(setup_arguments):
+def test_data_files_exist_and_hold_every_launch_config_and_urdf_file(setup_arguments):
     installed = {file for _, files in setup_arguments["data_files"] for file in files}
     for file in installed:
         assert (ROOT / file).is_file(), f"setup.py lists {file}"
-    for folder in ("launch", "config"):
+    for folder in ("launch", "config", "urdf"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert str(path.relative_to(ROOT)) in installed, f"setup.py leaves out {path}"
@@ -188,6 +188,19 @@ def test_every_stack_on_a_machine_has_its_own_simulated_port(monkeypatch, given,
 )
 def test_a_real_arm_waits_for_an_instruction(given, task):
     assert launched_with(given)["task"].strip() == task
+
+
+@pytest.mark.parametrize(
+    ("given", "monitor"),
+    [
+        ({}, "none"),
+        ({"rviz": "true"}, "rviz"),
+        ({"monitor": "topics"}, "topics"),
+        ({"rviz": "true", "monitor": "topics"}, "topics"),
+    ],
+)
+def test_rviz_is_one_of_the_monitors(given, monitor):
+    assert launched_with(given)["monitor"] == monitor
 
 
 def launched_with(given: dict[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from rcl_interfaces.srv import DescribeParameters, ListParameters
 from rclpy.parameter import Parameter
 
 from multismolvla.nodes.depth_node import DepthNode
+from multismolvla.nodes.monitor_node import MonitorNode
 from multismolvla.nodes.policy_node import PolicyNode
 from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.segmentation_node import SegmentationNode
@@ -24,6 +25,7 @@ NODES = {
     "policy_node": PolicyNode,
     "so101_driver": SO101Driver,
     "sim_node": SimNode,
+    "monitor_node": MonitorNode,
 }
 # Declared by rclpy itself.
 OWN = {"use_sim_time", "start_type_description_service"}

@@ -54,7 +54,7 @@ def test_a_supervised_node_reports_its_configuration_instead_of_ending(graph, tm
         graph.spin_until(lambda: len(reports) >= 2, timeout_s=30.0)
         status = reports[0].status[0]
         assert status.level == status.ERROR
-        assert status.name == "/wrist/rgb_node"
+        assert status.name == "/wrist/rgb_node: configuration"
         assert "unknown parameter 'streem'" in status.message
         assert process.poll() is None
     finally:

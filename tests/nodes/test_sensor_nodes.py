@@ -143,10 +143,16 @@ def test_status_is_steady_names_the_stream_and_reaches_diagnostics(cameras):
     cameras.spin_until(lambda: len(camera.statuses) >= 3 and heard)
     assert camera.statuses[-1].state is State.LOST
     assert camera.statuses[-1].reasons == ("stale",)
-    (status,) = heard[0].status
-    assert (status.name, status.hardware_id) == ("rgb", "/rgb_node")
-    assert status.level == DiagnosticStatus.ERROR
-    assert "no frame yet" in status.message
+    health, frequency, stamps = heard[0].status
+    assert [status.name for status in heard[0].status] == [
+        "/rgb_node: rgb health",
+        "/rgb_node: rgb frequency",
+        "/rgb_node: rgb stamps",
+    ]
+    assert {status.hardware_id for status in heard[0].status} == {"camera"}
+    assert health.level == frequency.level == DiagnosticStatus.ERROR
+    assert stamps.level == DiagnosticStatus.WARN
+    assert "no frame yet" in health.message
 
 
 def test_a_camera_that_stops_is_reported_lost_at_once_and_recovers(cameras):

@@ -7,6 +7,7 @@ from sensor_msgs.msg import Image
 from multismolvla.nodes.stream_status import StatusPublisher, StreamStatus
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.sensing.health import HealthReport, State
+from multismolvla.streams import Stream
 
 MS = 1_000_000
 
@@ -90,7 +91,8 @@ def test_over_topics_with_real_statuses(graph):
             state = states[name]
             return HealthReport(state, () if state is State.OK else ("stale",), "", 15.0, 0.0, 1)
 
-        StatusPublisher(probe, name, f"{name}/status", report)
+        stream = Stream(name, name, 24, 32, 15.0, "camera_optical_frame")
+        StatusPublisher(probe, stream, f"{name}/status", report, slow_fraction=0.75)
     publisher = probe.create_publisher(Image, "rgb/image", qos_profile_sensor_data)
     graph.spin_until(lambda: monitor.alive("rgb") and publisher.get_subscription_count())
     stamp = iter(range(10**9, 10**12, 10**8))

@@ -6,12 +6,13 @@ import os
 import threading
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
+
+from multismolvla.nodes.diagnostics import DIAGNOSTICS_PERIOD_S, Diagnostics, Task
 
 # Set by the launch file. A process that ended would be started again, and would fail again.
 SUPERVISED = "MULTISMOLVLA_SUPERVISED"
-PERIOD_S = 1.0
 # Value of `state` in the report: no waiting will help.
 MISCONFIGURED = "MISCONFIGURED"
 
@@ -29,19 +30,9 @@ def wait_misconfigured(reason: str, stop: threading.Event) -> None:
         return
     # The node that failed may still hold the name on rosout.
     node = rclpy.create_node("misconfigured", enable_rosout=False)
-    name = node.get_fully_qualified_name()
-    publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
-
-    def report() -> None:
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.ERROR, name=name, message=reason, hardware_id=name
-        )
-        status.values = [KeyValue(key="state", value=MISCONFIGURED)]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = node.get_clock().now().to_msg()
-        publisher.publish(message)
-
-    node.create_timer(PERIOD_S, report)
+    diagnostics = Diagnostics(node, "configuration")
+    task = Task("configuration", DiagnosticStatus.ERROR, reason, {"state": MISCONFIGURED})
+    node.create_timer(DIAGNOSTICS_PERIOD_S, lambda: diagnostics.publish(task))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stop.is_set():

@@ -27,6 +27,7 @@ from multismolvla.control.playback import Playback
 from multismolvla.control.policy_loop import PolicyLoop
 from multismolvla.control.stream_gate import StreamGate
 from multismolvla.control.threshold import RefillThreshold
+from multismolvla.nodes.diagnostics import SLOW_LOOP, Diagnostics, Task, checked
 from multismolvla.nodes.inference_thread import InferenceThread
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.policy_inputs import PolicyInputs
@@ -35,6 +36,7 @@ from multismolvla.nodes.policy_messages import policy_status, trajectory
 from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
+from multismolvla.sensing.stream_checks import frequency_check
 from multismolvla.streams import load_stream_table
 
 # A latched task reaches a node that starts later; one from a publisher that latches nothing comes
@@ -68,6 +70,7 @@ class PolicyNode(Node):
         self._trajectory = self.create_publisher(JointTrajectory, "joint_trajectory", 1)
         self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
         self._status = self.create_publisher(DiagnosticArray, "policy/status", 1)
+        self._diagnostics = Diagnostics(self, "policy")
         self._inputs = PolicyInputs(
             self,
             table,
@@ -193,7 +196,15 @@ class PolicyNode(Node):
             **self._warm_up.values,
         }
         name = self.get_fully_qualified_name()
-        self._status.publish(policy_status(now_ns, name, values, self._loop.mask))
+        message = policy_status(now_ns, name, values, self._loop.mask)
+        self._status.publish(message)
+        status, rate_hz = message.status[0], self._settings.control_rate_hz
+        self._diagnostics.publish(
+            Task("policy", status.level, status.message, values),
+            checked(
+                "control frequency", frequency_check(self._control.rate_hz, rate_hz, SLOW_LOOP)
+            ),
+        )
 
     def _on_control_error(self, error: Exception) -> None:
         if not self.context.ok():

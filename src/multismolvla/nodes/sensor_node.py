@@ -66,7 +66,11 @@ class SensorNode(Node):
             CameraInfo, f"{self.kind}/image/camera_info", qos_profile_sensor_data
         )
         self._status = StatusPublisher(
-            self, name, f"{self.kind}/status", lambda: self._health.report(self._now_ns())
+            self,
+            self._stream,
+            f"{self.kind}/status",
+            lambda: self._health.report(self._now_ns()),
+            thresholds.slow_fraction,
         )
         # Armed anew by every frame, so that it fires only when one is missing.
         self._silence = self.create_timer(self._stream.period_s, self._on_silence, autostart=False)

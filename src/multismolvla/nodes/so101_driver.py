@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import JointState
@@ -17,6 +17,14 @@ from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.control.safety import SafetyFilter, SafetyLimits, SafetyState
 from multismolvla.control.trajectory import Trajectory, TrajectoryError
 from multismolvla.nodes.arm_loop import ArmLoop, LoopStatus
+from multismolvla.nodes.diagnostics import (
+    DIAGNOSTICS_PERIOD_S,
+    SLOW_LOOP,
+    Diagnostics,
+    Task,
+    checked,
+    key_values,
+)
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.run import run
@@ -25,8 +33,7 @@ from multismolvla.robot.calibration import GRIPPER, CalibrationError, load_calib
 from multismolvla.robot.priority import raise_priority
 from multismolvla.robot.protocol import OVERLOAD
 from multismolvla.robot.so101 import ArmState
-
-STATUS_PERIOD_S = 0.2
+from multismolvla.sensing.stream_checks import frequency_check
 
 # How long a service waits for the control loop.
 TORQUE_TIMEOUT_S = 2.0
@@ -102,17 +109,15 @@ class SO101Driver(LifecycleNode):
         self._trouble = "not configured"
         self._published = ()
         self._joint_states = self.create_publisher(JointState, "joint_states", 1)
-        self._statuses = [
-            self.create_publisher(DiagnosticArray, topic, 1)
-            for topic in ("~/status", "/diagnostics")
-        ]
+        self._status = self.create_publisher(DiagnosticArray, "~/status", 1)
+        self._diagnostics = Diagnostics(self, f"so101 on {self._port}")
         self.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 1)
         self.create_service(SetBool, "~/torque", self._on_torque)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
         # Status goes out at a steady rate even when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_status, clock=steady)
         if autostart:
             self._autostart = self.create_timer(CONFIGURE_PERIOD_S, self._start, clock=steady)
             self._start()
@@ -260,12 +265,14 @@ class SO101Driver(LifecycleNode):
 
     def _publish_status(self) -> None:
         loop, thread = self._loop, self._thread
+        rate_hz = 0.0
         status = DiagnosticStatus(name="so101_driver", hardware_id=self.get_fully_qualified_name())
         if loop is None or thread is None:
             status.level, status.message = DiagnosticStatus.ERROR, self._trouble
             values = {"state": "UNCONFIGURED", "reason": self._trouble, "port": self._port}
         else:
             report = loop.status()
+            rate_hz = thread.rate_hz if report.connected else 0.0
             self._published = (report.state, report.reason, report.fault, report.torque)
             status.level, status.message = _verdict(report)
             values = {
@@ -281,11 +288,14 @@ class SO101Driver(LifecycleNode):
                 values[f"voltage_v.{joint}"] = f"{read.voltage_v:.1f}"
                 values[f"temperature_c.{joint}"] = f"{read.temperature_c:.0f}"
                 values[f"current_a.{joint}"] = f"{read.current_a:.2f}"
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+        status.values = key_values(values)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
-        for publisher in self._statuses:
-            publisher.publish(message)
+        self._status.publish(message)
+        self._diagnostics.publish(
+            Task("arm", status.level, status.message, values),
+            checked("joint_states frequency", frequency_check(rate_hz, self._rate_hz, SLOW_LOOP)),
+        )
 
 
 def _verdict(report: LoopStatus) -> tuple[bytes, str]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.time import Time
 
+from multismolvla.nodes.diagnostics import LEVELS, key_values
 from multismolvla.sensing.health import HealthReport, State
 
-_LEVELS = {
-    State.OK: DiagnosticStatus.OK,
-    State.DEGRADED: DiagnosticStatus.WARN,
-    State.LOST: DiagnosticStatus.ERROR,
-}
 _WORDS = {State.OK: "OK", State.DEGRADED: "degraded", State.LOST: "lost"}
 
 
@@ -45,21 +41,25 @@ def sentence(stream: str, report: HealthReport) -> str:
     return f"{said} ({report.detail})" if report.detail else said
 
 
-def to_message(stream: str, hardware_id: str, report: HealthReport, now: Time) -> DiagnosticArray:
-    """Return the status message of one stream."""
-    values = {
+def status_values(report: HealthReport) -> dict[str, str]:
+    """The report's fields by name, as text."""
+    return {
         "state": report.state.name,
         "reason": ",".join(report.reasons),
         "rate_hz": f"{report.rate_hz:.2f}",
         "age_s": f"{report.age_s:.3f}",
         "frames": str(report.frames),
     }
+
+
+def to_message(stream: str, hardware_id: str, report: HealthReport, now: Time) -> DiagnosticArray:
+    """Return the status message of one stream."""
     status = DiagnosticStatus(
-        level=_LEVELS[report.state],
+        level=LEVELS[report.state],
         name=stream,
         message=sentence(stream, report),
         hardware_id=hardware_id,
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        values=key_values(status_values(report)),
     )
     message = DiagnosticArray(status=[status])
     message.header.stamp = now.to_msg()

@@ -9,13 +9,26 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from multismolvla.nodes.status_message import StreamStatus, from_message, sentence, to_message
+from multismolvla.nodes.diagnostics import (
+    DIAGNOSTICS_PERIOD_S,
+    LEVELS,
+    Diagnostics,
+    Task,
+    checked,
+)
+from multismolvla.nodes.status_message import (
+    StreamStatus,
+    from_message,
+    sentence,
+    status_values,
+    to_message,
+)
 from multismolvla.sensing.health import HealthReport, State
+from multismolvla.sensing.stream_checks import frequency_check, stamp_check
+from multismolvla.streams import Stream
 
 STATUS_QOS = QoSProfile(depth=1)
-STATUS_PERIOD_S = 0.2
-# /diagnostics is for people and logs: REP 107 has its publishers speak once a second.
-DIAGNOSTICS_PERIOD_S = 1.0
+STATUS_PERIOD_S = DIAGNOSTICS_PERIOD_S
 # A camera that comes and goes must not fill the log; what lasts is told after this time.
 LOG_PERIOD_S = 0.5
 # Three statuses in a row must be missing before silence counts as the publisher's death.
@@ -25,27 +38,36 @@ LATE_S = 3 * STATUS_PERIOD_S
 class StatusPublisher:
     """Publishes a stream's status 5 times a second, and at once when `changed` is called.
 
-    `report` is asked for the state of now. A new state, and a new reason for a loss, is also logged
-    in one line.
+    On `/diagnostics` that is three tasks: health, frequency and stamps. A new state, and a new
+    reason for a loss, is also logged in one line.
+
+    Args:
+        report: asked for the state of now.
+        slow_fraction: share of the nominal rate below which the frequency is worth a warning.
     """
 
     def __init__(
-        self, node: Node, stream: str, topic: str, report: Callable[[], HealthReport]
+        self,
+        node: Node,
+        stream: Stream,
+        topic: str,
+        report: Callable[[], HealthReport],
+        slow_fraction: float,
     ) -> None:
-        self._node, self._stream, self._report = node, stream, report
+        self._node, self._report = node, report
+        self._stream, self._rate_hz = stream.name, stream.rate_hz
+        self._slow_fraction = slow_fraction
         self._status = node.create_publisher(DiagnosticArray, topic, STATUS_QOS)
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._ticks_per_diagnostics = round(DIAGNOSTICS_PERIOD_S / STATUS_PERIOD_S)
-        self._ticks = 0
+        self._diagnostics = Diagnostics(node, stream.frame_id.removesuffix("_optical_frame"))
         # The first state is no news: every stream is lost until its first frames.
         self._logged = self._event(report())
         self._logged_s: dict[State, float] = {}
-        self.timer = node.create_timer(STATUS_PERIOD_S, self._on_timer)
+        self.timer = node.create_timer(STATUS_PERIOD_S, self.changed)
 
     def changed(self) -> None:
-        """Publish now, everywhere, and log what is new."""
+        """Publish now, and log what is new."""
         report = self._report()
-        self._publish(report, everywhere=True)
+        self._publish(report)
         self._log(report)
 
     def _log(self, report: HealthReport) -> None:
@@ -67,22 +89,22 @@ class StatusPublisher:
         """Return what two reports of one event have in common."""
         return report.state, report.reasons if report.state is State.LOST else ()
 
-    def _on_timer(self) -> None:
-        report = self._report()
-        self._publish(report, everywhere=self._ticks % self._ticks_per_diagnostics == 0)
-        self._log(report)
-        self._ticks += 1
-
-    def _publish(self, report: HealthReport, everywhere: bool) -> None:
-        message = to_message(
-            self._stream,
-            self._node.get_fully_qualified_name(),
-            report,
-            self._node.get_clock().now(),
+    def _publish(self, report: HealthReport) -> None:
+        name, node_name = self._stream, self._node.get_fully_qualified_name()
+        self._status.publish(to_message(name, node_name, report, self._node.get_clock().now()))
+        self._diagnostics.publish(
+            Task(
+                f"{name} health",
+                LEVELS[report.state],
+                sentence(name, report),
+                status_values(report),
+            ),
+            checked(
+                f"{name} frequency",
+                frequency_check(report.rate_hz, self._rate_hz, self._slow_fraction),
+            ),
+            checked(f"{name} stamps", stamp_check(report)),
         )
-        self._status.publish(message)
-        if everywhere:
-            self._diagnostics.publish(message)
 
 
 class StatusMonitor:
@@ -110,14 +132,22 @@ class StatusMonitor:
         self.statuses = {stream: StreamStatus() for stream in streams}
         self._received_ns: dict[str, int] = {}
         self._listeners = [on_change] if on_change else []
-        for stream in self.statuses:
+        self._subscriptions = [
             node.create_subscription(
                 DiagnosticArray,
                 f"{stream}/status",
                 lambda message, stream=stream: self._on_status(stream, message),
                 STATUS_QOS,
             )
-        node.create_timer(late_s / 4.0, self._on_timer)
+            for stream in self.statuses
+        ]
+        self._timer = node.create_timer(late_s / 4.0, self._on_timer)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_timer(self._timer)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def add_listener(self, on_change: Callable[[str, StreamStatus], None]) -> None:
         """Have another callback called on every change."""

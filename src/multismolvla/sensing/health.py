@@ -39,6 +39,8 @@ class HealthReport:
         rate_hz: measured frame rate, 0 while nothing comes.
         age_s: time since the last frame; infinite before the first.
         frames: frames received in all, usable or not.
+        delays_s: least and greatest age of a stamp on arrival in the last second; None without.
+        bad_stamps: stamps of the last second that could not be believed.
     """
 
     state: State
@@ -47,6 +49,8 @@ class HealthReport:
     rate_hz: float
     age_s: float
     frames: int
+    delays_s: tuple[float, float] | None = None
+    bad_stamps: int = 0
 
 
 class StreamHealth:
@@ -91,8 +95,10 @@ class StreamHealth:
     def report(self, now_ns: int) -> HealthReport:
         age_s = float("inf") if self._last_ns is None else max(0, now_ns - self._last_ns) / 1e9
         detail = "; ".join(text for text in self._reasons.values() if text)
+        rate_hz = self._rate_hz(now_ns)
+        stamps = self._stamps.recent(now_ns)
         return HealthReport(
-            self._state, self.reasons, detail, self._rate_hz(now_ns), age_s, self._frames
+            self._state, self.reasons, detail, rate_hz, age_s, self._frames, *stamps
         )
 
     def on_frame(self, frame: np.ndarray, stamp_ns: int, receive_ns: int) -> bool:

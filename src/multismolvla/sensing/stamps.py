@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from multismolvla.sensing.thresholds import Thresholds
+
+# What is told of the stamps is about the frames of this time. More of them than the deque holds
+# come from no camera.
+WINDOW_NS = 1_000_000_000
+WINDOW_FRAMES = 256
 
 
 class StampCheck:
@@ -17,6 +24,8 @@ class StampCheck:
         self._max_age_ns = round(thresholds.max_age_s * 1e9)
         self._last_ns: int | None = None
         self.bad_in_a_row = 0
+        # (arrival, delay, bad) of the last frames.
+        self._window: deque[tuple[int, int, bool]] = deque(maxlen=WINDOW_FRAMES)
 
     def check(self, stamp_ns: int, now_ns: int) -> str:
         """Return what is wrong with the stamp, or an empty string.
@@ -31,11 +40,25 @@ class StampCheck:
                 fault = "the stamp is not later than the one before"
             self._last_ns = stamp_ns
         self.bad_in_a_row = self.bad_in_a_row + 1 if fault else 0
+        self._window.append((now_ns, now_ns - stamp_ns, bool(fault)))
         return fault
+
+    def recent(self, now_ns: int) -> tuple[tuple[float, float] | None, int]:
+        """Return least and greatest delay of the last second's stamps, and how many are bad.
+
+        The delays are in seconds, and None where there was no frame.
+        """
+        since_ns = now_ns - WINDOW_NS
+        recent = [(delay, bad) for arrival, delay, bad in self._window if arrival > since_ns]
+        if not recent:
+            return None, 0
+        delays = [delay for delay, _ in recent]
+        return (min(delays) / 1e9, max(delays) / 1e9), sum(bad for _, bad in recent)
 
     def forget(self) -> None:
         """The clock was set back: stamps from before it cannot be compared."""
         self._last_ns = None
+        self._window.clear()
 
     def _against_clock(self, stamp_ns: int, now_ns: int) -> str:
         if stamp_ns <= 0:

@@ -1,0 +1,132 @@
+"""Show how the stack does: its paths and health as topics for RViz, the arm's frames, and RViz.
+
+ros2 launch multismolvla monitor.launch.py                # on any host of the same ROS domain
+ros2 launch multismolvla monitor.launch.py rviz:=false    # the topics, for an RViz elsewhere
+
+`bringup.launch.py rviz:=true` and `monitor:=topics` include this.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node, PushRosNamespace, SetParameter
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = "multismolvla"
+
+
+def share(*parts):
+    return PathJoinSubstitution([FindPackageShare(PACKAGE), *parts])
+
+
+def arguments():
+    yield DeclareLaunchArgument(
+        "namespace", default_value="", description="Namespace of the stack that is watched."
+    )
+    yield DeclareLaunchArgument(
+        "use_sim_time",
+        default_value="false",
+        choices=["true", "false"],
+        description="Take the time from /clock.",
+    )
+    yield DeclareLaunchArgument(
+        "rviz", default_value="true", choices=["true", "false"], description="Open RViz."
+    )
+    yield DeclareLaunchArgument(
+        "urdf",
+        default_value=share("urdf", "so101.urdf"),
+        description="Robot description; a copy says where your own cameras are.",
+    )
+    yield DeclareLaunchArgument(
+        "streams_file",
+        default_value=share("config", "streams.yaml"),
+        description="Stream table: every camera stream with its size and rate.",
+    )
+    yield DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="Least severity that the nodes log.",
+    )
+
+
+def is_installed(package):
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def watchers(context):
+    """The monitor and, where ROS has them, what serves the arm's frames and groups diagnostics."""
+    urdf = LaunchConfiguration("urdf").perform(context)
+    has_publisher = is_installed("robot_state_publisher")
+    nodes = [
+        Node(
+            package=PACKAGE,
+            executable="monitor_node",
+            name="monitor_node",
+            output="screen",
+            parameters=[
+                share("config", "monitor_node.yaml"),
+                {"streams_file": LaunchConfiguration("streams_file")},
+                {"urdf": "" if has_publisher else urdf},
+            ],
+            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+            additional_env={"MULTISMOLVLA_SUPERVISED": "1"},
+            respawn=True,
+            respawn_delay=1.0,
+        )
+    ]
+    if has_publisher:
+        description = ParameterValue(Path(urdf).read_text(), value_type=str)
+        nodes.append(
+            Node(
+                package="robot_state_publisher",
+                executable="robot_state_publisher",
+                name="robot_state_publisher",
+                parameters=[{"robot_description": description}],
+            )
+        )
+    if is_installed("diagnostic_aggregator"):
+        nodes.append(
+            Node(
+                package="diagnostic_aggregator",
+                executable="aggregator_node",
+                name="diagnostic_aggregator",
+                parameters=[share("config", "diagnostics_aggregator.yaml")],
+            )
+        )
+    return nodes
+
+
+def generate_launch_description():
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        arguments=["-d", share("config", "multismolvla.rviz")],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    return LaunchDescription(
+        [
+            *arguments(),
+            GroupAction(
+                [
+                    SetParameter(
+                        "use_sim_time",
+                        ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+                    ),
+                    PushRosNamespace(LaunchConfiguration("namespace")),
+                    OpaqueFunction(function=watchers),
+                    rviz,
+                ]
+            ),
+        ]
+    )

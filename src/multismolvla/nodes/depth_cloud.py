@@ -1,0 +1,85 @@
+"""A depth stream as a point cloud, made while somebody looks at it."""
+
+from __future__ import annotations
+
+import numpy as np
+from cv_bridge import CvBridge
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from multismolvla.monitoring.point_cloud import points
+from multismolvla.nodes.monitor_messages import point_cloud
+from multismolvla.nodes.on_demand import OnDemand
+from multismolvla.nodes.stamp_ns import stamp_ns
+
+# Without an image for this long the cloud goes away: it would look like what the camera sees.
+STALE_NS = 1_000_000_000
+# Images until a missing camera_info is worth a word; the first of them may well be earlier.
+PATIENCE = 15
+
+
+class DepthCloud:
+    """Publishes `<stream>/points` from the conditioned image and the camera_info beside it."""
+
+    def __init__(self, node: Node, stream: str, stride: int) -> None:
+        self._node = node
+        self._stride = stride
+        self._bridge = CvBridge()
+        self._info: CameraInfo | None = None
+        self._without_info = 0
+        # Frame of the cloud that displays have now; empty: they have none, or an empty one.
+        self._shown_in = ""
+        self._received_ns = 0
+        self._publisher = node.create_publisher(
+            PointCloud2, f"{stream}/points", qos_profile_sensor_data
+        )
+        self._demand = OnDemand(
+            node,
+            [self._publisher],
+            [
+                (Image, f"{stream}/image", self._on_image, qos_profile_sensor_data),
+                (
+                    CameraInfo,
+                    f"{stream}/image/camera_info",
+                    self._on_info,
+                    qos_profile_sensor_data,
+                ),
+            ],
+            on_end=self._forget,
+        )
+
+    def check(self) -> None:
+        """Look whether somebody watches, and take back a cloud that is no longer true."""
+        self._demand.check()
+        now = self._node.get_clock().now()
+        if self._shown_in and not 0 <= now.nanoseconds - self._received_ns <= STALE_NS:
+            header = Header(frame_id=self._shown_in, stamp=now.to_msg())
+            self._publisher.publish(point_cloud(np.empty((0, 3), np.float32), header))
+            self._shown_in = ""
+
+    def _forget(self) -> None:
+        self._info, self._without_info, self._shown_in = None, 0, ""
+
+    def _on_info(self, info: CameraInfo) -> None:
+        self._info = info
+
+    def _on_image(self, image: Image) -> None:
+        info = self._info
+        if info is None:
+            self._without_info += 1
+            if self._without_info >= PATIENCE:
+                raise ValueError("there is no camera_info beside it, so it cannot become points")
+            return
+        if (info.height, info.width) != (image.height, image.width):
+            raise ValueError(
+                f"image is {image.width}x{image.height}, its camera_info for "
+                f"{info.width}x{info.height}"
+            )
+        if stamp_ns(image.header.stamp) < 0 or not image.header.frame_id:
+            raise ValueError("the header has no frame_id, or a stamp before the epoch")
+        depth_m = self._bridge.imgmsg_to_cv2(image, "32FC1")
+        self._publisher.publish(point_cloud(points(depth_m, info.k, self._stride), image.header))
+        self._shown_in = image.header.frame_id
+        self._received_ns = self._node.get_clock().now().nanoseconds

@@ -1,0 +1,189 @@
+"""What RViz shows beyond the cameras: planned and executed path, health, depth as points.
+
+Nothing is subscribed to that nobody looks at, so that the node can always be there.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path as FilePath
+
+from ament_index_python.packages import get_package_share_directory
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Path
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker, MarkerArray
+
+from multismolvla.monitoring import health_panel
+from multismolvla.monitoring.gripper_path import ExecutedPath, PlannedPath, in_arm_order
+from multismolvla.monitoring.health_panel import StreamState
+from multismolvla.nodes import monitor_messages
+from multismolvla.nodes.depth_cloud import DepthCloud
+from multismolvla.nodes.on_demand import OnDemand
+from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
+from multismolvla.nodes.run import run
+from multismolvla.nodes.stamp_ns import stamp_ns
+from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.streams import load_stream_table
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# How long a new display waits for its first picture, at most.
+DEMAND_PERIOD_S = 0.5
+DRAW_PERIOD_S = 0.2
+# Joint states come 100 times a second; the executed path does without most of them.
+SAMPLE_PERIOD_S = 0.04
+# Policy and driver speak at least 5 times a second.
+SILENT_S = 1.0
+
+
+class MonitorNode(Node):
+    """docs/monitoring.md has its topics; docs/nodes/monitor_node.md its parameters."""
+
+    def __init__(self, **options) -> None:
+        super().__init__("monitor_node", **options)
+        share = get_package_share_directory("multismolvla")
+        streams_file = declare(
+            self, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
+        )
+        urdf = declare(
+            self,
+            "urdf",
+            f"{share}/urdf/so101.urdf",
+            "URDF to serve as robot_description; empty leaves that to robot_state_publisher.",
+            read_only=True,
+        )
+        stride = declare(
+            self,
+            "cloud_stride",
+            2,
+            "Every how many-th row and column of a depth image becomes points.",
+            minimum=1,
+            maximum=64,
+            read_only=True,
+        )
+        path_s = declare(
+            self,
+            "path_s",
+            10.0,
+            "Length of the executed path, seconds.",
+            minimum=0.1,
+            maximum=600.0,
+            read_only=True,
+        )
+        reject_unknown(self)
+        table = load_stream_table(streams_file)
+
+        self._streams = table.names
+        self._plan = PlannedPath()
+        self._way = ExecutedPath(path_s)
+        self._next_sample_s = 0.0
+        # Newest values of policy and driver, and when they came.
+        self._said: dict[str, tuple[float, dict[str, str]]] = {}
+
+        self._planned_path = self.create_publisher(Marker, "monitor/planned_path", 1)
+        self._executed_path = self.create_publisher(Path, "monitor/executed_path", 1)
+        self._health = self.create_publisher(MarkerArray, "monitor/health", 1)
+        if urdf:
+            self._serve(urdf)
+        self._scene = OnDemand(
+            self,
+            [self._planned_path, self._executed_path, self._health],
+            [
+                (JointTrajectory, "policy/chunk", self._on_chunk, 1),
+                (DiagnosticArray, "policy/status", self._on_policy, 1),
+                (DiagnosticArray, "so101_driver/status", self._on_driver, 1),
+                (JointState, "joint_states", self._on_joint_states, NEWEST),
+            ],
+            on_start=self._start_drawing,
+            on_end=self._end_drawing,
+        )
+        self._clouds = [
+            DepthCloud(self, stream.name, stride) for stream in table if stream.kind == "depth"
+        ]
+        # Seen even when simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DEMAND_PERIOD_S, self._check_demand, clock=steady)
+        self._drawing = self.create_timer(DRAW_PERIOD_S, self._draw, clock=steady, autostart=False)
+
+    def _serve(self, path: str) -> None:
+        try:
+            description = FilePath(path).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ParameterError(
+                f"{self.get_fully_qualified_name()}: parameter 'urdf': cannot read {path}: {error}"
+            ) from None
+        self._description = self.create_publisher(String, "robot_description", LATCHED)
+        self._description.publish(String(data=description))
+
+    def _check_demand(self) -> None:
+        for part in (self._scene, *self._clouds):
+            part.check()
+
+    def _start_drawing(self) -> None:
+        self._statuses = StatusMonitor(self, self._streams)
+        self._drawing.reset()
+
+    def _end_drawing(self) -> None:
+        self._drawing.cancel()
+        self._statuses.close()
+        self._plan.clear()
+        self._way.clear()
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        start_ns = stamp_ns(message.header.stamp)
+        joints = in_arm_order(message.joint_names, [point.positions for point in message.points])
+        self._plan.plan(
+            [start_ns + stamp_ns(point.time_from_start) for point in message.points], joints
+        )
+
+    def _on_joint_states(self, message: JointState) -> None:
+        if time.monotonic() < self._next_sample_s:
+            return
+        self._next_sample_s = time.monotonic() + SAMPLE_PERIOD_S
+        (joints,) = in_arm_order(message.name, [message.position])
+        self._way.add(self._now_ns(), joints)
+
+    def _on_policy(self, message: DiagnosticArray) -> None:
+        self._hear("policy", message)
+
+    def _on_driver(self, message: DiagnosticArray) -> None:
+        self._hear("driver", message)
+
+    def _hear(self, name: str, message: DiagnosticArray) -> None:
+        (status,) = message.status
+        values = {pair.key: pair.value for pair in status.values}
+        values |= {"level": str(status.level[0]), "message": status.message}
+        self._said[name] = (time.monotonic(), values)
+
+    def _newest(self, name: str) -> dict[str, str] | None:
+        heard_s, values = self._said.get(name, (-SILENT_S, None))
+        return values if time.monotonic() - heard_s <= SILENT_S else None
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _draw(self) -> None:
+        now_ns = self._now_ns()
+        policy, driver = self._newest("policy"), self._newest("driver")
+        if policy is None or policy.get("mode") != "running":
+            self._planned_path.publish(monitor_messages.no_planned_path())
+        else:
+            self._planned_path.publish(monitor_messages.planned_path(*self._plan.ahead(now_ns)))
+        self._executed_path.publish(monitor_messages.executed_path(self._way.poses(now_ns), now_ns))
+        streams = {
+            name: StreamState(status.state.name, status.reasons, status.rate_hz)
+            for name, status in self._statuses.statuses.items()
+        }
+        verdict = health_panel.verdict(policy, driver, streams)
+        lines = [health_panel.stream_line(name, state) for name, state in streams.items()]
+        self._health.publish(monitor_messages.health_panel(verdict, lines))
+
+
+def main() -> int:
+    return run(MonitorNode)

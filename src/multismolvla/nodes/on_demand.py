@@ -1,0 +1,66 @@
+"""Subscriptions that exist only while somebody wants what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
+
+
+class OnDemand:
+    """Subscribes while a publisher has subscribers; a bad message is one line in the log.
+
+    Args:
+        publishers: what is published from the messages.
+        topics: (type, topic, callback, qos) of each subscription.
+        on_start, on_end: called after subscribing and after unsubscribing.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        publishers: Sequence[Publisher],
+        topics: Sequence[tuple[Any, str, Callable, Any]],
+        on_start: Callable[[], None] = lambda: None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._node = node
+        self._publishers = publishers
+        self._topics = topics
+        self._on_start, self._on_end = on_start, on_end
+        self._subscriptions: list[Subscription] = []
+        self.wanted = False
+
+    def check(self) -> None:
+        """Subscribe or unsubscribe if that has changed."""
+        wanted = any(publisher.get_subscription_count() for publisher in self._publishers)
+        if wanted == self.wanted:
+            return
+        self.wanted = wanted
+        if wanted:
+            self._subscriptions = [
+                self._node.create_subscription(kind, topic, self._guarded(topic, callback), qos)
+                for kind, topic, callback, qos in self._topics
+            ]
+            self._on_start()
+        else:
+            for subscription in self._subscriptions:
+                self._node.destroy_subscription(subscription)
+            self._subscriptions = []
+            self._on_end()
+
+    def _guarded(self, topic: str, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def on_message(message: Any) -> None:
+            try:
+                callback(message)
+            except Exception as error:  # Whatever is in a message, the others are still to be seen.
+                said = " ".join(str(error).split())
+                self._node.get_logger().warning(
+                    f"{topic}: {said or type(error).__name__}; the message is ignored",
+                    throttle_duration_sec=5.0,
+                )
+
+        return on_message
