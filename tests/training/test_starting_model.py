@@ -102,3 +102,16 @@ def test_eyes_that_know_other_joints_are_refused(checkpoint, cache, streams):
 def test_eyes_need_a_checkpoint_to_look_for(given):
     with pytest.raises(RecipeError, match="eyes is 'somewhere'"):
         ModelRecipe(eyes="somewhere", **given)
+
+
+def test_a_run_on_fewer_streams_goes_on_from_a_checkpoint_with_more(checkpoint, cache, streams):
+    seen = [stream for stream in streams if stream.kind == "rgb"]
+    weights, _ = start(cache, seen, start=checkpoint("hand", 1), eyes=checkpoint("eyes", 2))
+    assert weights["availability.weight"].shape[1] == len(seen) < len(streams)
+    assert not any(".patches.depth." in name for name in weights)
+
+
+def test_a_run_on_streams_that_a_checkpoint_never_saw_is_refused(checkpoint, cache, streams):
+    strange = (*streams, dataclasses.replace(streams[0], name="front/rgb"))
+    with pytest.raises(RecipeError, match=r"model\.start: .*; the recipe's data have .*front/rgb"):
+        start(cache, strange, start=checkpoint("hand", 1))

@@ -12,6 +12,7 @@ from multismolvla.policy.base_model import with_fourm_encoder
 from multismolvla.policy.checkpoint import Checkpoint
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.config import PRESETS, ConfigError, FourMConfig
+from multismolvla.policy.fewer_streams import with_fewer_streams
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.object_tokens import ObjectTokens
@@ -42,18 +43,13 @@ def starting_model(
     }
     if model.start and model.preset != "base":
         checkpoint = load_any_checkpoint(model.start)
-        theirs = [stream.name for stream in checkpoint.config.streams]
-        if theirs != [stream.name for stream in streams]:
-            raise RecipeError(
-                f"model.start: {model.start} sees {', '.join(theirs)}; the recipe's data have "
-                f"{', '.join(stream.name for stream in streams)}"
-            )
+        checkpoint = _narrowed(checkpoint, "model.start", model.start, streams)
         for key, value in ours.items():
             has = getattr(checkpoint.config, key)
             if has != value:
                 raise RecipeError(f"{model.start} has {key} {has}; the recipe and its data {value}")
         if model.eyes:
-            _take_eyes(checkpoint, model.eyes)
+            _take_eyes(checkpoint, model.eyes, streams)
         return checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer
     if model.preset not in PRESETS:
         raise RecipeError(f"model.preset is {model.preset!r}; expected one of {', '.join(PRESETS)}")
@@ -81,9 +77,25 @@ def starting_model(
     return MultiSmolVLA(config), tokenizer, None
 
 
-def _take_eyes(checkpoint: Checkpoint, source: str) -> None:
+def _narrowed(
+    checkpoint: Checkpoint, key: str, source: str, streams: Sequence[Stream]
+) -> Checkpoint:
+    """The checkpoint without the streams that the recipe's data lack."""
+    theirs = [stream.name for stream in checkpoint.config.streams]
+    ours = [stream.name for stream in streams]
+    if ours == theirs:
+        return checkpoint
+    if ours != [name for name in theirs if name in ours] or checkpoint.config.fourm is None:
+        raise RecipeError(
+            f"{key}: {source} sees {', '.join(theirs)}; the recipe's data have {', '.join(ours)}"
+        )
+    model = with_fewer_streams(checkpoint.model, ours)
+    return checkpoint._replace(model=model, config=model.config)
+
+
+def _take_eyes(checkpoint: Checkpoint, source: str, streams: Sequence[Stream]) -> None:
     """Replace the checkpoint's eyes by those of another one."""
-    eyes = load_any_checkpoint(source)
+    eyes = _narrowed(load_any_checkpoint(source), "model.eyes", source, streams)
     if eyes.config != checkpoint.config:
         raise RecipeError(f"model.eyes: {source} is another model than model.start")
     for name in ("state_mean", "state_std"):
