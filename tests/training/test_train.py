@@ -121,6 +121,18 @@ def test_a_hand_learns_and_is_scored_without_pictures(train, tmp_path, capsys):
     assert "has no stream 'rgb'" in capsys.readouterr().err
 
 
+def test_a_checkpoint_keeps_the_history_of_one_that_is_gone(train, tmp_path):
+    perception, *_ = RECIPE["phases"]
+    assert train("first", {**RECIPE, "phases": [perception]}) == 0
+    first = tmp_path / "first" / "perception"
+    more = {"preset": "tiny", "start": str(first)}
+    assert train("second", {**RECIPE, "model": more, "phases": [perception]}) == 0
+    began = json.loads((first / "training.json").read_text())
+    (first / "training.json").unlink()
+    content = json.loads((tmp_path / "second" / "perception" / "training.json").read_text())
+    assert began["before"] == {} and content["before"] == {"start": began}
+
+
 def test_a_policy_that_sees_is_told_beside_it(train, tmp_path, capsys):
     blind = tmp_path / "blind"
     write_cache(blind, episodes=6, length=8, streams=(), seed=1)

@@ -42,11 +42,17 @@ def whole_history(folder: str | Path) -> dict[str, Any]:
     if not isinstance(history.get("data_seeds"), dict):
         history["data_seeds"] = data_seeds(_caches(recipe, phase))
     if "before" not in history:
-        sources = {key: recipe["model"].get(key) for key in BEGINNINGS}
-        history["before"] = {
-            key: _history_or_name(source) for key, source in sources.items() if source
-        }
+        history["before"] = before(recipe)
     return history
+
+
+def before(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The histories of what a run of the recipe begins with, by the key that names it.
+
+    A run keeps them with its weights: the folders may be trained anew once it is done.
+    """
+    sources = {key: recipe["model"].get(key) for key in BEGINNINGS}
+    return {key: _history_or_name(source) for key, source in sources.items() if source}
 
 
 def without_places(value: Any) -> Any:

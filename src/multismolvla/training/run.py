@@ -27,7 +27,7 @@ from multismolvla.training.loader import Loader
 from multismolvla.training.objective import Objective
 from multismolvla.training.phase_run import PhaseRun
 from multismolvla.training.progress import Progress
-from multismolvla.training.provenance import TRAINING_FILE
+from multismolvla.training.provenance import TRAINING_FILE, before
 from multismolvla.training.recipe import PhaseRecipe, Recipe, RecipeError
 from multismolvla.training.recipe_file import as_dict
 from multismolvla.training.schedule import choose_trainable
@@ -94,6 +94,7 @@ class Run:
         width = model.config.text.hidden_size
         torch.manual_seed(recipe.seed + 1)
         self._heads = AuxiliaryHeads(model.config.objects, width)
+        self._before = before(content)
         self._resumed = place is not None
         self._progress = Progress(folder / "logs", self._accelerator.is_main_process)
 
@@ -200,6 +201,7 @@ class Run:
             "samples": len(self._train),
             "episodes": len({int(e) for e in self._cache.array("episode")[self._train]}),
             "data_seeds": data_seeds(self._read_so_far()),
+            "before": self._before,
         }
         (folder / TRAINING_FILE).write_text(json.dumps(content, indent=2) + "\n")
         save_state(self._folder / "state", self._run, self._place, objective)
