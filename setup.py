@@ -10,6 +10,7 @@ NODES = (
     "policy_node",
     "so101_driver",
     "monitor_node",
+    "web_monitor",
     "sim_node",
     "fault_injector",
 )

@@ -215,9 +215,19 @@ def arguments():
         default_value=PythonExpression(
             ["'rviz' if '", LaunchConfiguration("rviz"), "' == 'true' else 'none'"]
         ),
-        choices=["none", "topics", "rviz"],
+        choices=["none", "topics", "rviz", "web"],
         description="What shows how it goes: nothing; the topics of monitor.launch.py, for an RViz "
-        "elsewhere; or these and an RViz here.",
+        "elsewhere; or these and an RViz here, or a page for a browser.",
+    )
+    yield DeclareLaunchArgument(
+        "web_host",
+        default_value="127.0.0.1",
+        description="Address of the page of monitor:=web; whoever reaches it drives the arm.",
+    )
+    yield DeclareLaunchArgument(
+        "web_port",
+        default_value="8080",
+        description="Port of the page of monitor:=web; 0 takes a free one.",
     )
     yield DeclareLaunchArgument(
         "log_level",
@@ -302,11 +312,12 @@ def generate_launch_description():
         ),
         launch_arguments=[
             (
-                "rviz",
+                name,
                 PythonExpression(
-                    ["'true' if '", LaunchConfiguration("monitor"), "' == 'rviz' else 'false'"]
+                    ["'true' if '", LaunchConfiguration("monitor"), f"' == '{name}' else 'false'"]
                 ),
             )
+            for name in ("rviz", "web")
         ],
     )
     recorder = ExecuteProcess(

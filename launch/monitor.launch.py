@@ -2,8 +2,9 @@
 
 ros2 launch multismolvla monitor.launch.py                # on any host of the same ROS domain
 ros2 launch multismolvla monitor.launch.py rviz:=false    # the topics, for an RViz elsewhere
+ros2 launch multismolvla monitor.launch.py rviz:=false web:=true    # a page for a browser
 
-`bringup.launch.py rviz:=true` and `monitor:=topics` include this.
+`bringup.launch.py rviz:=true`, `monitor:=topics` and `monitor:=web` include this.
 """
 
 from pathlib import Path
@@ -38,6 +39,20 @@ def arguments():
         "rviz", default_value="true", choices=["true", "false"], description="Open RViz."
     )
     yield DeclareLaunchArgument(
+        "web",
+        default_value="false",
+        choices=["true", "false"],
+        description="Serve a page for a browser.",
+    )
+    yield DeclareLaunchArgument(
+        "web_host",
+        default_value="127.0.0.1",
+        description="Address of that page; whoever reaches it drives the arm.",
+    )
+    yield DeclareLaunchArgument(
+        "web_port", default_value="8080", description="Port of that page; 0 takes a free one."
+    )
+    yield DeclareLaunchArgument(
         "urdf",
         default_value=share("urdf", "so101.urdf"),
         description="Robot description; a copy says where your own cameras are.",
@@ -63,27 +78,31 @@ def is_installed(package):
     return True
 
 
+def watcher(executable, *parameters, **options):
+    """A node of this package with its own YAML; it comes back when it crashes."""
+    return Node(
+        package=PACKAGE,
+        executable=executable,
+        name=executable,
+        output="screen",
+        parameters=[
+            share("config", f"{executable}.yaml"),
+            {"streams_file": LaunchConfiguration("streams_file")},
+            *parameters,
+        ],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        additional_env={"MULTISMOLVLA_SUPERVISED": "1"},
+        respawn=True,
+        respawn_delay=1.0,
+        **options,
+    )
+
+
 def watchers(context):
     """The monitor and, where ROS has them, what serves the arm's frames and groups diagnostics."""
     urdf = LaunchConfiguration("urdf").perform(context)
     has_publisher = is_installed("robot_state_publisher")
-    nodes = [
-        Node(
-            package=PACKAGE,
-            executable="monitor_node",
-            name="monitor_node",
-            output="screen",
-            parameters=[
-                share("config", "monitor_node.yaml"),
-                {"streams_file": LaunchConfiguration("streams_file")},
-                {"urdf": "" if has_publisher else urdf},
-            ],
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-            additional_env={"MULTISMOLVLA_SUPERVISED": "1"},
-            respawn=True,
-            respawn_delay=1.0,
-        )
-    ]
+    nodes = [watcher("monitor_node", {"urdf": "" if has_publisher else urdf})]
     if has_publisher:
         description = ParameterValue(Path(urdf).read_text(), value_type=str)
         nodes.append(
@@ -107,6 +126,15 @@ def watchers(context):
 
 
 def generate_launch_description():
+    web = watcher(
+        "web_monitor",
+        {
+            "urdf": LaunchConfiguration("urdf"),
+            "host": ParameterValue(LaunchConfiguration("web_host"), value_type=str),
+            "port": ParameterValue(LaunchConfiguration("web_port"), value_type=int),
+        },
+        condition=IfCondition(LaunchConfiguration("web")),
+    )
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -126,6 +154,7 @@ def generate_launch_description():
                     PushRosNamespace(LaunchConfiguration("namespace")),
                     OpaqueFunction(function=watchers),
                     rviz,
+                    web,
                 ]
             ),
         ]

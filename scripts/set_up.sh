@@ -151,5 +151,7 @@ set_up() {
 set_up_tests() {
     phase "test tools" "$venv/bin/python" -m pip install --quiet --no-input \
         --disable-pip-version-check -r "$root/requirements/test.txt"
+    phase "the page's viser" "$venv/bin/python" -m pip install --quiet --no-input --no-deps \
+        --disable-pip-version-check -r "$root/requirements/web.txt"
     printf '%s\n' "$key" >"$venv/set-up-tests-done"
 }

@@ -19,12 +19,14 @@ MAY_IMPORT = {
     **{part: set() for part in CORES | SHARED},
     "evaluation": CORES - {"robot"},
     "training": CORES - {"robot"},
+    "web": {"monitoring"},
 }
 # Part -> everything it may import from outside the standard library.
 LIGHT = {
     "control": {"numpy"},
     "sensing": {"numpy", "cv2"},
     "monitoring": {"numpy"},
+    "web": {"numpy", "viser"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},
 }

@@ -29,6 +29,8 @@ ROSDEP_KEYS = {
         ("accelerate", "huggingface_hub", "peft", "pyarrow", "tokenizers", "transformers")
     ),
 }
+# Not installed by default: web.txt holds it with what it needs.
+OPTIONAL = {"viser"}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,9 @@ def test_every_import_is_declared(package_xml):
     for folder in (ROOT / "src" / "multismolvla", ROOT / "launch"):
         for name in imported_packages(folder):
             key = ROSDEP_KEYS.get(name, name)
-            if key is None:
+            if name in OPTIONAL:
+                assert name in pinned("web.txt"), f"{name}: web.txt"
+            elif key is None:
                 assert name in pinned("ros.txt"), f"{name}: ros.txt"
             else:
                 assert key in declared, f"{folder} imports {name}: package.xml lacks {key}"
@@ -145,7 +149,7 @@ def test_colcon_meta_names_an_installed_hook(setup_arguments):
 
 
 def test_every_requirement_of_the_portable_path_is_pinned_to_one_version():
-    for name in ("portable.txt", "test.txt"):
+    for name in ("portable.txt", "test.txt", "web.txt"):
         for line in (ROOT / "requirements" / name).read_text().splitlines():
             assert not line or line[0] == "#" or "==" in line, f"{name}: {line}"
     assert pinned("ros.txt") <= pinned("portable.txt")
@@ -196,6 +200,7 @@ def test_a_real_arm_waits_for_an_instruction(given, task):
         ({}, "none"),
         ({"rviz": "true"}, "rviz"),
         ({"monitor": "topics"}, "topics"),
+        ({"monitor": "web"}, "web"),
         ({"rviz": "true", "monitor": "topics"}, "topics"),
     ],
 )

@@ -77,3 +77,42 @@ def panel(
     head = np.full((32, width, 3), 20, np.uint8)
     cv2.putText(head, caption, (6, 21), FONT, 0.5, WHITE, 1, cv2.LINE_AA)
     return np.vstack([head, *rows])
+
+
+def board(
+    table: StreamTable,
+    view: str,
+    frames: Mapping[str, np.ndarray | None],
+    masked: Mapping[str, str],
+) -> np.ndarray:
+    """Return the streams of one view, two a row. RGB (H, W, 3) uint8.
+
+    A masked stream is crossed out and says so across the picture; one without a frame is empty.
+
+    Args:
+        view: `""` for the top camera, `wrist` for the wrist camera.
+        masked: stream -> reason, for those that are masked.
+    """
+    pictures = []
+    for stream in table:
+        if stream.view != view:
+            continue
+        name, frame = stream.name, frames.get(stream.name)
+        picture = tile(stream.kind, name, frame, name in masked, masked.get(name, ""))
+        if name in masked:
+            _stamp(picture, "MASKED", RED)
+        elif frame is None:
+            _stamp(picture, "NO PICTURE", WHITE)
+        pictures.append(picture)
+    if len(pictures) % 2:
+        pictures.append(np.full((CAPTION + TILE, TILE, 3), 20, np.uint8))
+    rows = [np.hstack(pictures[i : i + 2]) for i in range(0, len(pictures), 2)]
+    return cv2.cvtColor(np.vstack(rows), cv2.COLOR_BGR2RGB)
+
+
+def _stamp(picture: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+    """Write across the middle of a tile."""
+    (width, height), _ = cv2.getTextSize(text, FONT, 0.7, 2)
+    x, y = (TILE - width) // 2, CAPTION + (TILE + height) // 2
+    cv2.rectangle(picture, (x - 8, y - height - 8), (x + width + 8, y + 8), (20, 20, 20), -1)
+    cv2.putText(picture, text, (x, y), FONT, 0.7, colour, 2, cv2.LINE_AA)

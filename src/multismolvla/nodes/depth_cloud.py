@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from multismolvla.monitoring.point_cloud import points
 from multismolvla.nodes.monitor_messages import point_cloud
-from multismolvla.nodes.on_demand import OnDemand
+from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.stamp_ns import stamp_ns
 
 # Without an image for this long the cloud goes away: it would look like what the camera sees.
@@ -37,7 +37,7 @@ class DepthCloud:
         )
         self._demand = OnDemand(
             node,
-            [self._publisher],
+            subscribed_to(self._publisher),
             [
                 (Image, f"{stream}/image", self._on_image, qos_profile_sensor_data),
                 (

@@ -21,13 +21,14 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.monitoring import health_panel
 from multismolvla.monitoring.gripper_path import ExecutedPath, PlannedPath, in_arm_order
-from multismolvla.monitoring.health_panel import StreamState
+from multismolvla.monitoring.health_panel import SILENT_S, StreamState
 from multismolvla.nodes import monitor_messages
 from multismolvla.nodes.depth_cloud import DepthCloud
-from multismolvla.nodes.on_demand import OnDemand
+from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.nodes.stamp_ns import stamp_ns
+from multismolvla.nodes.status_message import said
 from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.streams import load_stream_table
 
@@ -38,8 +39,6 @@ DEMAND_PERIOD_S = 0.5
 DRAW_PERIOD_S = 0.2
 # Joint states come 100 times a second; the executed path does without most of them.
 SAMPLE_PERIOD_S = 0.04
-# Policy and driver speak at least 5 times a second.
-SILENT_S = 1.0
 
 
 class MonitorNode(Node):
@@ -93,7 +92,7 @@ class MonitorNode(Node):
             self._serve(urdf)
         self._scene = OnDemand(
             self,
-            [self._planned_path, self._executed_path, self._health],
+            subscribed_to(self._planned_path, self._executed_path, self._health),
             [
                 (JointTrajectory, "policy/chunk", self._on_chunk, 1),
                 (DiagnosticArray, "policy/status", self._on_policy, 1),
@@ -156,10 +155,7 @@ class MonitorNode(Node):
         self._hear("driver", message)
 
     def _hear(self, name: str, message: DiagnosticArray) -> None:
-        (status,) = message.status
-        values = {pair.key: pair.value for pair in status.values}
-        values |= {"level": str(status.level[0]), "message": status.message}
-        self._said[name] = (time.monotonic(), values)
+        self._said[name] = (time.monotonic(), said(message))
 
     def _newest(self, name: str) -> dict[str, str] | None:
         heard_s, values = self._said.get(name, (-SILENT_S, None))

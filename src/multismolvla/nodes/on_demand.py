@@ -10,11 +10,16 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 
+def subscribed_to(*publishers: Publisher) -> Callable[[], bool]:
+    """Return what tells whether one of the publishers has subscribers."""
+    return lambda: any(publisher.get_subscription_count() for publisher in publishers)
+
+
 class OnDemand:
-    """Subscribes while a publisher has subscribers; a bad message is one line in the log.
+    """Subscribes while it is wanted; a bad message is one line in the log.
 
     Args:
-        publishers: what is published from the messages.
+        is_wanted: whether somebody wants what is made of the messages.
         topics: (type, topic, callback, qos) of each subscription.
         on_start, on_end: called after subscribing and after unsubscribing.
     """
@@ -22,13 +27,13 @@ class OnDemand:
     def __init__(
         self,
         node: Node,
-        publishers: Sequence[Publisher],
+        is_wanted: Callable[[], bool],
         topics: Sequence[tuple[Any, str, Callable, Any]],
         on_start: Callable[[], None] = lambda: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._node = node
-        self._publishers = publishers
+        self._is_wanted = is_wanted
         self._topics = topics
         self._on_start, self._on_end = on_start, on_end
         self._subscriptions: list[Subscription] = []
@@ -36,7 +41,7 @@ class OnDemand:
 
     def check(self) -> None:
         """Subscribe or unsubscribe if that has changed."""
-        wanted = any(publisher.get_subscription_count() for publisher in self._publishers)
+        wanted = self._is_wanted()
         if wanted == self.wanted:
             return
         self.wanted = wanted

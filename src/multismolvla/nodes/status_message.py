@@ -83,3 +83,16 @@ def from_message(message: DiagnosticArray) -> StreamStatus:
         )
     except (IndexError, KeyError, ValueError) as error:
         raise ValueError(f"not the status of a stream: {type(error).__name__}: {error}") from None
+
+
+def said(message: DiagnosticArray) -> dict[str, str]:
+    """Read the one status of a policy or a driver: its values, and its `level` and `message`.
+
+    Raises:
+        ValueError: the message has not exactly one status.
+    """
+    if len(message.status) != 1:
+        raise ValueError(f"{len(message.status)} statuses; expected one")
+    (status,) = message.status
+    values = {pair.key: pair.value for pair in status.values}
+    return values | {"level": str(status.level[0]), "message": status.message}

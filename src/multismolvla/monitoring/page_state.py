@@ -1,0 +1,121 @@
+"""What the page in the browser shows, as a function of what the nodes have said and of the time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from multismolvla.monitoring.health_panel import SILENT_S, Light, Line, StreamState, verdict
+from multismolvla.monitoring.history import Span, StateHistory, ValueHistory
+
+# How far back timeline and plots go.
+SPAN_S = 60.0
+
+USABLE, DEGRADED, MASKED = "usable", "degraded", "masked"
+_LIGHTS = {USABLE: Light.GOOD, DEGRADED: Light.WARNING, MASKED: Light.BAD}
+
+
+class StreamView(NamedTuple):
+    """A stream as the page shows it.
+
+    Attributes:
+        state: `usable`, `degraded` (usable, with a warning) or `masked`.
+        reason: why it is not simply usable.
+    """
+
+    name: str
+    state: str
+    reason: str
+    rate_hz: float
+
+    @property
+    def masked(self) -> bool:
+        return self.state == MASKED
+
+    @property
+    def line(self) -> Line:
+        """Name, text and colour."""
+        text = f"{self.rate_hz:.0f} Hz"
+        if self.state != USABLE:
+            text = f"{self.state.upper()}: {self.reason}" if self.reason else self.state.upper()
+        return Line(self.name, text, _LIGHTS[self.state])
+
+
+class PageState:
+    """Takes in what is said, gives out what is to be seen; times are of any clock that only rises.
+
+    Args:
+        streams: names of the streams, in their order.
+    """
+
+    def __init__(self, streams: Iterable[str]) -> None:
+        self._health = {name: StreamState("LOST", ("status_late",), 0.0) for name in streams}
+        self._timelines = {name: StateHistory(SPAN_S) for name in self._health}
+        # Newest values of policy and driver, and when they came.
+        self._said: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self.queue_s = ValueHistory(SPAN_S)
+        self.latency_ms = ValueHistory(SPAN_S)
+        self._inferences = ""
+
+    def on_policy(self, now_s: float, values: Mapping[str, str]) -> None:
+        """Take the values of the policy's status."""
+        self._said["policy"] = (now_s, values)
+        queue_s = _number(values.get("queue_s"))
+        if queue_s is not None:
+            self.queue_s.add(now_s, queue_s)
+        # The latency is that of the last inference: said ten times a second, but new once in each.
+        inferences, latency_ms = values.get("inferences", ""), _number(values.get("latency_ms"))
+        if latency_ms is not None and inferences != self._inferences:
+            self._inferences = inferences
+            self.latency_ms.add(now_s, latency_ms)
+
+    def on_driver(self, now_s: float, values: Mapping[str, str]) -> None:
+        """Take the values of the driver's status, with its `level` (a digit) and `message`."""
+        self._said["driver"] = (now_s, values)
+
+    def on_streams(self, now_s: float, health: Mapping[str, StreamState]) -> None:
+        """Take the health of every stream, and note what is masked now."""
+        self._health = dict(health)
+        for name, view in self.streams(now_s).items():
+            self._timelines[name].note(now_s, view.state)
+
+    def policy(self, now_s: float) -> Mapping[str, str] | None:
+        """Newest values of the policy, None where it is silent."""
+        return self._newest("policy", now_s)
+
+    def driver(self, now_s: float) -> Mapping[str, str] | None:
+        """Newest values of the driver, None where it is silent."""
+        return self._newest("driver", now_s)
+
+    def streams(self, now_s: float) -> dict[str, StreamView]:
+        """Every stream as it is now: masked if it is lost, or if the policy says that it is."""
+        policy = self.policy(now_s) or {}
+        views = {}
+        for name, health in self._health.items():
+            reason = ", ".join(health.reasons)
+            state = {"OK": USABLE, "DEGRADED": DEGRADED}.get(health.state, MASKED)
+            if policy.get(f"mask.{name}") == "0":
+                state, reason = MASKED, policy.get(f"mask_reason.{name}") or reason
+            views[name] = StreamView(name, state, reason, health.rate_hz)
+        return views
+
+    def timeline(self, now_s: float) -> dict[str, list[Span]]:
+        """What each stream was in the last `SPAN_S`."""
+        return {name: history.spans(now_s) for name, history in self._timelines.items()}
+
+    def verdict(self, now_s: float) -> Line:
+        """The one thing to know first."""
+        return verdict(self.policy(now_s), self.driver(now_s), self._health)
+
+    def _newest(self, name: str, now_s: float) -> Mapping[str, str] | None:
+        heard_s, values = self._said.get(name, (-math.inf, None))
+        return values if now_s - heard_s <= SILENT_S else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

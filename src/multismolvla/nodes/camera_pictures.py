@@ -1,0 +1,64 @@
+"""The newest picture of every stream of one camera, subscribed to while somebody looks at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from cv_bridge import CvBridge
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+from multismolvla.nodes.on_demand import OnDemand
+from multismolvla.nodes.policy_inputs import ENCODINGS
+from multismolvla.streams import Stream
+
+# An older picture would look like what the camera sees now.
+STALE_S = 1.0
+
+
+class CameraPictures:
+    """Keeps messages as they come; they are converted when they are drawn.
+
+    Args:
+        is_wanted: whether somebody looks at this camera.
+    """
+
+    def __init__(
+        self, node: Node, streams: Sequence[Stream], is_wanted: Callable[[], bool]
+    ) -> None:
+        self._streams = streams
+        self._bridge = CvBridge()
+        self._newest: dict[str, tuple[float, Image]] = {}
+        self._demand = OnDemand(
+            node,
+            is_wanted,
+            [
+                (Image, f"{s.name}/image", partial(self._on_image, s.name), qos_profile_sensor_data)
+                for s in streams
+            ],
+            on_end=self._newest.clear,
+        )
+
+    def check(self) -> None:
+        """Look whether somebody watches."""
+        self._demand.check()
+
+    def _on_image(self, stream: str, message: Image) -> None:
+        self._newest[stream] = (time.monotonic(), message)
+
+    def frames(self) -> dict[str, np.ndarray | None]:
+        """Stream -> its conditioned frame; None where there was none of late, or none that fits."""
+        return {stream.name: self._frame(stream) for stream in self._streams}
+
+    def _frame(self, stream: Stream) -> np.ndarray | None:
+        received_s, message = self._newest.get(stream.name, (0.0, None))
+        if message is None or time.monotonic() - received_s > STALE_S:
+            return None
+        try:
+            return self._bridge.imgmsg_to_cv2(message, ENCODINGS[stream.kind])
+        except Exception:  # Its sensor node says what is wrong with a stream.
+            return None

@@ -1,0 +1,95 @@
+"""The fault injector from outside: whether it runs, what it breaks, and asking it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from multismolvla.nodes.fault_parameters import NONE
+from multismolvla.sensing.corruptions.fault import JOINT_STATES
+
+INJECTOR = "fault_injector"
+
+# Called with what came of it, and whether that was what was asked for.
+Answer = Callable[[str, bool], None]
+
+
+class InjectorClient:
+    """Breaks and mends streams through the parameters of `fault_injector`.
+
+    Attributes:
+        faults: stream -> what the injector's parameters say is wrong with it, None for nothing;
+            empty while it does not run. What a scenario does is not in the parameters.
+    """
+
+    def __init__(self, node: Node, streams: Sequence[str], answer: Answer) -> None:
+        self._node, self._streams, self._answer = node, tuple(streams), answer
+        self._parameters = AsyncParameterClient(node, INJECTOR)
+        self._mend = node.create_client(Trigger, f"{INJECTOR}/mend")
+        self._asked: Future | None = None
+        self.faults: dict[str, str | None] = {}
+
+    def refresh(self) -> None:
+        """Ask what is broken; the answer comes later."""
+        if not self._parameters.services_are_ready():
+            self.faults, self._asked = {}, None
+            return
+        if self._asked is not None and not self._asked.done():
+            return
+        self._asked = self._parameters.get_parameters([_name(s, "fault") for s in self._streams])
+        self._asked.add_done_callback(self._on_values)
+
+    def _on_values(self, future: Future) -> None:
+        values = [value.string_value for value in future.result().values]
+        # An injector with another stream table gives no answer.
+        if len(values) == len(self._streams):
+            self.faults = {
+                stream: None if value in ("", NONE) else value
+                for stream, value in zip(self._streams, values, strict=True)
+            }
+
+    def listened_to(self, stream: str) -> bool:
+        """Whether anybody takes what the injector makes of the stream."""
+        topic = f"faulty/{stream}" if stream == JOINT_STATES else f"{stream}/faulty/image_raw"
+        return self._node.count_subscribers(topic) > 0
+
+    def kill(self, stream: str, fault: str, severity: int) -> None:
+        """Break a stream."""
+        self._set(stream, {"fault": fault, "severity": severity}, f"{stream}: {fault}")
+
+    def mend(self, stream: str) -> None:
+        """Mend a stream."""
+        self._set(stream, {"fault": NONE}, f"{stream} is mended")
+
+    def mend_all(self) -> None:
+        """End every fault, those of a scenario too."""
+        if not self._mend.service_is_ready():
+            self._answer(f"no {INJECTOR} runs", False)
+            return
+        self._mend.call_async(Trigger.Request()).add_done_callback(self._on_mended)
+
+    def _on_mended(self, future: Future) -> None:
+        self._answer(future.result().message, future.result().success)
+        self.refresh()
+
+    def _set(self, stream: str, values: dict, done: str) -> None:
+        if not self._parameters.services_are_ready():
+            self._answer(f"no {INJECTOR} runs", False)
+            return
+        parameters = [Parameter(_name(stream, last), value=v) for last, v in values.items()]
+        future = self._parameters.set_parameters_atomically(parameters)
+        future.add_done_callback(lambda future: self._on_set(future.result().result, done))
+
+    def _on_set(self, result, done: str) -> None:
+        self._answer(done if result.successful else f"refused: {result.reason}", result.successful)
+        self._asked = None
+        self.refresh()
+
+
+def _name(stream: str, last: str) -> str:
+    return f"{stream.replace('/', '.')}.{last}"

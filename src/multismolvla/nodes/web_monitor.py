@@ -1,0 +1,238 @@
+"""The stack in a browser: cameras with their masks, health, the arm, and buttons.
+
+With nobody watching it listens to statuses only, so that the timeline has a past to show.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from ament_index_python.packages import get_package_share_directory
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.evaluation.sensor_panel import board
+from multismolvla.monitoring.gripper_path import PlannedPath, in_arm_order
+from multismolvla.monitoring.health_panel import Light, StreamState
+from multismolvla.monitoring.page_html import plot_html, timeline_html, verdict_html
+from multismolvla.monitoring.page_state import PageState
+from multismolvla.monitoring.urdf import load_urdf
+from multismolvla.nodes.camera_pictures import CameraPictures
+from multismolvla.nodes.injector_client import InjectorClient
+from multismolvla.nodes.on_demand import OnDemand
+from multismolvla.nodes.parameters import declare, reject_unknown
+from multismolvla.nodes.run import run
+from multismolvla.nodes.stamp_ns import stamp_ns
+from multismolvla.nodes.status_message import said
+from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.sensing.corruptions.fault import JOINT_STATES
+from multismolvla.sensing.corruptions.registry import FAULTS
+from multismolvla.streams import load_stream_table
+from multismolvla.web.page import TOP, UNPLUGGED, Actions, Breakable, Page
+from multismolvla.web.server import is_loopback
+
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+DRAW_PERIOD_S = 0.1
+# Timeline, plots and faults change by less than one sees in the time between two of these.
+SLOW_PERIOD_S = 0.5
+# How long what came of a press stays on the page.
+ANSWER_S = 8.0
+NO_INJECTOR = (
+    "No fault injector runs, so nothing can be broken from here: start the stack with faults:=live."
+)
+
+
+class WebMonitor(Node):
+    """docs/monitoring.md has its picture; docs/nodes/web_monitor.md topics and parameters."""
+
+    def __init__(self, **options) -> None:
+        super().__init__("web_monitor", **options)
+        share = get_package_share_directory("multismolvla")
+        fixed = partial(declare, self, read_only=True)
+        streams_file = fixed("streams_file", f"{share}/config/streams.yaml", "Stream table.")
+        urdf = fixed("urdf", f"{share}/urdf/so101.urdf", "URDF of the arm that is shown.")
+        host = fixed(
+            "host", "127.0.0.1", "Address to serve the page on; whoever reaches it drives the arm."
+        )
+        port = fixed(
+            "port", 8080, "Port to serve the page on; 0 takes a free one.", minimum=0, maximum=65535
+        )
+        reject_unknown(self)
+        self._table = load_stream_table(streams_file)
+        self._views = {stream.view or TOP: stream.view for stream in self._table}
+        self._state = PageState(self._table.names)
+        self._plan = PlannedPath()
+        self._joints: dict[str, float] = {}
+        self._next_slow_s = 0.0
+        self._answer_until_s = 0.0
+
+        # What was pressed, from the server's threads; done by this node's executor, at once.
+        self._pressed: deque[Callable[[], None]] = deque()
+        self._wake = self.create_guard_condition(self._do_pressed)
+        breakable = (*self._table.names, JOINT_STATES)
+        self._injector = InjectorClient(self, breakable, self._answer)
+        self._task = self.create_publisher(String, "task", 1)
+        self._stop = self.create_client(Trigger, "so101_driver/stop")
+        self._reset = self.create_client(Trigger, "so101_driver/reset")
+        self.page = Page(
+            host,
+            port,
+            title=f"MultiSmolVLA {self.get_namespace().strip('/')}".strip(),
+            robot=load_urdf(urdf),
+            views=list(self._views),
+            streams=breakable,
+            faults=[UNPLUGGED, *sorted(set(FAULTS) - {UNPLUGGED})],
+            actions=Actions(
+                set_task=self._when_pressed(self._set_task),
+                stop=self._when_pressed(partial(self._ask_driver, self._stop, "stop")),
+                resume=self._when_pressed(partial(self._ask_driver, self._reset, "reset")),
+                kill=self._when_pressed(self._injector.kill),
+                mend=self._when_pressed(self._injector.mend),
+                mend_all=self._when_pressed(self._injector.mend_all),
+            ),
+        )
+        self._listen()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DRAW_PERIOD_S, self._tick, clock=steady)
+        self.get_logger().info(f"the page is at {self.page.url}")
+        if not is_loopback(host):
+            self.get_logger().warning(
+                f"whoever reaches {host}:{port} can drive the arm: there is no password"
+            )
+
+    def _listen(self) -> None:
+        self._statuses = StatusMonitor(self, self._table.names)
+        always = [
+            (DiagnosticArray, "policy/status", self._on_policy, 1),
+            (DiagnosticArray, "so101_driver/status", self._on_driver, 1),
+        ]
+        scene = [
+            (JointTrajectory, "policy/chunk", self._on_chunk, 1),
+            (JointState, "joint_states", self._on_joint_states, NEWEST),
+        ]
+        watched = [OnDemand(self, lambda: self.page.watched, scene, on_end=self._plan.clear)]
+        self._cameras = {
+            view: CameraPictures(
+                self,
+                [stream for stream in self._table if stream.view == prefix],
+                lambda view=view: self.page.watched and self.page.view == view,
+            )
+            for view, prefix in self._views.items()
+        }
+        self._demands = [OnDemand(self, lambda: True, always), *watched, *self._cameras.values()]
+
+    def _on_policy(self, message: DiagnosticArray) -> None:
+        self._state.on_policy(time.monotonic(), said(message))
+
+    def _on_driver(self, message: DiagnosticArray) -> None:
+        self._state.on_driver(time.monotonic(), said(message))
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        start_ns = stamp_ns(message.header.stamp)
+        joints = in_arm_order(message.joint_names, [point.positions for point in message.points])
+        self._plan.plan([start_ns + stamp_ns(p.time_from_start) for p in message.points], joints)
+
+    def _on_joint_states(self, message: JointState) -> None:
+        (joints,) = in_arm_order(message.name, [message.position])
+        self._joints = dict(zip(JOINT_NAMES, joints.tolist(), strict=True))
+
+    def _when_pressed(self, action: Callable[..., None]) -> Callable[..., None]:
+        def press(*values) -> None:
+            self._pressed.append(partial(action, *values))
+            self._wake.trigger()
+
+        return press
+
+    def _do_pressed(self) -> None:
+        while self._pressed:
+            self._pressed.popleft()()
+
+    def _set_task(self, task: str) -> None:
+        task = " ".join(task.split())
+        self._task.publish(String(data=task))
+        self._answer(f"instruction sent: {task}" if task else "the arm has no task", True)
+
+    def _ask_driver(self, client, name: str) -> None:
+        if not client.service_is_ready():
+            self._answer(f"no driver answers {client.srv_name}: NOTHING was done", False)
+            return
+
+        def on_answer(future: Future) -> None:
+            answer = future.result()
+            self._answer(f"{name}: {answer.message}", answer.success)
+
+        client.call_async(Trigger.Request()).add_done_callback(on_answer)
+
+    def _answer(self, text: str, good: bool) -> None:
+        self._answer_until_s = time.monotonic() + ANSWER_S
+        self.page.answer(text, Light.GOOD if good else Light.BAD)
+        self._next_slow_s = 0.0
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        health = {
+            name: StreamState(status.state.name, status.reasons, status.rate_hz)
+            for name, status in self._statuses.statuses.items()
+        }
+        self._state.on_streams(now_s, health)
+        for demand in self._demands:
+            demand.check()
+        if self.page.watched:
+            self._draw(now_s)
+
+    def _draw(self, now_s: float) -> None:
+        streams = self._state.streams(now_s)
+        view = self.page.view
+        masked = {name: stream.reason for name, stream in streams.items() if stream.masked}
+        frames = self._cameras[view].frames()
+        self.page.show_cameras(board(self._table, self._views[view], frames, masked))
+        self.page.arm.turn(self._joints)
+        running = (self._state.policy(now_s) or {}).get("mode") == "running"
+        now_ns = self.get_clock().now().nanoseconds
+        points, opacity = self._plan.ahead(now_ns)
+        self.page.arm.plan(points if running else points[:0], opacity)
+        if now_s >= self._next_slow_s:
+            self._next_slow_s = now_s + SLOW_PERIOD_S
+            self._draw_slow(now_s, streams)
+
+    def _draw_slow(self, now_s: float, streams: dict) -> None:
+        state = self._state
+        self.page.show_health(
+            verdict_html(state.verdict(now_s)), timeline_html(streams, state.timeline(now_s))
+        )
+        self.page.show_plots(
+            plot_html("queue", "Action queue", "s", state.queue_s.points(now_s))
+            + plot_html(
+                "latency", "Inference latency", "ms", state.latency_ms.points(now_s), dots=True
+            )
+        )
+        self._injector.refresh()
+        faults = self._injector.faults
+        breakable = {
+            name: Breakable(name, fault, self._injector.listened_to(name))
+            for name, fault in faults.items()
+        }
+        self.page.show_injector(
+            breakable, *(("", Light.GOOD) if faults else (NO_INJECTOR, Light.WARNING))
+        )
+        if now_s >= self._answer_until_s:
+            self.page.answer("", Light.GOOD)
+
+    def close(self) -> None:
+        """End the page."""
+        self.page.close()
+
+
+def main() -> int:
+    return run(WebMonitor)
