@@ -111,14 +111,14 @@ def test_a_masked_stream_differs_from_a_usable_one_by_more_than_colour():
     rows = dict(re.findall(r'data-stream="([^"]+)" data-state="(\w+)"', html))
     assert rows == {"rgb": "masked", "depth": "usable", "wrist/rgb": "usable"}
     assert "MASKED: stale" in html
-    heights = re.findall(r'height="([\d.]+)" fill', html)
-    assert float(heights[1]) < 0.5 * float(heights[0])
+    usable, masked = (float(h) for h in re.findall(r'<rect [^>]*height="([\d.]+)"', html)[:2])
+    assert masked < 0.5 * usable
 
 
 @given(st.lists(st.tuples(st.floats(0, SPAN_S), st.floats(-1e9, 1e9)), max_size=20), st.booleans())
 def test_every_value_is_drawn_inside_of_the_plot(points, dots):
     root = ElementTree.fromstring(plot_html("queue", "Queue", "s", points, dots))
-    _, _, width, height = map(float, root.get("viewBox").split())
+    _, _, width, height = map(float, next(root.iter("svg")).get("viewBox").split())
     if dots:
         drawn = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter("circle")]
     else:

@@ -94,5 +94,5 @@ def test_what_cannot_be_shown_is_one_line(tmp_path, content, said):
 
 
 def test_a_missing_file_is_one_line():
-    with pytest.raises(UrdfError, match="nowhere.urdf: cannot read it"):
+    with pytest.raises(UrdfError, match=r"nowhere\.urdf: cannot read it"):
         load_urdf("nowhere.urdf")

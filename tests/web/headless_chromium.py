@@ -99,17 +99,16 @@ class Tab:
 
 
 @contextmanager
-def open_tab(url: str, profile: Path, size: tuple[int, int] = (1280, 800)) -> Iterator[Tab]:
+def open_tab(url: str, profile: Path, size: tuple[int, int]) -> Iterator[Tab]:
     """Start the browser on an address; it ends with the block.
 
     Args:
         profile: an empty folder.
-        size: of the window, pixels.
+        size: of the page, pixels.
     """
     from websockets.sync.client import connect
 
     command = [find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-    command.insert(1, f"--window-size={size[0]},{size[1]}")
     browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         where = profile / "DevToolsActivePort"
@@ -123,6 +122,14 @@ def open_tab(url: str, profile: Path, size: tuple[int, int] = (1280, 800)) -> It
             (page,) = [t for t in json.load(answer) if t["type"] == "page"]
         with connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
             tab = Tab(socket)
+            width, height = size
+            tab.call(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=False,
+            )
             tab.call("Page.navigate", url=url)
             yield tab
     finally:

@@ -23,16 +23,19 @@ _COLOURS = {
 }
 _STRIPES = {USABLE: "#2da44e", DEGRADED: "#f0a020", MASKED: "#d1362b"}
 _MUTED = "#8c8f94"
-# Of the viewer's control panel; the drawings scale with it.
+# In units of a drawing, which is stretched to the width of its panel.
 _WIDTH = 400
-_NAME, _ROW, _BAR = 128, 20, 12
+# A row of the timeline: where its strip begins, how high it and its strip are.
+_NAME, _ROW, _BAR = 128, 30, 10
+# The panels have no margin of their own.
+_MARGIN = "margin:4px 10px"
 
 
 def verdict_html(line: Line) -> str:
     """The verdict as a banner in its colour."""
     return (
-        f'<div id="verdict" style="background:{_COLOURS[line.light]};color:white;font-weight:600;'
-        'font-size:15px;padding:8px 12px;border-radius:4px;overflow-wrap:anywhere">'
+        f'<div id="verdict" style="{_MARGIN};background:{_COLOURS[line.light]};color:white;'
+        'font-weight:600;font-size:15px;padding:8px 12px;border-radius:4px;overflow-wrap:anywhere">'
         f"{escape(line.text)}</div>"
     )
 
@@ -42,7 +45,7 @@ def note_html(name: str, text: str, light: Light) -> str:
     if not text:
         return f'<div id="{escape(name)}"></div>'
     return (
-        f'<div id="{escape(name)}" style="border-left:4px solid {_COLOURS[light]};'
+        f'<div id="{escape(name)}" style="{_MARGIN};border-left:4px solid {_COLOURS[light]};'
         f'padding:2px 8px;font-size:13px;overflow-wrap:anywhere">{escape(text)}</div>'
     )
 
@@ -56,18 +59,18 @@ def timeline_html(streams: Mapping[str, StreamView], timeline: Mapping[str, Sequ
     width = _WIDTH - _NAME
     rows = []
     for index, (name, view) in enumerate(streams.items()):
-        top = index * 2 * _ROW
+        top = index * _ROW
         strips = "".join(
-            _strip(span, top + _ROW, width) for span in timeline.get(name, ()) if span.state
+            _strip(span, top + 16, width) for span in timeline.get(name, ()) if span.state
         )
         rows.append(
             f'<g data-stream="{escape(name)}" data-state="{view.state}">'
-            f'<text x="0" y="{top + 15}" fill="currentColor" font-weight="600">'
+            f'<text x="0" y="{top + 12}" fill="currentColor" font-weight="600">'
             f"{escape(name)}</text>"
-            f'<text x="{_NAME}" y="{top + 15}" fill="{_text_colour(view)}">'
+            f'<text x="{_NAME}" y="{top + 12}" fill="{_text_colour(view)}">'
             f"{escape(_cut(view.line.text, 42))}</text>{strips}</g>"
         )
-    height = 2 * _ROW * len(streams)
+    height = _ROW * len(streams)
     foot = "".join(
         f'<text x="{_NAME + width * share:.0f}" y="{height + 12}" text-anchor="{anchor}" '
         f'fill="{_MUTED}">{text}</text>'
@@ -155,7 +158,7 @@ def _cut(text: str, longest: int) -> str:
 
 def _svg(name: str, height: float, content: str) -> str:
     return (
-        f'<svg id="{name}" viewBox="0 0 {_WIDTH} {height:.0f}" width="100%" '
+        f'<div style="{_MARGIN}"><svg id="{name}" viewBox="0 0 {_WIDTH} {height:.0f}" width="100%" '
         'font-size="12" font-family="sans-serif" style="display:block">'
-        f"{content}</svg>"
+        f"{content}</svg></div>"
     )

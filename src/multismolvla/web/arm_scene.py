@@ -9,10 +9,12 @@ import numpy as np
 
 from multismolvla.monitoring.urdf import RobotShapes
 
+# Against the dark background.
+GRID = (70, 74, 80)
 PLAN_COLOUR = (26, 191, 255)
 PLAN_WIDTH_M = 0.004
 # From where the arm and the table before it fill the picture.
-CAMERA, LOOK_AT = (0.62, -0.42, 0.42), (0.14, 0.0, 0.10)
+CAMERA, LOOK_AT = (0.52, -0.36, 0.36), (0.14, 0.0, 0.10)
 
 
 class ArmScene:
@@ -23,7 +25,14 @@ class ArmScene:
         self._shown: dict[str, float] = {}
         server.initial_camera.position, server.initial_camera.look_at = CAMERA, LOOK_AT
         self._scene.add_grid(
-            "/floor", width=1.2, height=1.2, cell_size=0.1, section_size=0.2, plane="xy"
+            "/floor",
+            width=1.0,
+            height=1.0,
+            plane="xy",
+            cell_size=0.05,
+            cell_color=GRID,
+            section_size=0.25,
+            section_color=GRID,
         )
         places = {robot.root: f"/{robot.root}"}
         self._scene.add_frame(places[robot.root], show_axes=False)

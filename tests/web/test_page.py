@@ -1,0 +1,127 @@
+"""The page without a browser: where it is served, to whom, and what its buttons say."""
+
+import gzip
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from multismolvla.monitoring.health_panel import Light
+from multismolvla.monitoring.urdf import load_urdf
+from multismolvla.web.page import Actions, Breakable, Page
+from multismolvla.web.server import INSTALL, PageError, start_server
+
+ROOT = Path(__file__).parents[2]
+ROBOT = load_urdf(ROOT / "urdf" / "so101.urdf")
+
+
+@pytest.fixture
+def page():
+    pytest.importorskip("viser")
+    calls = []
+    names = ("set_task", "stop", "resume", "kill", "mend", "mend_all")
+    actions = Actions(*(lambda *values, name=name: calls.append((name, *values)) for name in names))
+    page = Page(
+        "127.0.0.1",
+        0,
+        title="test",
+        robot=ROBOT,
+        views=("top", "wrist"),
+        streams=("rgb", "wrist/rgb"),
+        faults=("drop", "black"),
+        actions=actions,
+    )
+    page.calls = calls
+    yield page
+    page.close()
+
+
+def test_it_is_served_as_one_file_that_fetches_nothing_from_elsewhere(page):
+    with urllib.request.urlopen(page.url) as answer:
+        data = answer.read()
+        if answer.headers["Content-Encoding"] == "gzip":
+            data = gzip.decompress(data)
+    html = data.decode()
+    assert "<title>" in html
+    assert 'src="http' not in html and 'href="http' not in html
+    assert not page.watched
+
+
+def connection(page, **headers):
+    from viser import __version__
+    from websockets.sync.client import connect
+
+    return connect(
+        page.url.replace("http", "ws"),
+        subprotocols=[f"viser-v{__version__}"],
+        additional_headers=headers,
+        open_timeout=30,
+        max_size=None,
+    )
+
+
+def test_its_own_page_is_served_and_a_strangers_is_not(page):
+    from websockets.exceptions import ConnectionClosed
+
+    with connection(page, Origin=page.url) as own:
+        assert own.recv(timeout=30)
+    with connection(page, Origin="http://evil.example") as other:
+        with pytest.raises(ConnectionClosed) as closed:
+            other.recv(timeout=30)
+        assert closed.value.rcvd.code == 1008
+    with connection(page, Host="evil.example:80") as other, pytest.raises(ConnectionClosed):
+        other.recv(timeout=30)
+
+
+def test_it_is_never_put_on_the_internet(page):
+    assert page._server.request_share_url() is None
+    assert page._server._share_tunnel is None
+
+
+def test_a_kill_button_says_what_it_does_and_does_it(page):
+    page.show_injector({}, "no injector", Light.WARNING)
+    button = page._buttons["rgb"]
+    assert button.disabled and button.label == "Kill rgb" and page._fault.disabled
+    assert "no injector" in page._injector.content
+
+    sound = {name: Breakable(name, None, True) for name in ("rgb", "wrist/rgb")}
+    page.show_injector(sound, "", Light.GOOD)
+    assert not button.disabled
+    page._press("rgb")
+    assert page.calls == [("kill", "rgb", "drop", 3)]
+
+    page.show_injector(sound | {"rgb": Breakable("rgb", "black", True)}, "", Light.GOOD)
+    assert button.label == "Mend rgb (black)"
+        "Kill"
+    )
+    page._press("rgb")
+    assert page.calls[-1] == ("mend", "rgb")
+
+
+def test_what_nobody_listens_to_cannot_be_killed_but_mended(page):
+    for fault, disabled in ((None, True), ("drop", False)):
+        page.show_injector({"rgb": Breakable("rgb", fault, False)}, "", Light.GOOD)
+        assert page._buttons["rgb"].disabled == disabled
+
+
+def test_a_port_that_is_taken_and_a_wrong_host_are_one_line():
+    pytest.importorskip("viser")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PageError, match=rf"on 127\.0\.0\.1:{port}: .*in use"):
+            start_server("127.0.0.1", port, "")
+    with pytest.raises(PageError, match=r"cannot be served on 192\.0\.2\.1"):
+        start_server("192.0.2.1", 0, "")
+
+
+def test_without_viser_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(PageError) as error:
+        start_server("127.0.0.1", 0, "")
+    said = str(error.value)
+    assert "needs viser" in said and "\n" not in said
+    lines = (ROOT / "requirements" / "web.txt").read_text().splitlines()
+    for pinned in (line for line in lines if line and line[0] != "#"):
+        assert pinned in INSTALL and pinned in said
