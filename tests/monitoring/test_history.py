@@ -38,6 +38,11 @@ def test_the_spans_are_what_was_true_at_each_instant(steps, after_s):
     assert spans[0].start_s == min(SPAN_S, now_s - noted[0][0])
 
 
+def test_nothing_was_said_and_nothing_is_made_up():
+    assert StateHistory(SPAN_S).spans(5.0) == []
+    assert ValueHistory(SPAN_S).points(5.0) == []
+
+
 def test_a_long_past_is_forgotten():
     history = StateHistory(SPAN_S)
     for second in range(1000):

@@ -94,8 +94,7 @@ def test_a_kill_button_says_what_it_does_and_does_it(page):
 
     page.show_injector(sound | {"rgb": Breakable("rgb", "black", True)}, "", Light.GOOD)
     assert button.label == "Mend rgb (black)"
-        "Kill"
-    )
+    assert page._buttons["wrist/rgb"].label == "Kill wrist/rgb"
     page._press("rgb")
     assert page.calls[-1] == ("mend", "rgb")
 
@@ -110,7 +109,7 @@ def test_a_port_that_is_taken_and_a_wrong_host_are_one_line():
     pytest.importorskip("viser")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PageError, match=rf"on 127\.0\.0\.1:{port}: .*in use"):
+        with pytest.raises(PageError, match=rf"served on 127\.0\.0\.1:{port}: .*in use"):
             start_server("127.0.0.1", port, "")
     with pytest.raises(PageError, match=r"cannot be served on 192\.0\.2\.1"):
         start_server("192.0.2.1", 0, "")

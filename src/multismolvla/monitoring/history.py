@@ -36,7 +36,7 @@ class StateHistory:
     def spans(self, now_s: float) -> list[Span]:
         """Return what was in the last `span_s`, oldest first, without gaps."""
         starts = [at_s for at_s, _ in self._changes]
-        ends = [*starts[1:], now_s]
+        ends = [*starts[1:], now_s][: len(starts)]
         spans = [
             Span(min(now_s - at_s, self._span_s), now_s - end_s, state)
             for (at_s, state), end_s in zip(self._changes, ends, strict=True)
