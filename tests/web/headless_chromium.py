@@ -30,6 +30,10 @@ FLAGS = (
 )
 
 
+# A busy machine takes its time; a quiet one needs two seconds.
+START_S = 60.0
+
+
 def find_chromium() -> str | None:
     """Path of the browser, None where there is none."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -76,7 +80,7 @@ class Tab:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def until(self, script: str, spin: Callable[[], None], timeout_s: float = 25.0) -> None:
+    def until(self, script: str, spin: Callable[[], None], timeout_s: float = 40.0) -> None:
         """Wait until the expression is true; `spin` keeps going what the page needs meanwhile."""
         deadline = time.monotonic() + timeout_s
         while not self.evaluate(script):
@@ -112,7 +116,7 @@ def open_tab(url: str, profile: Path, size: tuple[int, int]) -> Iterator[Tab]:
     browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         where = profile / "DevToolsActivePort"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_S
         while not (where.exists() and len(where.read_text().split()) == 2):
             assert browser.poll() is None, "the browser has ended"
             assert time.monotonic() < deadline, "the browser does not start"
