@@ -26,7 +26,7 @@ LIGHT = {
     "control": {"numpy"},
     "sensing": {"numpy", "cv2"},
     "monitoring": {"numpy"},
-    "web": {"numpy", "viser"},
+    "web": {"numpy", "viser", "websockets"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},
 }

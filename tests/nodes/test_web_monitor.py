@@ -46,6 +46,9 @@ class RememberingPage:
     def show_health(self, verdict, timeline) -> None:
         self.shown |= {"verdict": verdict, "timeline": timeline}
 
+    def show_task(self, mode, task) -> None:
+        self.shown["task"] = (mode, task)
+
     def show_plots(self, plots) -> None:
         self.shown["plots"] = plots
 
@@ -219,7 +222,7 @@ def test_the_buttons_break_and_mend_through_the_injector(watched):
 def test_an_instruction_is_sent(watched):
     heard = []
     watched.graph.probe.create_subscription(String, "task", heard.append, 1)
-    watched.graph.spin_until(lambda: watched.node._task.get_subscription_count())
+    watched.graph.spin_until(lambda: watched.graph.probe.count_publishers("task"))
     watched.page.actions.set_task("  put the red cube\nin the bin ")
     watched.graph.spin_until(lambda: len(heard) == 1)
     watched.page.actions.set_task("")
@@ -244,12 +247,15 @@ def test_stop_and_resume_reach_the_driver_and_say_so_where_there_is_none(watched
         watched.graph.probe.create_service(Trigger, f"so101_driver/{name}", answer)
 
     serve("stop"), serve("reset")
-    clients = (watched.node._stop, watched.node._reset)
-    watched.graph.spin_until(lambda: all(client.service_is_ready() for client in clients))
-    watched.page.actions.stop()
-    watched.graph.spin_until(lambda: watched.shown["answer"] == ("stop: stop it is", Light.GOOD))
+    done = ("stop: stop it is", Light.GOOD)
+    # Until the driver is discovered, too, the page says that nothing was done.
+    while watched.shown["answer"] != done:
+        watched.shown.pop("answer")
+        watched.page.actions.stop()
+        watched.graph.spin_until(lambda: "answer" in watched.shown)
     watched.page.actions.resume()
-    watched.graph.spin_until(lambda: watched.shown["answer"] == ("reset: reset it is", Light.GOOD))
+    done = ("resume: reset it is", Light.GOOD)
+    watched.graph.spin_until(lambda: watched.shown["answer"] == done)
     assert called == ["stop", "reset"]
 
 

@@ -75,6 +75,29 @@ def test_its_own_page_is_served_and_a_strangers_is_not(page):
         other.recv(timeout=30)
 
 
+def test_what_a_stranger_sends_before_it_is_refused_is_not_heard(page):
+    import msgspec
+    from websockets.exceptions import ConnectionClosed
+
+    heard = []
+
+    async def hear(client, message) -> None:
+        heard.append(type(message).__name__)
+
+    page._server._websock_server._handle_incoming_message = hear
+    message = msgspec.msgpack.encode({"type": "ShareUrlDisconnect"})
+    with connection(page, Origin="http://evil.example") as other:  # noqa: SIM117
+        with pytest.raises(ConnectionClosed):
+            while True:
+                other.send(message)
+    assert not heard
+    with connection(page, Origin=page.url) as own:
+        own.send(message)
+        while not heard:
+            own.recv(timeout=30)
+    assert heard == ["ShareUrlDisconnect"]
+
+
 def test_it_is_never_put_on_the_internet(page):
     assert page._server.request_share_url() is None
     assert page._server._share_tunnel is None

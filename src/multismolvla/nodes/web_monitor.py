@@ -6,8 +6,6 @@ With nobody watching it listens to statuses only, so that the timeline has a pas
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 from ament_index_python.packages import get_package_share_directory
@@ -15,10 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.arm import JOINT_NAMES
@@ -29,8 +24,8 @@ from multismolvla.monitoring.page_html import plot_html, timeline_html, verdict_
 from multismolvla.monitoring.page_state import PageState
 from multismolvla.monitoring.urdf import load_urdf
 from multismolvla.nodes.camera_pictures import CameraPictures
-from multismolvla.nodes.injector_client import InjectorClient
 from multismolvla.nodes.on_demand import OnDemand
+from multismolvla.nodes.page_actions import PageActions
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.nodes.stamp_ns import stamp_ns
@@ -39,7 +34,7 @@ from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.sensing.corruptions.registry import FAULTS
 from multismolvla.streams import load_stream_table
-from multismolvla.web.page import TOP, UNPLUGGED, Actions, Breakable, Page
+from multismolvla.web.page import TOP, UNPLUGGED, Breakable, Page
 from multismolvla.web.server import is_loopback
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -77,14 +72,9 @@ class WebMonitor(Node):
         self._next_slow_s = 0.0
         self._answer_until_s = 0.0
 
-        # What was pressed, from the server's threads; done by this node's executor, at once.
-        self._pressed: deque[Callable[[], None]] = deque()
-        self._wake = self.create_guard_condition(self._do_pressed)
         breakable = (*self._table.names, JOINT_STATES)
-        self._injector = InjectorClient(self, breakable, self._answer)
-        self._task = self.create_publisher(String, "task", 1)
-        self._stop = self.create_client(Trigger, "so101_driver/stop")
-        self._reset = self.create_client(Trigger, "so101_driver/reset")
+        pressed = PageActions(self, breakable, self._answer)
+        self._injector = pressed.injector
         self.page = Page(
             host,
             port,
@@ -93,14 +83,7 @@ class WebMonitor(Node):
             views=list(self._views),
             streams=breakable,
             faults=[UNPLUGGED, *sorted(set(FAULTS) - {UNPLUGGED})],
-            actions=Actions(
-                set_task=self._when_pressed(self._set_task),
-                stop=self._when_pressed(partial(self._ask_driver, self._stop, "stop")),
-                resume=self._when_pressed(partial(self._ask_driver, self._reset, "reset")),
-                kill=self._when_pressed(self._injector.kill),
-                mend=self._when_pressed(self._injector.mend),
-                mend_all=self._when_pressed(self._injector.mend_all),
-            ),
+            actions=pressed.actions(),
         )
         self._listen()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -147,33 +130,6 @@ class WebMonitor(Node):
         (joints,) = in_arm_order(message.name, [message.position])
         self._joints = dict(zip(JOINT_NAMES, joints.tolist(), strict=True))
 
-    def _when_pressed(self, action: Callable[..., None]) -> Callable[..., None]:
-        def press(*values) -> None:
-            self._pressed.append(partial(action, *values))
-            self._wake.trigger()
-
-        return press
-
-    def _do_pressed(self) -> None:
-        while self._pressed:
-            self._pressed.popleft()()
-
-    def _set_task(self, task: str) -> None:
-        task = " ".join(task.split())
-        self._task.publish(String(data=task))
-        self._answer(f"instruction sent: {task}" if task else "the arm has no task", True)
-
-    def _ask_driver(self, client, name: str) -> None:
-        if not client.service_is_ready():
-            self._answer(f"no driver answers {client.srv_name}: NOTHING was done", False)
-            return
-
-        def on_answer(future: Future) -> None:
-            answer = future.result()
-            self._answer(f"{name}: {answer.message}", answer.success)
-
-        client.call_async(Trigger.Request()).add_done_callback(on_answer)
-
     def _answer(self, text: str, good: bool) -> None:
         self._answer_until_s = time.monotonic() + ANSWER_S
         self.page.answer(text, Light.GOOD if good else Light.BAD)
@@ -217,6 +173,8 @@ class WebMonitor(Node):
                 "latency", "Inference latency", "ms", state.latency_ms.points(now_s), dots=True
             )
         )
+        policy = state.policy(now_s) or {}
+        self.page.show_task(policy.get("mode", "no policy"), policy.get("task", ""))
         self._injector.refresh()
         faults = self._injector.faults
         breakable = {

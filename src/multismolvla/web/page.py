@@ -92,6 +92,7 @@ class Page:
 
     def _add_robot(self, gui: Any) -> None:
         with gui.add_folder("Robot"):
+            self._doing = gui.add_html("")
             self._task = gui.add_text("Instruction", "")
             send = gui.add_button("Send instruction")
             idle = gui.add_button("No task", color="gray")
@@ -145,6 +146,10 @@ class Page:
     def show_health(self, verdict: str, timeline: str) -> None:
         """Show the verdict and the streams, as HTML."""
         self._verdict.content, self._timeline.content = verdict, timeline
+
+    def show_task(self, mode: str, task: str) -> None:
+        """Show what the policy does."""
+        self._doing.content = note_html("doing", f"{mode}: {task or 'no task'}", Light.IDLE)
 
     def show_plots(self, plots: str) -> None:
         """Show how the policy does, as HTML."""
