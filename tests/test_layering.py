@@ -26,7 +26,7 @@ LIGHT = {
     "control": {"numpy"},
     "sensing": {"numpy", "cv2"},
     "monitoring": {"numpy"},
-    "web": {"numpy", "viser", "websockets"},
+    "web": {"numpy", "viser"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},
 }

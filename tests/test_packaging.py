@@ -30,7 +30,7 @@ ROSDEP_KEYS = {
     ),
 }
 # Not installed by default: web.txt holds it with what it needs.
-OPTIONAL = {"viser", "websockets"}
+OPTIONAL = {"viser"}
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def main() -> int:
         browsers = {"nobody": nullcontext}
         if find_chromium() is not None:
             profile = Path(tempfile.mkdtemp(prefix="multismolvla_bench_"))
-            browsers["one browser"] = lambda: open_tab(url, profile, (1280, 800))
+            browsers["one browser"] = lambda: open_tab(url, profile, (320, 240))
         for name, browser in browsers.items():
             with browser():
                 stack.run(5.0)

@@ -26,7 +26,7 @@ _MUTED = "#8c8f94"
 # In units of a drawing, which is stretched to the width of its panel.
 _WIDTH = 400
 # A row of the timeline: where its strip begins, how high it and its strip are.
-_NAME, _ROW, _BAR = 128, 30, 10
+_NAME, _ROW, _BAR = 138, 30, 10
 # The panels have no margin of their own.
 _MARGIN = "margin:4px 10px"
 
@@ -105,7 +105,7 @@ def plot_html(
         points: (seconds before now, value), oldest first.
         dots: a dot for each value instead of a line through them.
     """
-    height, head, foot = 96, 22, 14
+    height, head, foot = 84, 22, 8
     bottom, right = height - foot, _WIDTH - 4
     left = 34
     top_value = _round_up(max((value for _, value in points), default=0.0))

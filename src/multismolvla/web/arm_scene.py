@@ -14,7 +14,7 @@ GRID = (70, 74, 80)
 PLAN_COLOUR = (26, 191, 255)
 PLAN_WIDTH_M = 0.004
 # From where the arm and the table before it fill the picture.
-CAMERA, LOOK_AT = (0.52, -0.36, 0.36), (0.14, 0.0, 0.10)
+CAMERA, LOOK_AT = (0.46, -0.28, 0.32), (0.13, 0.0, 0.10)
 
 
 class ArmScene:

@@ -75,8 +75,6 @@ def _refuse_strangers(server: Any, loopback: bool) -> None:
 
     The headers are not in viser's public interface; a test holds the pinned version to this.
     """
-    from websockets.exceptions import ConnectionClosed
-
     sockets = server._websock_server
 
     async def check(connection: Any) -> None:
@@ -84,9 +82,5 @@ def _refuse_strangers(server: Any, loopback: bool) -> None:
         headers = connected.request.headers
         if not is_own(headers.get("Origin"), headers.get("Host"), loopback):
             await connected.close(POLICY_VIOLATION, "this page talks to its own origin only")
-            # What it has sent meanwhile is not for viser, which asks next.
-            with contextlib.suppress(ConnectionClosed):
-                while True:
-                    await connected.recv()
 
     sockets.on_client_connect(check)
