@@ -116,7 +116,7 @@ def plot_html(
             f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_MUTED}" '
             'stroke-opacity="0.35"/>'
             f'<text x="{left - 4}" y="{y + 4:.1f}" text-anchor="end" fill="{_MUTED}">'
-            f"{share * top_value:.3g}</text>"
+            f"{share * top_value:.6g}</text>"
         )
     places = [
         (

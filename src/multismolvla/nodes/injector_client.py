@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -29,19 +29,24 @@ class InjectorClient:
 
     def __init__(self, node: Node, streams: Sequence[str], answer: Answer) -> None:
         self._node, self._streams, self._answer = node, tuple(streams), answer
-        self._parameters = AsyncParameterClient(node, INJECTOR)
+        # rclpy's AsyncParameterClient has six clients; every one makes each wait a little longer.
+        self._get = node.create_client(GetParameters, f"{INJECTOR}/get_parameters")
+        self._set = node.create_client(
+            SetParametersAtomically, f"{INJECTOR}/set_parameters_atomically"
+        )
         self._mend = node.create_client(Trigger, f"{INJECTOR}/mend")
         self._asked: Future | None = None
         self.faults: dict[str, str | None] = {}
 
     def refresh(self) -> None:
         """Ask what is broken; the answer comes later."""
-        if not self._parameters.services_are_ready():
+        if not self._get.service_is_ready():
             self.faults, self._asked = {}, None
             return
         if self._asked is not None and not self._asked.done():
             return
-        self._asked = self._parameters.get_parameters([_name(s, "fault") for s in self._streams])
+        names = [_name(stream, "fault") for stream in self._streams]
+        self._asked = self._get.call_async(GetParameters.Request(names=names))
         self._asked.add_done_callback(self._on_values)
 
     def _on_values(self, future: Future) -> None:
@@ -60,11 +65,11 @@ class InjectorClient:
 
     def kill(self, stream: str, fault: str, severity: int) -> None:
         """Break a stream."""
-        self._set(stream, {"fault": fault, "severity": severity}, f"{stream}: {fault}")
+        self._give(stream, {"fault": fault, "severity": severity}, f"{stream}: {fault}")
 
     def mend(self, stream: str) -> None:
         """Mend a stream."""
-        self._set(stream, {"fault": NONE}, f"{stream} is mended")
+        self._give(stream, {"fault": NONE}, f"{stream} is mended")
 
     def mend_all(self) -> None:
         """End every fault, those of a scenario too."""
@@ -77,12 +82,15 @@ class InjectorClient:
         self._answer(future.result().message, future.result().success)
         self.refresh()
 
-    def _set(self, stream: str, values: dict, done: str) -> None:
-        if not self._parameters.services_are_ready():
+    def _give(self, stream: str, values: dict, done: str) -> None:
+        if not self._set.service_is_ready():
             self._answer(f"no {INJECTOR} runs", False)
             return
-        parameters = [Parameter(_name(stream, last), value=v) for last, v in values.items()]
-        future = self._parameters.set_parameters_atomically(parameters)
+        parameters = [
+            Parameter(_name(stream, last), value=value).to_parameter_msg()
+            for last, value in values.items()
+        ]
+        future = self._set.call_async(SetParametersAtomically.Request(parameters=parameters))
         future.add_done_callback(lambda future: self._on_set(future.result().result, done))
 
     def _on_set(self, result, done: str) -> None:

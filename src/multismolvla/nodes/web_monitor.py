@@ -39,6 +39,8 @@ from multismolvla.web.server import is_loopback
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 DRAW_PERIOD_S = 0.1
+# With nobody watching, only the timeline goes on.
+IDLE_PERIOD_S = 0.25
 # Timeline, plots and faults change by less than one sees in the time between two of these.
 SLOW_PERIOD_S = 0.5
 # How long what came of a press stays on the page.
@@ -70,6 +72,7 @@ class WebMonitor(Node):
         self._plan = PlannedPath()
         self._joints: dict[str, float] = {}
         self._next_slow_s = 0.0
+        self._shown_states: list[str] = []
         self._answer_until_s = 0.0
 
         breakable = (*self._table.names, JOINT_STATES)
@@ -87,7 +90,7 @@ class WebMonitor(Node):
         )
         self._listen()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DRAW_PERIOD_S, self._tick, clock=steady)
+        self._drawing = self.create_timer(DRAW_PERIOD_S, self._tick, clock=steady)
         self.get_logger().info(f"the page is at {self.page.url}")
         if not is_loopback(host):
             self.get_logger().warning(
@@ -144,7 +147,9 @@ class WebMonitor(Node):
         self._state.on_streams(now_s, health)
         for demand in self._demands:
             demand.check()
-        if self.page.watched:
+        watched = self.page.watched
+        self._drawing.timer_period_ns = round((DRAW_PERIOD_S if watched else IDLE_PERIOD_S) * 1e9)
+        if watched:
             self._draw(now_s)
 
     def _draw(self, now_s: float) -> None:
@@ -158,7 +163,10 @@ class WebMonitor(Node):
         now_ns = self.get_clock().now().nanoseconds
         points, opacity = self._plan.ahead(now_ns)
         self.page.arm.plan(points if running else points[:0], opacity)
-        if now_s >= self._next_slow_s:
+        # Picture and timeline never contradict each other.
+        states = [stream.state for stream in streams.values()]
+        if now_s >= self._next_slow_s or states != self._shown_states:
+            self._shown_states = states
             self._next_slow_s = now_s + SLOW_PERIOD_S
             self._draw_slow(now_s, streams)
 
