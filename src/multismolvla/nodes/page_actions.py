@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from rclpy.client import Client
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import String
@@ -31,7 +32,10 @@ class PageActions:
         self._answer = answer
         self._pressed: deque[Callable[[], None]] = deque()
         self._wake = node.create_guard_condition(self._do_pressed)
-        self._task = node.create_publisher(String, "task", 1)
+        # Not latched: an instruction must not move an arm that comes later. Policies listen for
+        # latched ones as well, of which rclpy would warn here.
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)
+        self._task = node.create_publisher(String, "task", 1, event_callbacks=quiet)
         self._stop = node.create_client(Trigger, "so101_driver/stop")
         self._reset = node.create_client(Trigger, "so101_driver/reset")
         self.injector = InjectorClient(node, breakable, answer)
