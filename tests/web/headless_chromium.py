@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import subprocess
@@ -95,11 +94,6 @@ class Tab:
             "[...document.querySelectorAll('button')]"
             f".find(button => button.innerText.trim() === {json.dumps(text)}).click()"
         )
-
-    def screenshot(self, path: Path) -> None:
-        """Write what is to be seen as PNG."""
-        data = self.call("Page.captureScreenshot", format="png")["data"]
-        path.write_bytes(base64.b64decode(data))
 
 
 @contextmanager

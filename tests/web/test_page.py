@@ -128,13 +128,13 @@ def test_a_kill_button_says_what_it_does_and_does_it(page):
     assert button.disabled and button.label == "Kill rgb" and page._fault.disabled
     assert "no injector" in page._injector.content
 
-    sound = {name: Breakable(name, None, True) for name in ("rgb", "wrist/rgb")}
+    sound = {name: Breakable(None, True) for name in ("rgb", "wrist/rgb")}
     page.show_injector(sound, "", Light.GOOD)
     assert not button.disabled
     page._press("rgb")
     assert page.calls == [("kill", "rgb", "drop", 3)]
 
-    page.show_injector(sound | {"rgb": Breakable("rgb", "black", True)}, "", Light.GOOD)
+    page.show_injector(sound | {"rgb": Breakable("black", True)}, "", Light.GOOD)
     assert button.label == "Mend rgb (black)"
     assert page._buttons["wrist/rgb"].label == "Kill wrist/rgb"
     page._press("rgb")
@@ -143,7 +143,7 @@ def test_a_kill_button_says_what_it_does_and_does_it(page):
 
 def test_what_nobody_listens_to_cannot_be_killed_but_mended(page):
     for fault, disabled in ((None, True), ("drop", False)):
-        page.show_injector({"rgb": Breakable("rgb", fault, False)}, "", Light.GOOD)
+        page.show_injector({"rgb": Breakable(fault, False)}, "", Light.GOOD)
         assert page._buttons["rgb"].disabled == disabled
 
 

@@ -61,7 +61,7 @@ def timeline_html(streams: Mapping[str, StreamView], timeline: Mapping[str, Sequ
     for index, (name, view) in enumerate(streams.items()):
         top = index * _ROW
         strips = "".join(
-            _strip(span, top + 16, width) for span in timeline.get(name, ()) if span.state
+            _strip(span, top + 16, width) for span in timeline.get(name, ())
         )
         rows.append(
             f'<g data-stream="{escape(name)}" data-state="{view.state}">'

@@ -186,7 +186,7 @@ class WebMonitor(Node):
         self._injector.refresh()
         faults = self._injector.faults
         breakable = {
-            name: Breakable(name, fault, self._injector.listened_to(name))
+            name: Breakable(fault, self._injector.listened_to(name))
             for name, fault in faults.items()
         }
         self.page.show_injector(

@@ -37,9 +37,8 @@ class Actions:
 
 
 class Breakable(NamedTuple):
-    """A stream that the injector may break, and whether it does."""
+    """What the injector does to a stream, and whether it can do anything to it."""
 
-    name: str
     fault: str | None
     possible: bool
 
