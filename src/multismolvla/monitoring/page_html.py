@@ -60,9 +60,7 @@ def timeline_html(streams: Mapping[str, StreamView], timeline: Mapping[str, Sequ
     rows = []
     for index, (name, view) in enumerate(streams.items()):
         top = index * _ROW
-        strips = "".join(
-            _strip(span, top + 16, width) for span in timeline.get(name, ())
-        )
+        strips = "".join(_strip(span, top + 16, width) for span in timeline.get(name, ()))
         rows.append(
             f'<g data-stream="{escape(name)}" data-state="{view.state}">'
             f'<text x="0" y="{top + 12}" fill="currentColor" font-weight="600">'
