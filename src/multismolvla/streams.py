@@ -45,6 +45,7 @@ class Stream:
         rate_hz: nominal frame rate.
         frame_id: optical frame of the camera (ends in `_optical_frame`).
         derived_from: streams this one is computed from; it is healthy only while one of them is.
+        topic: of its raw images in bags of other stacks; empty for `<name>/image_raw`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Stream:
     rate_hz: float
     frame_id: str
     derived_from: tuple[str, ...] = ()
+    topic: str = ""
 
     @property
     def view(self) -> str:
@@ -96,7 +98,9 @@ _FIELDS = {
     "rate_hz": (int, float),
     "frame_id": str,
     "derived_from": list,
+    "topic": str,
 }
+_OPTIONAL = ("derived_from", "topic")
 _NAMES = {
     str: "a text",
     int: "a whole number",
@@ -151,7 +155,7 @@ def _parse(path: Path, index: int, entry: object) -> Stream:
         )
     for key, expected in _FIELDS.items():
         if key not in entry:
-            if key == "derived_from":
+            if key in _OPTIONAL:
                 continue
             raise StreamTableError(f"{where}: missing key '{key}'")
         if not isinstance(entry[key], expected) or isinstance(entry[key], bool):
