@@ -1,8 +1,8 @@
 """One pass of a bag through the cores of the live nodes, on the bag's clock, without ROS.
 
-Injector, sensor conditioning, health, labels, synchroniser, policy loop and queue are those that run
-live; the arm is not moved: joint states are the recorded ones whatever the policy says. Time is that
-of the bag, so that a pass depends on nothing but its arguments.
+Injector, sensor conditioning, health, labels, synchroniser, policy loop and queue are those that
+run live; the arm is not moved: joint states are the recorded ones whatever the policy says. Time is
+that of the bag, so that a pass depends on nothing but its arguments.
 """
 
 from __future__ import annotations

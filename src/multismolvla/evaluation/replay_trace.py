@@ -68,6 +68,11 @@ class Trace:
         """From the first tick to the last."""
         return float(self.ticks_ns[-1] - self.ticks_ns[0]) * 1e-9 if len(self.ticks_ns) else 0.0
 
+    @property
+    def median_latency_s(self) -> float | None:
+        """Of the inferences; None without any."""
+        return float(np.median(self.latencies_s)) if self.latencies_s else None
+
     def setpoints(self) -> Setpoints:
         """What the arm was told as a function of time."""
         said = np.isfinite(self.targets).all(axis=1)
