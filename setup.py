@@ -12,6 +12,8 @@ NODES = (
     "monitor_node",
     "sim_node",
     "fault_injector",
+    "recording_info",
+    "bag_player",
 )
 
 setup(

@@ -123,7 +123,8 @@ class _CutOffBag(RecordedBag):
         """Take in what topics there are; return how many bytes are whole."""
         schemas: dict[int, Schema] = {}
         whole = 0
-        for record, whole in _whole_records(file):
+        for record, end in _whole_records(file):
+            whole = end
             if isinstance(record, Schema):
                 schemas[record.id] = record
             elif isinstance(record, Channel) and record.schema_id in schemas:

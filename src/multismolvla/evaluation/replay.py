@@ -168,9 +168,7 @@ def _replay(args: argparse.Namespace) -> Replayed:
         live = observe(open_bag(args.live), table, args.namespace, "live", scenario)
         if live is None:
             raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
-    return Replayed(
-        source, name, settings, traces, Setpoints(*source.commands()), recorded, live
-    )
+    return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
 
 
 def _passes(
