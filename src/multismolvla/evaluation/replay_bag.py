@@ -155,7 +155,7 @@ def find_topics(
             raise BagError(f"{bag.path}: has no topic '{topic}' ({name}); it has {have}")
     found = ReplayBag(bag, table)
     for stream in table:
-        raw = stream.topic or f"{prefix}/{stream.name}/image_raw"
+        raw = table.topics.get(stream.name) or f"{prefix}/{stream.name}/image_raw"
         wanted = (given.get(stream.name, ""), raw, f"{raw}/compressed")
         _take(found, stream.name, wanted, IMAGE_TYPES)
     derived = [stream.name for stream in table if stream.derived_from]
