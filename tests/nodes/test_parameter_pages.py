@@ -11,6 +11,7 @@ from rclpy.parameter import Parameter
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.monitor_node import MonitorNode
 from multismolvla.nodes.policy_node import PolicyNode
+from multismolvla.nodes.recording_info import RecordingInfo
 from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.segmentation_node import SegmentationNode
 from multismolvla.nodes.sim_node import SimNode
@@ -26,6 +27,7 @@ NODES = {
     "so101_driver": SO101Driver,
     "sim_node": SimNode,
     "monitor_node": MonitorNode,
+    "recording_info": RecordingInfo,
 }
 # Declared by rclpy itself.
 OWN = {"use_sim_time", "start_type_description_service"}

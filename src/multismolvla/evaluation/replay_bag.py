@@ -11,7 +11,9 @@ import numpy as np
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import BagError, RecordedBag
-from multismolvla.sensing.conditioning import to_units
+from multismolvla.evaluation.bag_clock import BagClock, find_clock
+from multismolvla.evaluation.bag_info import read_info
+from multismolvla.sensing.conditioning import RawUnits, to_units
 from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.streams import StreamTable
 
@@ -24,11 +26,6 @@ OTHERS = {
     OBJECTS: messages.MARKERS,
 }
 IMAGE_TYPES = (messages.IMAGE, messages.COMPRESSED_IMAGE)
-# Recorders note when a message came, on the system's clock. Stamps that differ by more than this
-# come from another one: a simulation's, or that of a bag that was played.
-SAME_CLOCK_NS = 500_000_000
-# How many images tell how far apart the two clocks are.
-CLOCK_SAMPLE = 50
 
 
 @dataclass(frozen=True)
@@ -56,14 +53,16 @@ class ReplayBag:
 
     Attributes:
         topics: stream or name of `OTHERS` -> topic; what the bag lacks is not in it.
-        clock_shift_ns: what the recorder's clock is ahead of the stamps'; 0 where it is the same.
+        clock: from the recorder's times to those of the stamps.
+        units: stream -> what the integers of its images mean, where the recording tells.
         labels_recorded: labels are taken from the bag, not made from its images.
     """
 
     bag: RecordedBag
     table: StreamTable
     topics: dict[str, str] = field(default_factory=dict)
-    clock_shift_ns: int = 0
+    clock: BagClock = field(default_factory=BagClock)
+    units: dict[str, RawUnits] = field(default_factory=dict)
     labels_recorded: bool = False
 
     @property
@@ -85,7 +84,7 @@ class ReplayBag:
         now_ns = 0
         for topic, logged_ns, data in self.bag.messages(sources):
             # A recorder with a cache may write a message after one that came later.
-            now_ns = max(now_ns, logged_ns - self.clock_shift_ns)
+            now_ns = max(now_ns, self.clock.at(logged_ns))
             source = sources[topic]
             try:
                 message = store.deserialize_cdr(data, self.bag.topics[topic].type_name)
@@ -102,7 +101,7 @@ class ReplayBag:
         for _, logged_ns, data in self.bag.messages([topic] if topic else []):
             message = store.deserialize_cdr(data, messages.TRAJECTORY)
             if tuple(message.joint_names) == JOINT_NAMES and message.points:
-                when, what = messages.points(message, logged_ns - self.clock_shift_ns)
+                when, what = messages.points(message, self.clock.at(logged_ns))
                 times.append(when[0])
                 targets.append(what[0])
         order = np.argsort(np.array(times, np.int64), kind="stable")
@@ -121,7 +120,8 @@ class ReplayBag:
             known = np.isfinite(positions).all()
             return Event(now_ns, source, stamp_ns, positions, "" if known else "not our joints")
         kind = self.table[source].kind
-        return Event(now_ns, source, stamp_ns, to_units(kind, messages.picture(message, kind)))
+        frame = to_units(kind, messages.picture(message, kind), self.units.get(source))
+        return Event(now_ns, source, stamp_ns, frame)
 
 
 def find_topics(
@@ -138,8 +138,8 @@ def find_topics(
 
     Args:
         given: stream or name of `OTHERS` -> topic.
-        labels: `recorded` and `network` say where labels come from; `auto` takes recorded ones that
-            came raw, or where everything came conditioned.
+        labels: `recorded` and `network` say where labels come from; `auto` takes recorded ones
+            where the recorded stack did, and where there are no raw images to label.
 
     Raises:
         BagError: the bag lacks a topic that is given, or has no images; one line.
@@ -159,11 +159,14 @@ def find_topics(
         wanted = (given.get(stream.name, ""), raw, f"{raw}/compressed")
         _take(found, stream.name, wanted, IMAGE_TYPES)
     derived = [stream.name for stream in table if stream.derived_from]
+    info = read_info(bag, prefix)
+    # A recorder has a simulator publish its labels, whether the stack looks at them or not.
+    took_labels = info.launch_arguments.get("segmentation") == "ground_truth"
     raw_cameras = any(name not in derived for name in found.topics)
-    raw_labels = any(name in derived for name in found.topics)
     found.labels_recorded = labels == "recorded" or (
-        labels == "auto" and (raw_labels or not raw_cameras)
+        labels == "auto" and (took_labels or not raw_cameras)
     )
+    found.units = {stream.name: info.units(stream, prefix) for stream in table}
     for stream in table:
         if stream.name not in found.topics:
             _take(found, stream.name, [f"{prefix}/{stream.name}/image"], IMAGE_TYPES)
@@ -177,7 +180,8 @@ def find_topics(
         )
     for name, type_name in OTHERS.items():
         _take(found, name, (given.get(name, ""), f"{prefix}/{name}"), (type_name,))
-    found.clock_shift_ns = _clock_shift(found)
+    images = [topic for name, topic in found.topics.items() if name not in OTHERS]
+    found.clock = find_clock(bag, images)
     return found
 
 
@@ -191,23 +195,6 @@ def _take(found: ReplayBag, name: str, topics: Collection[str], types: Collectio
                 raise BagError(f"{found.bag.path}: {topic} is a {type_name}; expected {wanted}")
             found.topics[name] = topic
             return
-
-
-def _clock_shift(found: ReplayBag) -> int:
-    """How far the recorder's clock was ahead of the stamps'; 0 for the same clock."""
-    images = [topic for name, topic in found.topics.items() if name not in OTHERS]
-    store, ahead_ns = messages.typestore(), []
-    for topic, logged_ns, data in found.bag.messages(images):
-        message = store.deserialize_cdr(data, found.bag.topics[topic].type_name)
-        stamp_ns = messages.stamp_of(message.header)
-        if stamp_ns:
-            ahead_ns.append(logged_ns - stamp_ns)
-        if len(ahead_ns) == CLOCK_SAMPLE:
-            break
-    if not ahead_ns or abs(float(np.median(ahead_ns))) < SAME_CLOCK_NS:
-        return 0
-    # The frame that came soonest came at once.
-    return min(ahead_ns)
 
 
 def _pose(pose: Any) -> np.ndarray:

@@ -105,11 +105,8 @@ def _warnings(replayed: Replayed) -> list[str]:
     found = [source.bag.damage] if source.bag.damage else []
     if source.missing:
         found.append(f"masked, for the bag has none of it: {', '.join(source.missing)}")
-    if source.clock_shift_ns:
-        found.append(
-            f"the recorder's clock is {source.clock_shift_ns * 1e-9:.3f} s ahead of the stamps'; "
-            "its times are taken back by as much"
-        )
+    if source.clock.told:
+        found.append(source.clock.told)
     if not len(replayed.commands.times_ns):
         found.append("no joint_trajectory in it: nothing recorded to compare actions with")
     if clean.acting_from_ns is None:

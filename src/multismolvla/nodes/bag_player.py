@@ -146,7 +146,7 @@ class BagPlayer(Node):
         names = {topic: name for name, topic in source.topics.items() if name != COMMAND}
         now_ns = 0
         for topic, logged_ns, data in source.bag.messages(names):
-            now_ns = max(now_ns, logged_ns - source.clock_shift_ns)
+            now_ns = max(now_ns, source.clock.at(logged_ns))
             name = names[topic]
             if name == TASK and self._task:
                 continue
