@@ -48,8 +48,10 @@ class BagClock:
         if after == 0 or after == len(known):
             end = max(0, after - 1)
             return int(told[end] + (logged_ns - known[end]))
-        span_ns, gain_ns = known[after] - known[after - 1], told[after] - told[after - 1]
-        return int(told[after - 1] + (logged_ns - known[after - 1]) * int(gain_ns) // int(span_ns))
+        # Python's numbers: the product of two times does not fit into 64 bits.
+        start_ns, from_ns = int(known[after - 1]), int(told[after - 1])
+        gain_ns, span_ns = int(told[after]) - from_ns, int(known[after]) - start_ns
+        return from_ns + (int(logged_ns) - start_ns) * gain_ns // span_ns
 
 
 def find_clock(bag: RecordedBag, images: Collection[str]) -> BagClock:

@@ -29,6 +29,10 @@ class BagInfo:
     launch_arguments: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def task(self, prefix: str = "") -> str:
+        """The instruction that the policy was started with; "" for none."""
+        return str(self.parameters.get(f"{prefix}/policy_node", {}).get("task", "")).strip()
+
     def units(self, stream: Stream, prefix: str = "") -> RawUnits:
         """What the sensor node of a stream took the integers of raw images for."""
         view = f"/{stream.view}" if stream.view else ""

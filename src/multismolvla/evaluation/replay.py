@@ -193,7 +193,7 @@ def _check(source: ReplayBag, task: str, policy: str) -> None:
     """Say in one line what the bag lacks that nothing can stand in for."""
     needed: Mapping[str, str] = {
         JOINT_STATES: "name its topic with --topics joint_states=TOPIC",
-        **({} if task else {TASK: "give an instruction with --task"}),
+        **({} if task or source.first_task else {TASK: "give an instruction with --task"}),
         **({OBJECTS: "the expert needs the simulator's poses"} if policy == EXPERT else {}),
     }
     for name, remedy in needed.items():

@@ -56,6 +56,7 @@ class ReplayBag:
         clock: from the recorder's times to those of the stamps.
         units: stream -> what the integers of its images mean, where the recording tells.
         labels_recorded: labels are taken from the bag, not made from its images.
+        first_task: the instruction that the policy was started with, before any of the bag's.
     """
 
     bag: RecordedBag
@@ -64,6 +65,7 @@ class ReplayBag:
     clock: BagClock = field(default_factory=BagClock)
     units: dict[str, RawUnits] = field(default_factory=dict)
     labels_recorded: bool = False
+    first_task: str = ""
 
     @property
     def missing(self) -> list[str]:
@@ -166,6 +168,7 @@ def find_topics(
     found.labels_recorded = labels == "recorded" or (
         labels == "auto" and (took_labels or not raw_cameras)
     )
+    found.first_task = info.task(prefix)
     found.units = {stream.name: info.units(stream, prefix) for stream in table}
     for stream in table:
         if stream.name not in found.topics:

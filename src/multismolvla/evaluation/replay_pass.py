@@ -136,6 +136,7 @@ class _Pass:
         for event in self._source.events():
             if grid is None:
                 grid, start_ns = 0, event.now_ns
+                self._give_task(self._settings.task or self._source.first_task, start_ns)
             while start_ns + grid * GRID_NS <= event.now_ns:
                 self._step(start_ns + grid * GRID_NS, grid)
                 grid += 1
@@ -193,8 +194,6 @@ class _Pass:
             self._view.states.add(delivery.stamp_ns, delivery.frame)
 
     def _step(self, now_ns: int, grid: int) -> None:
-        if self._settings.task:
-            self._give_task(self._settings.task, now_ns)
         self._receive_joint_states(now_ns)
         self._rig.advance(now_ns)
         self._policy.take_answer(now_ns)

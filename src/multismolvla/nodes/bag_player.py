@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import rclpy
 from ament_index_python.packages import get_package_share_directory
@@ -22,7 +23,7 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from multismolvla.data import bag_messages as messages
-from multismolvla.data.recorded_bag import open_bag
+from multismolvla.data.recorded_bag import BagError, open_bag
 from multismolvla.evaluation.replay_bag import COMMAND, OBJECTS, TASK, ReplayBag, find_topics
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.run import run
@@ -40,9 +41,13 @@ TAIL_S = 1.0
 
 
 class BagPlayer(Node):
-    """Publishes `<stream>/image_raw`, `joint_states`, `task` and `/clock`, then ends."""
+    """Publishes `<stream>/image_raw`, `joint_states`, `task` and `/clock`, then ends.
 
-    def __init__(self, **options) -> None:
+    Args:
+        on_end: called when the bag is over; by default the process is.
+    """
+
+    def __init__(self, on_end: Callable[[], None] | None = None, **options) -> None:
         super().__init__("bag_player", **options)
         share = get_package_share_directory("multismolvla")
 
@@ -68,14 +73,15 @@ class BagPlayer(Node):
         self._rate = number("rate", 1.0, 0.1, 10.0, "Bag seconds per second.")
         self._clock_s = 1.0 / number("clock_hz", 100.0, 1.0, 1000.0, "Rate of /clock.")
         reject_unknown(self)
+        self._on_end = on_end or partial(rclpy.try_shutdown, context=self.context)
         if not bag:
             raise ParameterError(f"{self.get_fully_qualified_name()}: parameter 'bag' is empty")
         table = load_stream_table(streams_file)
         self._source = find_topics(open_bag(bag), table, namespace, _pairs(topics), labels)
         self._tell(self._source)
 
-        self._outputs = self._publishers()
-        self._clock = self.create_publisher(Clock, "/clock", 10)
+        self._outputs = self._make_outputs()
+        self._time = self.create_publisher(Clock, "/clock", 10)
         self._next_clock_s = 0.0
         self._ready = threading.Event()
         self._stop = threading.Event()
@@ -96,7 +102,7 @@ class BagPlayer(Node):
         if source.missing:
             logger.warning(f"the bag has no images of {', '.join(source.missing)}")
 
-    def _publishers(self) -> dict[str, Publisher]:
+    def _make_outputs(self) -> dict[str, Publisher]:
         kinds = {
             JOINT_STATES: (JointState, 1),
             OBJECTS: (MarkerArray, 1),
@@ -119,9 +125,12 @@ class BagPlayer(Node):
             self._ready.set()
 
     def _run(self) -> None:
-        if self._wait():
-            self._play()
-        rclpy.try_shutdown(context=self.context)
+        try:
+            if self._wait():
+                self._play()
+        except BagError as error:
+            self.get_logger().error(str(error))
+        self._on_end()
 
     def _wait(self) -> bool:
         """Wait until everybody listens; False where this is stopped before."""
@@ -158,7 +167,7 @@ class BagPlayer(Node):
             yield now_ns, name, data
 
     def _play(self) -> None:
-        self._outputs[TASK].publish(String(data=self._task))
+        self._outputs[TASK].publish(String(data=self._task or self._source.first_task))
         begin_s, first_ns = time.monotonic(), None
         for now_ns, name, data in self._messages():
             if first_ns is None:
@@ -188,7 +197,7 @@ class BagPlayer(Node):
     def _publish_clock(self, now_ns: int) -> None:
         clock = Clock()
         clock.clock.sec, clock.clock.nanosec = divmod(now_ns, 10**9)
-        self._clock.publish(clock)
+        self._time.publish(clock)
 
 
 def _pairs(text: str) -> dict[str, str]:
