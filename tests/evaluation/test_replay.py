@@ -148,7 +148,7 @@ def test_the_command_writes_the_same_results_twice(bag, tmp_path, capsys):
     common += ["--faults", str(scenario), "--fault", "thermal:noise", "--fault-start", "0.3"]
     for out in ("a", "b"):
         assert main([*common, "--out", str(tmp_path / out)]) == 0
-    assert "times real time" in capsys.readouterr().out
+    assert "times real time (" in capsys.readouterr().out
     first, again = (tmp_path / out / "results.jsonl" for out in ("a", "b"))
     assert first.read_bytes() == again.read_bytes()
     head, *passes = map(json.loads, first.read_text().splitlines())
@@ -271,3 +271,30 @@ def test_setpoints_are_interpolated_and_have_gaps():
     expected = [np.nan, 0.0, 0.25, 1.0, np.nan, 6.0, 7.0, np.nan]
     np.testing.assert_allclose(found, expected)
     assert np.isnan(Setpoints(times[:0], targets[:0]).at(asked)).all()
+
+
+def add_info(folder, entries, **parameters):
+    info = {"git_revision": "x", "launch_arguments": {}, "parameters": parameters}
+    told = messages.text(json.dumps(info))
+    return write_bag(folder, [*entries, (10**18, "/recording_info", messages.STRING, told)])
+
+
+def test_a_recording_says_what_its_counts_mean_and_what_was_asked_for(tmp_path):
+    counts = np.full((4, 4), 5000, np.uint16)
+    entries = [
+        (10**18, "/depth/image_raw", messages.IMAGE, messages.image("depth", 10**18, counts)),
+        (10**18, "/thermal/image_raw", messages.IMAGE, messages.image("thermal", 10**18, counts)),
+    ]
+    folder = add_info(
+        tmp_path / "bag",
+        entries,
+        **{
+            "/depth_node": {"raw_unit_m": 0.0001},
+            "/thermal_node": {"scale": 0.04, "offset": -100.0},
+            "/policy_node": {"task": " wave "},
+        },
+    )
+    source = find_topics(open_bag(folder), TABLE)
+    assert source.first_task == "wave" and not source.labels_recorded
+    values = {event.source: float(event.value[0, 0]) for event in source.events()}
+    assert values["depth"] == pytest.approx(0.5) and values["thermal"] == pytest.approx(100.0)

@@ -39,6 +39,7 @@ from multismolvla.evaluation.replay_matrix import expand
 from multismolvla.evaluation.replay_pass import ReplaySettings, replay
 from multismolvla.evaluation.replay_report import Replayed, write_results
 from multismolvla.evaluation.replay_trace import Setpoints, Trace
+from multismolvla.evaluation.same_noise import SameNoise
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
 from multismolvla.evaluation.shipped_config import shipped_config
@@ -204,7 +205,7 @@ def _check(source: ReplayBag, task: str, policy: str) -> None:
 def _policy(name: str, settings: ReplaySettings, table: StreamTable, device: str) -> Policy:
     if name == EXPERT:
         return expert_for("asynchronous", settings.latency_s)
-    return load_checkpoint_policy(without_digest(name), table, device)[0]
+    return SameNoise(load_checkpoint_policy(without_digest(name), table, device)[0])
 
 
 def _segmenter() -> Segmenter:

@@ -43,7 +43,7 @@ def _timeline(
     rows = [
         (trace, line, stream)
         for trace, line in zip(traces, passes, strict=True)
-        for stream in _told_of(line)
+        for stream in _told_of(line, passes[0])
     ]
     height = 3.2 + ROW_INCHES * len(rows)
     figure, (errors, masks) = plt.subplots(
@@ -104,10 +104,11 @@ def _draw_errors(axes, replayed: Replayed, traces: Sequence[Trace], clean: Trace
         axes.set_title(f"the first {MAX_LINES} of {len(traces)} passes", fontsize=8, loc="left")
 
 
-def _told_of(line: Mapping) -> list[str]:
-    """Streams of a pass that broke or were masked, in the order of the table."""
+def _told_of(line: Mapping, clean: Mapping) -> list[str]:
+    """Streams of a pass that broke or were masked otherwise than in the clean one, in order."""
     broken = {fault["stream"] for fault in line.get("faults", [])}
-    masked = set(line.get("masked_s", {}))
+    before = {} if line is clean else clean.get("masked_s", {})
+    masked = {name for name, when in line.get("masked_s", {}).items() if when != before.get(name)}
     order = [*line["availability"], *sorted(broken - set(line["availability"]))]
     return [name for name in order if name in broken | masked]
 
@@ -152,7 +153,7 @@ def _availability(path: Path, passes: Sequence[Mapping]) -> None:
         figsize=(2.5 + 0.85 * len(names), 1.6 + 0.3 * len(shown)), layout="constrained"
     )
     if shown:
-        axes.imshow(shares, cmap="RdYlGn", vmin=0.0, vmax=1.0, aspect="auto")
+        axes.imshow(shares, cmap="RdYlGn", vmin=0.0, vmax=1.0, aspect="auto", alpha=0.6)
         for row, column in np.ndindex(shares.shape):
             text = f"{shares[row, column]:.0%}"
             axes.text(column, row, text, ha="center", va="center", fontsize=7)

@@ -77,9 +77,10 @@ def replay(
     """
     if scenario is not None and (clean is None or clean.acting_from_ns is None):
         raise ValueError("the policy told the arm nothing, so that faults have no beginning")
-    started_s = time.monotonic()
+    wall_s, processor_s = time.monotonic(), time.process_time()
     trace = _Pass(source, policy, settings, segmenter, scenario, clean).run()
-    trace.wall_s = time.monotonic() - started_s
+    trace.wall_s = time.monotonic() - wall_s
+    trace.processor_s = time.process_time() - processor_s
     return trace
 
 

@@ -42,7 +42,7 @@ class Trace:
         held_ticks: ticks with a task in which nothing might be executed, of `task_ticks`.
         error: the last error of the policy, or "".
         record: detection, recovery and false alarms.
-        wall_s: how long the pass took; no part of what is compared.
+        wall_s, processor_s: how long the pass took; no part of what is compared.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Trace:
     error: str = ""
     record: FaultRecord | None = None
     wall_s: float = 0.0
+    processor_s: float = 0.0
 
     @property
     def lasts_s(self) -> float:
