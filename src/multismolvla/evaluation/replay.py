@@ -47,6 +47,9 @@ from multismolvla.interfaces import Policy
 from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.streams import StreamTable, load_stream_table
 
+# Of an inference, where nothing was recorded.
+LATENCY_S = 0.1
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -113,7 +116,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--latency",
         type=float,
         metavar="S",
-        help="of an inference (default: the recorded median, or 0.1)",
+        help="of an inference (default: the median of the live stack, or of the recorded one, or "
+        "0.1)",
     )
     how.add_argument("--min-visual-streams", type=positive, default=1, metavar="N")
     how.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
@@ -153,23 +157,25 @@ def _replay(args: argparse.Namespace) -> Replayed:
     source = find_topics(open_bag(args.bag), table, args.namespace, given, args.labels)
     _check(source, args.task, args.policy)
     recorded = observe(source.bag, table, args.namespace, "recorded")
-    latency_s = args.latency
-    if latency_s is None:
-        latency_s = recorded.median_latency_s if recorded else None
-    settings = ReplaySettings(
-        args.task, 0.1 if latency_s is None else latency_s, args.min_visual_streams
-    )
+    live = None
+    if args.live is not None:
+        scenario = scenarios[0] if len(scenarios) == 1 else None
+        live = observe(open_bag(args.live), table, "", "live", scenario, _end_ns(source))
+        if live is None:
+            raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
+    latencies = [args.latency, *(t.median_latency_s for t in (live, recorded) if t is not None)]
+    latency_s = next((known for known in latencies if known is not None), LATENCY_S)
+    settings = ReplaySettings(args.task, latency_s, args.min_visual_streams)
     name = with_digest(args.policy)
     policy = _policy(name, settings, table, args.device)
     segmenter = None if source.labels_recorded else _segmenter()
     traces = _passes(source, policy, settings, segmenter, scenarios)
-    live = None
-    if args.live is not None:
-        scenario = scenarios[0] if len(scenarios) == 1 else None
-        live = observe(open_bag(args.live), table, args.namespace, "live", scenario)
-        if live is None:
-            raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
     return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
+
+
+def _end_ns(source: ReplayBag) -> int:
+    """When the last message of the bag came."""
+    return max((event.now_ns for event in source.events()), default=0)
 
 
 def _passes(

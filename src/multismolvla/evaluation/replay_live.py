@@ -32,14 +32,18 @@ def observe(
     namespace: str,
     name: str,
     scenario: Scenario | None = None,
+    until_ns: int | None = None,
 ) -> Trace | None:
     """Make a trace of a recorded stack; None where no policy node was recorded.
 
     Args:
         scenario: what the injector did; it began with the first trajectory.
+        until_ns: end of the bag that was played: then the stack saw nothing more.
     """
     prefix = f"/{namespace.strip('/')}".rstrip("/")
     statuses = _policy_statuses(bag, f"{prefix}/{STATUS}")
+    if until_ns is not None:
+        statuses = [entry for entry in statuses if entry[0] <= until_ns]
     if not statuses:
         return None
     plans = _plans(bag, f"{prefix}/{CHUNK}")
@@ -165,15 +169,18 @@ def _record(
     record = FaultRecord(scenario, table)
     states: dict[str, str] = {}
     place = 0
+    # Streams that have not come up yet are no false alarms.
+    waiting = set(table.names)
     for row, now_ns in enumerate(trace.ticks_ns.tolist()):
         while place < len(changes) and changes[place][0] <= now_ns:
             states[changes[place][1]] = changes[place][2]
             place += 1
+        available: Mapping[str, bool] = dict(
+            zip(trace.streams, trace.available[row].tolist(), strict=True)
+        )
+        waiting -= {name for name, used in available.items() if used}
         if now_ns >= origin_ns:
-            available: Mapping[str, bool] = dict(
-                zip(trace.streams, trace.available[row].tolist(), strict=True)
-            )
-            damaged = {name for name, schedule in schedules.items() if schedule.active(now_ns)}
+            damaged = waiting | {name for name, schedule in schedules.items() if schedule.active(now_ns)}
             damaged |= {
                 stream.name
                 for stream in table
