@@ -180,7 +180,8 @@ def _record(
         )
         waiting -= {name for name, used in available.items() if used}
         if now_ns >= origin_ns:
-            damaged = waiting | {name for name, schedule in schedules.items() if schedule.active(now_ns)}
+            damaged = {name for name, schedule in schedules.items() if schedule.active(now_ns)}
+            damaged |= waiting
             damaged |= {
                 stream.name
                 for stream in table
