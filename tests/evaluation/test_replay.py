@@ -295,6 +295,7 @@ def test_a_recording_says_what_its_counts_mean_and_what_was_asked_for(tmp_path):
         },
     )
     source = find_topics(open_bag(folder), TABLE)
+    assert source.git_revision == "x"
     assert source.first_task == "wave" and not source.labels_recorded
     values = {event.source: float(event.value[0, 0]) for event in source.events()}
     assert values["depth"] == pytest.approx(0.5) and values["thermal"] == pytest.approx(100.0)

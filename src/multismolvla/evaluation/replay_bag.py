@@ -57,6 +57,7 @@ class ReplayBag:
         units: stream -> what the integers of its images mean, where the recording tells.
         labels_recorded: labels are taken from the bag, not made from its images.
         first_task: the instruction that the policy was started with, before any of the bag's.
+        git_revision: of the code that was recorded, "" where the recording does not tell.
     """
 
     bag: RecordedBag
@@ -66,6 +67,7 @@ class ReplayBag:
     units: dict[str, RawUnits] = field(default_factory=dict)
     labels_recorded: bool = False
     first_task: str = ""
+    git_revision: str = ""
 
     @property
     def missing(self) -> list[str]:
@@ -168,7 +170,7 @@ def find_topics(
     found.labels_recorded = labels == "recorded" or (
         labels == "auto" and (took_labels or not raw_cameras)
     )
-    found.first_task = info.task(prefix)
+    found.first_task, found.git_revision = info.task(prefix), info.git_revision
     found.units = {stream.name: info.units(stream, prefix) for stream in table}
     for stream in table:
         if stream.name not in found.topics:

@@ -66,6 +66,7 @@ def results(replayed: Replayed) -> list[dict]:
     recorded = replayed.commands if len(replayed.commands.times_ns) else None
     head = {
         "bag": str(source.bag.path),
+        "recorded_code": source.git_revision,
         "policy": replayed.policy,
         "task": replayed.settings.task,
         "latency_s": replayed.settings.latency_s,
@@ -135,7 +136,8 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
         "# Replay",
         "",
         f"`{head['bag']}`, {head['lasts_s']:.1f} s, policy `{head['policy']}`, "
-        f"labels: {head['labels']}, inference {head['latency_s'] * 1e3:.0f} ms.",
+        f"labels: {head['labels']}, inference {head['latency_s'] * 1e3:.0f} ms, "
+        f"code that was recorded: {head['recorded_code'] or 'unknown'}.",
         "",
         *(f"* {warning}" for warning in head["warnings"]),
         *([""] if head["warnings"] else []),
