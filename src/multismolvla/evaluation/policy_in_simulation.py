@@ -9,6 +9,7 @@ import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.action_queue import ActionQueue, QueuedTargets, QueueLevel
+from multismolvla.control.chunk_entry import ENTRIES
 from multismolvla.control.chunk_merging import merge_strategy
 from multismolvla.control.inference import Inference
 from multismolvla.control.inference_schedule import InferenceSchedule
@@ -69,7 +70,7 @@ class PolicyInSimulation:
             raise ValueError(f"execution is '{key.execution}'; expected {' or '.join(EXECUTIONS)}")
         self._key, self._view = key, view
         self._synchronous = key.execution == "synchronous"
-        self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S))
+        self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S), ENTRIES[key.chunk_entry])
         schedule = InferenceSchedule(
             RefillThreshold(WHEN_EMPTY if self._synchronous else key.queue_threshold),
             ObservationFilter(OBSERVATION_TOLERANCE_RAD),
