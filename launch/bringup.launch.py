@@ -208,11 +208,6 @@ def arguments():
         "module:Class.",
     )
     yield DeclareLaunchArgument(
-        "policy_seed",
-        default_value="-1",
-        description="Seed of a checkpoint's noise; -1 draws new noise at each start.",
-    )
-    yield DeclareLaunchArgument(
         "task",
         # A real arm does not start by itself.
         default_value=PythonExpression(
@@ -321,14 +316,8 @@ def generate_launch_description():
     # Likewise: a folder may be named by a number.
     name = {"policy": ParameterValue(LaunchConfiguration("policy"), value_type=str)}
     joint_states = if_faults("faulty/joint_states", "joint_states")
-    policy_seed = ParameterValue(LaunchConfiguration("policy_seed"), value_type=int)
     policy = node(
-        "policy_node",
-        task,
-        streams_file,
-        name,
-        {"policy_seed": policy_seed},
-        remappings=[("joint_states", joint_states)],
+        "policy_node", task, streams_file, name, remappings=[("joint_states", joint_states)]
     )
     monitor = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(

@@ -110,8 +110,6 @@ def replay(context):
         "use_sim_time": "true",
         "segmentation": "ground_truth" if recorded_labels else "network",
         "policy": values["policy"],
-        # As the replay in code has it: the same observations then give the same actions.
-        "policy_seed": "0",
         "faults": values["faults"],
         "streams_file": values["streams_file"],
         "record": recorded,

@@ -27,7 +27,7 @@ COMMANDS = {
         "write a trained policy in half precision, with its model card",
     ),
     "replay": (
-        "multismolvla.evaluation.replay",
+        "multismolvla.replay.command",
         "a recorded bag through the stack again, with faults, and what that changes",
     ),
     "scenarios": (

@@ -594,7 +594,7 @@ def answered_next(rig, inferred, now_ns):
 
 
 def test_a_checkpoint_drives_the_arm_and_ignores_a_masked_stream(rig, checkpoint, inferred):
-    rig.start(policy=str(checkpoint), policy_seed=7, policy_device="cpu")
+    rig.start(policy=str(checkpoint), policy_seed=7, policy_noise=1.0, policy_device="cpu")
     rig.until_status(mode="running")
     assert rig.status["dry_run.parameters"].isdigit()
     rig.until(lambda: rig.lines("ms per chunk (first"))

@@ -24,11 +24,11 @@ from multismolvla.evaluation.policy_in_simulation import (
     QUEUE_THRESHOLD,
     PolicyInSimulation,
 )
-from multismolvla.evaluation.replay_bag import OBJECTS, TASK, Event, ReplayBag
-from multismolvla.evaluation.replay_trace import Plan, Trace
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.sensor_rig import MAX_SET_AGE_S, SensorRig
 from multismolvla.interfaces import Policy
+from multismolvla.replay.bag_events import OBJECTS, TASK, Event, ReplayBag
+from multismolvla.replay.trace import Plan, Trace
 from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
 from multismolvla.sensing.corruptions.fault import JOINT_STATES, Delivery
 from multismolvla.sensing.synchronizer import SynchronizedSet

@@ -8,10 +8,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import open_bag
-from multismolvla.evaluation.replay_agreement import agreement, sentence
-from multismolvla.evaluation.replay_live import observe
-from multismolvla.evaluation.replay_trace import Trace
 from multismolvla.evaluation.scenario import Scenario, ScheduledFault
+from multismolvla.replay.agreement import agreement, sentence
+from multismolvla.replay.live_trace import observe
+from multismolvla.replay.trace import Trace
 from multismolvla.streams import StreamTable, load_stream_table
 
 TABLE = load_stream_table("config/streams.yaml")

@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from multismolvla.argument_types import positive
 from multismolvla.data.recorded_bag import open_bag
-from multismolvla.evaluation.cached_segmenter import CachedSegmenter
 from multismolvla.evaluation.labeller import Segmenter
 from multismolvla.evaluation.policy_source import (
     EXPERT,
@@ -33,17 +32,17 @@ from multismolvla.evaluation.policy_source import (
     with_digest,
     without_digest,
 )
-from multismolvla.evaluation.replay_bag import OBJECTS, TASK, ReplayBag, find_topics
-from multismolvla.evaluation.replay_live import observe
-from multismolvla.evaluation.replay_matrix import expand
-from multismolvla.evaluation.replay_pass import ReplaySettings, replay
-from multismolvla.evaluation.replay_report import Replayed, write_results
-from multismolvla.evaluation.replay_trace import Setpoints, Trace
-from multismolvla.evaluation.same_noise import SameNoise
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
 from multismolvla.evaluation.shipped_config import shipped_config
 from multismolvla.interfaces import Policy
+from multismolvla.replay.bag_events import OBJECTS, TASK, ReplayBag, find_topics
+from multismolvla.replay.cached_segmenter import CachedSegmenter
+from multismolvla.replay.live_trace import observe
+from multismolvla.replay.matrix import expand
+from multismolvla.replay.one_pass import ReplaySettings, replay
+from multismolvla.replay.report import Replayed, write_results
+from multismolvla.replay.trace import Setpoints, Trace
 from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -211,7 +210,8 @@ def _check(source: ReplayBag, task: str, policy: str) -> None:
 def _policy(name: str, settings: ReplaySettings, table: StreamTable, device: str) -> Policy:
     if name == EXPERT:
         return expert_for("asynchronous", settings.latency_s)
-    return SameNoise(load_checkpoint_policy(without_digest(name), table, device)[0])
+    # Without noise: actions differ by what was seen, not by the dice.
+    return load_checkpoint_policy(without_digest(name), table, device)[0]
 
 
 def _segmenter() -> Segmenter:

@@ -17,13 +17,13 @@ from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import PERIOD_NS, write_episode
 from multismolvla.data.recorded_bag import BagError, open_bag
 from multismolvla.evaluation.policy_source import expert_for
-from multismolvla.evaluation.replay_bag import find_topics
-from multismolvla.evaluation.replay_matrix import expand
-from multismolvla.evaluation.replay_measures import action_error, mask_onsets
-from multismolvla.evaluation.replay_pass import ReplaySettings, replay
-from multismolvla.evaluation.replay_trace import GAP_NS, Setpoints
 from multismolvla.evaluation.scenario import Scenario, ScheduledFault
 from multismolvla.interfaces import ActionChunk
+from multismolvla.replay.bag_events import find_topics
+from multismolvla.replay.matrix import expand
+from multismolvla.replay.measures import action_error, mask_onsets
+from multismolvla.replay.one_pass import ReplaySettings, replay
+from multismolvla.replay.trace import GAP_NS, Setpoints
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.demonstration import DemonstrationRecorder
 

@@ -16,10 +16,10 @@ from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import RecordedBag
 from multismolvla.evaluation.fault_record import FaultRecord
 from multismolvla.evaluation.policy_in_simulation import CONTROL_HZ
-from multismolvla.evaluation.replay_bag import COMMAND
-from multismolvla.evaluation.replay_trace import Plan, Setpoints, Trace
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.sensor_rig import MAX_WAIT_S, SLOP_S
+from multismolvla.replay.bag_events import COMMAND
+from multismolvla.replay.trace import Plan, Setpoints, Trace
 from multismolvla.sensing.synchronizer import Synchronizer
 from multismolvla.streams import StreamTable
 

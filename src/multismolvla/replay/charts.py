@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import matplotlib
 import numpy as np
 
-from multismolvla.evaluation.replay_measures import error_over_time
-from multismolvla.evaluation.replay_trace import Trace
+from multismolvla.replay.measures import error_over_time
+from multismolvla.replay.trace import Trace
 
 if TYPE_CHECKING:
-    from multismolvla.evaluation.replay_report import Replayed
+    from multismolvla.replay.report import Replayed
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

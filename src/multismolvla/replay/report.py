@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.evaluation.replay_agreement import agreement, sentence
-from multismolvla.evaluation.replay_bag import ReplayBag
-from multismolvla.evaluation.replay_charts import write_charts
-from multismolvla.evaluation.replay_measures import describe
-from multismolvla.evaluation.replay_pass import ReplaySettings
-from multismolvla.evaluation.replay_trace import Setpoints, Trace
+from multismolvla.replay.agreement import agreement, sentence
+from multismolvla.replay.bag_events import ReplayBag
+from multismolvla.replay.charts import write_charts
+from multismolvla.replay.measures import describe
+from multismolvla.replay.one_pass import ReplaySettings
+from multismolvla.replay.trace import Setpoints, Trace
 
 
 @dataclass(frozen=True)

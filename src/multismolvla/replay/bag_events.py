@@ -11,8 +11,8 @@ import numpy as np
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import BagError, RecordedBag
-from multismolvla.evaluation.bag_clock import BagClock, find_clock
-from multismolvla.evaluation.bag_info import read_info
+from multismolvla.replay.bag_clock import BagClock, find_clock
+from multismolvla.replay.bag_info import read_info
 from multismolvla.sensing.conditioning import RawUnits, to_units
 from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.streams import StreamTable

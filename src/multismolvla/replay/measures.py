@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.evaluation.replay_trace import Setpoints, Trace
+from multismolvla.replay.trace import Setpoints, Trace
 from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.streams import StreamTable
 

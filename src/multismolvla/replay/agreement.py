@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multismolvla.evaluation.replay_trace import Trace
+from multismolvla.replay.trace import Trace
 
 
 def agreement(live: Trace, replayed: Trace) -> dict:
