@@ -13,6 +13,8 @@ NODES = (
     "web_monitor",
     "sim_node",
     "fault_injector",
+    "recording_info",
+    "bag_player",
 )
 
 setup(

@@ -5,9 +5,11 @@ ros2 launch multismolvla bringup.launch.py policy:=expert           # scripted, 
 ros2 launch multismolvla bringup.launch.py sim:=false robot_port:=/dev/ttyACM0 policy:=NAME
 ros2 launch multismolvla bringup.launch.py rgb_topic:=nowhere       # a dead RGB camera
 ros2 launch multismolvla bringup.launch.py faults:=config/faults/rgb_loss.yaml
+ros2 launch multismolvla bringup.launch.py record:=out/bag
 ros2 launch multismolvla bringup.launch.py --show-args              # every argument, explained
 """
 
+import json
 import os
 import tempfile
 
@@ -17,6 +19,7 @@ from launch.actions import (
     ExecuteProcess,
     GroupAction,
     IncludeLaunchDescription,
+    OpaqueFunction,
     SetEnvironmentVariable,
 )
 from launch.conditions import IfCondition
@@ -71,6 +74,20 @@ def node(executable, *parameters, **options):
         respawn_delay=1.0,
         **options,
     )
+
+
+def recording_info(context):
+    """Tells the recorder with what arguments this was launched, and how the nodes are set."""
+    arguments = json.dumps(dict(context.launch_configurations))
+    return [
+        node(
+            "recording_info",
+            {
+                "launch_arguments": ParameterValue(arguments, value_type=str),
+                "streams_file": LaunchConfiguration("streams_file"),
+            },
+        )
+    ]
 
 
 def if_faults(then, otherwise):
@@ -205,8 +222,9 @@ def arguments():
     yield DeclareLaunchArgument(
         "part",
         default_value="all",
-        choices=["all", "robot", "policy"],
-        description="What runs on this host: all of it, the arm with its sensors, or the policy.",
+        choices=["all", "robot", "policy", "replay"],
+        description="What runs on this host: all of it, the arm with its sensors, the policy, or "
+        "for replay.launch.py all but arm and cameras.",
     )
     yield flag("use_sim_time", "false", "Take the time from /clock (the simulator publishes it).")
     yield flag("rviz", "false", "Open RViz: the same as monitor:=rviz.")
@@ -263,7 +281,10 @@ def arguments():
         "`live` to break sensors by parameters; empty puts nothing between cameras and stack.",
     )
     yield DeclareLaunchArgument(
-        "record", default_value="", description="Folder of a new MCAP bag; empty records nothing."
+        "record",
+        default_value="",
+        description="Folder of a new MCAP bag of everything, the configuration included; empty "
+        "records nothing.",
     )
     yield DeclareLaunchArgument(
         "streams_file",
@@ -274,6 +295,8 @@ def arguments():
 
 def generate_launch_description():
     on_robot = when("'", LaunchConfiguration("part"), "' != 'policy'")
+    with_arm = when("'", LaunchConfiguration("part"), "' != 'replay'")
+    recorded = when("'", LaunchConfiguration("record"), "' != ''")
     on_policy_host = when("'", LaunchConfiguration("part"), "' != 'robot'")
     monitored = when(
         "'",
@@ -323,7 +346,7 @@ def generate_launch_description():
     recorder = ExecuteProcess(
         cmd=["ros2", "bag", "record", "-s", "mcap", "-a", "-o", LaunchConfiguration("record")],
         output="screen",
-        condition=when("'", LaunchConfiguration("record"), "' != ''"),
+        condition=recorded,
     )
     return LaunchDescription(
         [
@@ -342,9 +365,16 @@ def generate_launch_description():
                     ),
                     PushRosNamespace(LaunchConfiguration("namespace")),
                     GroupAction(
-                        [simulator, driver, injector(), *sensing(""), wrist], condition=on_robot
+                        [
+                            GroupAction([simulator, driver], condition=with_arm),
+                            injector(),
+                            *sensing(""),
+                            wrist,
+                        ],
+                        condition=on_robot,
                     ),
                     GroupAction([policy], condition=on_policy_host),
+                    GroupAction([OpaqueFunction(function=recording_info)], condition=recorded),
                 ]
             ),
             GroupAction([monitor], condition=monitored),

@@ -18,6 +18,7 @@ CORES = {"control", "sensing", "monitoring", "robot", "sim", "segmentation", "po
 MAY_IMPORT = {
     **{part: set() for part in CORES | SHARED},
     "evaluation": CORES - {"robot"},
+    "replay": CORES - {"robot"} | {"evaluation"},
     "training": CORES - {"robot"},
     "web": {"monitoring"},
 }

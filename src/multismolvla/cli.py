@@ -13,6 +13,10 @@ COMMANDS = {
     "demo": ("multismolvla.nodes.demo", "five episodes in simulation, one through an RGB loss"),
     "demos": ("multismolvla.training.demonstrations", "record demonstrations in simulation"),
     "dataset": ("multismolvla.training.dataset", "look at, convert and cache episodes"),
+    "bag recover": (
+        "multismolvla.data.bag_recovery",
+        "finish a recording that was cut off",
+    ),
     "bench policy": (
         "multismolvla.evaluation.bench_policy",
         "the policy's speed, memory and actions beside LeRobot's",
@@ -21,6 +25,10 @@ COMMANDS = {
     "export": (
         "multismolvla.training.export",
         "write a trained policy in half precision, with its model card",
+    ),
+    "replay": (
+        "multismolvla.replay.command",
+        "a recorded bag through the stack again, with faults, and what that changes",
     ),
     "scenarios": (
         "multismolvla.evaluation.scenarios",
@@ -33,7 +41,7 @@ COMMANDS = {
     "train": ("multismolvla.training.train", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.
-GROUPS = {"bench": "measure the stack on this machine"}
+GROUPS = {"bag": "look after recordings", "bench": "measure the stack on this machine"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

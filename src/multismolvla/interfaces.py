@@ -41,7 +41,7 @@ class ActionChunk:
     """Joint targets over time.
 
     Row k of `actions` is the target for `stamp_ns + k * period_s`: row 0 belongs to the instant of
-    the observation, so a chunk that arrives late is entered in the middle, never shifted.
+    the observation. Where a chunk that arrives late is entered is `control.chunk_entry`'s matter.
 
     Attributes:
         stamp_ns: stamp of the observation that the chunk answers.

@@ -8,8 +8,8 @@ order of the streams everywhere: in masks, in checkpoints, in reports.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -67,9 +67,15 @@ class Stream:
 
 @dataclass(frozen=True)
 class StreamTable:
-    """An ordered, checked set of streams."""
+    """An ordered, checked set of streams.
+
+    Attributes:
+        topics: stream -> topic of its raw images in bags of other stacks, where that is not
+            `<name>/image_raw`. No part of a `Stream`, which checkpoints keep.
+    """
 
     streams: tuple[Stream, ...]
+    topics: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self.streams)
@@ -96,7 +102,9 @@ _FIELDS = {
     "rate_hz": (int, float),
     "frame_id": str,
     "derived_from": list,
+    "topic": str,
 }
+_OPTIONAL = ("derived_from", "topic")
 _NAMES = {
     str: "a text",
     int: "a whole number",
@@ -123,7 +131,8 @@ def load_stream_table(path: str | Path) -> StreamTable:
         raise StreamTableError(f"{path}: expected one top-level key 'streams'")
     if not isinstance(content["streams"], list) or not content["streams"]:
         raise StreamTableError(f"{path}: 'streams' must be a list with at least one stream")
-    streams = tuple(_parse(path, index, entry) for index, entry in enumerate(content["streams"]))
+    parsed = [_parse(path, index, entry) for index, entry in enumerate(content["streams"])]
+    streams = tuple(stream for stream, _ in parsed)
     names = [stream.name for stream in streams]
     for stream in streams:
         if names.count(stream.name) > 1:
@@ -137,10 +146,11 @@ def load_stream_table(path: str | Path) -> StreamTable:
                 raise StreamTableError(
                     f"{path}: {stream.name}: derived_from names '{source}', not in the table"
                 )
-    return StreamTable(streams)
+    return StreamTable(streams, {stream.name: topic for stream, topic in parsed if topic})
 
 
-def _parse(path: Path, index: int, entry: object) -> Stream:
+def _parse(path: Path, index: int, entry: object) -> tuple[Stream, str]:
+    """The stream and its topic in bags of other stacks, "" for ours."""
     where = f"{path}: streams[{index}]"
     if not isinstance(entry, dict):
         raise StreamTableError(f"{where}: expected keys and values, got {entry!r}")
@@ -151,7 +161,7 @@ def _parse(path: Path, index: int, entry: object) -> Stream:
         )
     for key, expected in _FIELDS.items():
         if key not in entry:
-            if key == "derived_from":
+            if key in _OPTIONAL:
                 continue
             raise StreamTableError(f"{where}: missing key '{key}'")
         if not isinstance(entry[key], expected) or isinstance(entry[key], bool):
@@ -167,4 +177,7 @@ def _parse(path: Path, index: int, entry: object) -> Stream:
     for key in ("height", "width", "rate_hz"):
         if not 0 < entry[key] < math.inf:
             raise StreamTableError(f"{where}: {key} is {entry[key]}; expected a positive number")
-    return Stream(**{**entry, "derived_from": tuple(entry.get("derived_from", ()))})
+    topic = entry.get("topic", "")
+    own = {key: value for key, value in entry.items() if key != "topic"}
+    own["derived_from"] = tuple(own.get("derived_from", ()))
+    return Stream(**own), topic

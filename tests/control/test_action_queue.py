@@ -174,7 +174,7 @@ def test_crossfade_bounds_the_speed_of_the_setpoint(old, new, offset, fade_s):
     gap = max(old) - min(new), max(new) - min(old)
     bound = max(speed(old), speed(new)) + max(map(abs, gap)) / fade_s
     step_ns = 5_000_000
-    times = np.arange(now_ns, stamp_ns + len(new) * PERIOD_NS, step_ns)
+    times = np.arange(now_ns, queue.queued().end_ns, step_ns)
     path = np.array([queue.sample(int(t))[0] for t in times])
     assert (np.abs(np.diff(path)) <= bound * step_ns * 1e-9 + 1e-6).all()
 

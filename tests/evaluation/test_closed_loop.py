@@ -15,6 +15,7 @@ from multismolvla.evaluation import (
     labeller,
     policy_in_simulation,
     robot_in_simulation,
+    sensor_rig,
 )
 from multismolvla.evaluation.closed_loop import ClosedLoop
 from multismolvla.evaluation.conditions import Condition, middle_s, parse_condition
@@ -77,9 +78,9 @@ def test_the_settings_are_those_of_the_live_stack():
         "queue_threshold": policy_in_simulation.QUEUE_THRESHOLD,
         "crossfade_s": policy_in_simulation.CROSSFADE_S,
         "observation_tolerance_rad": policy_in_simulation.OBSERVATION_TOLERANCE_RAD,
-        "slop_s": closed_loop.SLOP_S,
-        "max_wait_s": closed_loop.MAX_WAIT_S,
-        "max_set_age_s": closed_loop.MAX_SET_AGE_S,
+        "slop_s": sensor_rig.SLOP_S,
+        "max_wait_s": sensor_rig.MAX_WAIT_S,
+        "max_set_age_s": sensor_rig.MAX_SET_AGE_S,
         "joint_states_timeout_s": policy_in_simulation.JOINT_STATES_TIMEOUT_S,
         "look_ahead_points": policy_in_simulation.LOOK_AHEAD_POINTS,
     }.items():

@@ -11,6 +11,7 @@ from rclpy.parameter import Parameter
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.monitor_node import MonitorNode
 from multismolvla.nodes.policy_node import PolicyNode
+from multismolvla.nodes.recording_info import RecordingInfo
 from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.segmentation_node import SegmentationNode
 from multismolvla.nodes.sim_node import SimNode
@@ -28,6 +29,7 @@ NODES = {
     "sim_node": SimNode,
     "monitor_node": MonitorNode,
     "web_monitor": WebMonitor,
+    "recording_info": RecordingInfo,
 }
 # The driver would reach for a serial port, the page for one that is taken.
 OVERRIDES = {

@@ -594,7 +594,7 @@ def answered_next(rig, inferred, now_ns):
 
 
 def test_a_checkpoint_drives_the_arm_and_ignores_a_masked_stream(rig, checkpoint, inferred):
-    rig.start(policy=str(checkpoint), policy_seed=7, policy_device="cpu")
+    rig.start(policy=str(checkpoint), policy_seed=7, policy_noise=1.0, policy_device="cpu")
     rig.until_status(mode="running")
     assert rig.status["dry_run.parameters"].isdigit()
     rig.until(lambda: rig.lines("ms per chunk (first"))
@@ -649,7 +649,7 @@ RESTLESS = {"queue_threshold": 1.0, "observation_tolerance_rad": 0.0, "policy_de
 
 
 def test_with_rtc_the_chunks_of_a_checkpoint_continue_one_another(rig, checkpoint, inferred):
-    rig.start(policy=str(checkpoint), policy_chunking="rtc", **RESTLESS)
+    rig.start(policy=str(checkpoint), policy_chunking="rtc", chunk_entry="stamp", **RESTLESS)
     rig.until_status(mode="running")
     rig.until(lambda: int(rig.status["inferences"]) >= 5)
     assert not breaks(inferred)
@@ -663,7 +663,7 @@ def test_with_rtc_the_chunks_of_a_checkpoint_continue_one_another(rig, checkpoin
 
 
 def test_without_it_they_do_not(rig, checkpoint, inferred):
-    rig.start(policy=str(checkpoint), **RESTLESS)
+    rig.start(policy=str(checkpoint), policy_noise=1.0, **RESTLESS)
     rig.until(lambda: int(rig.status.get("inferences", 0)) >= 3)
     assert breaks(inferred)
 
@@ -727,6 +727,8 @@ def test_cameras_are_read_from_a_parameter(text, cameras):
         ({"policy_cameras": "a=rgb,a=depth"}, "policy_cameras is 'a=rgb,a=depth'"),
         ({"policy": "expert", "policy_device": "abacus"}, "'policy_device' is 'abacus'"),
         ({"policy_chunking": "smooth"}, "'policy_chunking' is 'smooth'; expected one of none, rtc"),
+        ({"policy_chunking": "rtc"}, "chunk_entry is 'nearest'; expected 'stamp'"),
+        ({"chunk_entry": "middle"}, "'chunk_entry' is 'middle'; expected one of nearest, stamp"),
         ({"policy": "no_such_module:Policy"}, "cannot be made: ModuleNotFoundError"),
         ({"policy": f"{__name__}:NoPolicy"}, "has no method 'infer'"),
         ({"queue_threshold": 1.5}, "queue_threshold is 1.5; expected 'auto' or a number"),

@@ -207,7 +207,13 @@ def policy_of(model, chunking=RTC, clock=None) -> LearnedPolicy:
     tokenizer = Tokenizer.load(SHIPPED_FILE, CONFIG.max_language_tokens)
     clock = clock or Clock(LATENCY_S)
     return LearnedPolicy(
-        copy.deepcopy(model), tokenizer, Normalizer(CONFIG), seed=3, chunking=chunking, now_ns=clock
+        copy.deepcopy(model),
+        tokenizer,
+        Normalizer(CONFIG),
+        seed=3,
+        noise_scale=1.0,
+        chunking=chunking,
+        now_ns=clock,
     )
 
 

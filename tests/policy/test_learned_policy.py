@@ -41,10 +41,14 @@ def model() -> MultiSmolVLA:
     return MultiSmolVLA(config())
 
 
-def policy_of(model: MultiSmolVLA, *, seed: int | None = 3, **statistics) -> LearnedPolicy:
+def policy_of(
+    model: MultiSmolVLA, *, seed: int | None = 3, noise_scale: float = 1.0, **statistics
+) -> LearnedPolicy:
     tokenizer = Tokenizer.load(SHIPPED_FILE, model.config.max_language_tokens)
     normalizer = Normalizer(model.config, **statistics)
-    return LearnedPolicy(copy.deepcopy(model), tokenizer, normalizer, seed=seed)
+    return LearnedPolicy(
+        copy.deepcopy(model), tokenizer, normalizer, seed=seed, noise_scale=noise_scale
+    )
 
 
 @pytest.fixture
@@ -156,6 +160,11 @@ def test_without_a_seed_episodes_differ(model):
     assert not np.array_equal(actions(policy, observed()), actions(policy, observed()))
 
 
+def test_without_noise_the_same_observation_gives_the_same_chunk(model):
+    policy = policy_of(model, seed=None, noise_scale=0.0)
+    assert np.array_equal(actions(policy, observed()), actions(policy, observed()))
+
+
 def test_an_unchanged_frame_is_not_prepared_again(policy, monkeypatch):
     seen, prefix = [], policy._engine.prefix
     monkeypatch.setattr(
@@ -206,7 +215,7 @@ def test_a_folder_is_loaded_with_all_that_belongs_to_it(model, tmp_path):
     half = MultiSmolVLA(model.config)
     half.load_state_dict(model.state_dict())
     save_checkpoint(tmp_path, half.bfloat16(), model.config, tokenizer, normalizer)
-    loaded = LearnedPolicy.load(tmp_path, seed=3)
+    loaded = LearnedPolicy.load(tmp_path, seed=3, noise_scale=1.0)
     expected = actions(policy_of(half.float(), action_mean=torch.arange(6.0)), observed())
     np.testing.assert_allclose(actions(loaded, observed()), expected, atol=1e-6)
     assert 0.0 < loaded.dry_run().load_s < 10.0

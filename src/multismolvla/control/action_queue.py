@@ -1,8 +1,9 @@
 """The queue of actions between a slow policy and a fast control loop.
 
 Every queued target belongs to an absolute instant, so nothing is ever popped: reading interpolates
-at the time asked for, and a chunk that arrives late is entered in the middle. The same instant
-therefore gives the same target however often, and by whomever, it is read.
+at the time asked for. The same instant therefore gives the same target however often, and by
+whomever, it is read. Which row of a chunk that arrives late belongs to now is `chunk_entry`'s
+matter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multismolvla.control.chunk_entry import ChunkEntry, nearest
 from multismolvla.control.chunk_merging import MergeStrategy
 from multismolvla.interfaces import ActionChunk
 
@@ -68,7 +70,7 @@ class _Plan:
 
 
 class ActionQueue:
-    """Time-stamped targets, merged by a strategy.
+    """Time-stamped targets; `entry` says where a new chunk begins, `merge` how it meets the old.
 
     One lock is held over the whole of every read-merge-write: a queue that is read under its lock,
     merged outside and written back lets the control loop run an action twice.
@@ -78,8 +80,9 @@ class ActionQueue:
     old task's actions back.
     """
 
-    def __init__(self, merge: MergeStrategy) -> None:
+    def __init__(self, merge: MergeStrategy, entry: ChunkEntry = nearest) -> None:
         self._merge = merge
+        self._entry = entry
         self._lock = threading.Lock()
         self._plan: _Plan | None = None
         self._generation = 0
@@ -104,8 +107,8 @@ class ActionQueue:
 
         Args:
             generation: `generation` at the time the chunk was asked for; None skips the check.
-            anchor: (J,) pose that stands for the old chunk where nothing was queued, so that a
-                crossfade starts from where the arm is.
+            anchor: (J,) pose that stands for the old chunk where nothing was queued, so that the
+                chunk is entered, and a crossfade starts, where the arm is.
         """
         period_ns = round(chunk.period_s * 1e9)
         rows = len(chunk.actions)
@@ -117,10 +120,16 @@ class ActionQueue:
                 or (old is not None and chunk.stamp_ns < old.stamp_ns)
             ):
                 return 0
+            told = anchor if old is None else old.at(np.array([now_ns], dtype=np.int64))[0]
+            delay_ns = 0
+            if told is not None:
+                age_s = (now_ns - chunk.stamp_ns) * 1e-9
+                delay_ns = period_ns * self._entry(chunk.actions, chunk.period_s, age_s, told)
+            start_ns = chunk.stamp_ns + delay_ns
             new = _Plan(
-                times_ns=chunk.stamp_ns + np.arange(rows, dtype=np.int64) * period_ns,
+                times_ns=start_ns + np.arange(rows, dtype=np.int64) * period_ns,
                 targets=np.array(chunk.actions, dtype=float),
-                end_ns=chunk.end_ns,
+                end_ns=start_ns + rows * period_ns,
                 stamp_ns=chunk.stamp_ns,
                 chunk_size=rows,
                 period_ns=period_ns,

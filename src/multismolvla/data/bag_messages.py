@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
+import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
@@ -13,10 +14,12 @@ from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.units import kind_of
 
 IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 JOINT_STATE = "sensor_msgs/msg/JointState"
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 MARKERS = "visualization_msgs/msg/MarkerArray"
 STRING = "std_msgs/msg/String"
+STATUS = "diagnostic_msgs/msg/DiagnosticArray"
 
 # How the stored frames of a kind are encoded; a sensor node takes each of these as a raw image.
 ENCODINGS = {"rgb": "rgb8", "depth": "16UC1", "thermal": "16UC1", "segmentation": "mono8"}
@@ -143,14 +146,38 @@ def stamp_of(header: object) -> int:
     return header.stamp.sec * 10**9 + header.stamp.nanosec
 
 
+def picture(message: object, kind: str) -> np.ndarray:
+    """The raw frame of a kind from a deserialised Image or CompressedImage.
+
+    Colours may come in any order, with alpha or without; a grey image becomes a colour one, as
+    cv_bridge makes it.
+
+    Raises:
+        ValueError: the message holds no picture of that kind; one line.
+    """
+    if hasattr(message, "format"):
+        # Without conversion: PNG holds 16 bits of depth.
+        frame = cv2.imdecode(np.asarray(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if frame is None:
+            raise ValueError(f"cannot decode a compressed image of the format '{message.format}'")
+        return np.ascontiguousarray(frame[:, :, 2::-1]) if frame.ndim == 3 else frame
+    frame = pixels(message)
+    if kind == "rgb" and frame.ndim == 2 and frame.dtype == np.uint8:
+        return np.repeat(frame[:, :, None], 3, axis=2)
+    return frame
+
+
 def pixels(message: object) -> np.ndarray:
-    """The frame (H, W[, 3]) of a deserialised image whose encoding is one of `ENCODINGS`.
+    """The frame (H, W[, 3]) of a deserialised image in one of the common encodings, colours as RGB.
 
     Raises:
         ValueError: another encoding, or fewer bytes than the size says.
     """
     channels, dtype = {
         "rgb8": (3, np.uint8),
+        "bgr8": (3, np.uint8),
+        "rgba8": (4, np.uint8),
+        "bgra8": (4, np.uint8),
         "mono8": (1, np.uint8),
         "8UC1": (1, np.uint8),
         "16UC1": (1, np.uint16),
@@ -165,7 +192,24 @@ def pixels(message: object) -> np.ndarray:
         raise ValueError(f"an image of {message.width}x{message.height} is truncated")
     data = message.data[: message.height * message.step].reshape(message.height, message.step)
     frame = np.ascontiguousarray(data[:, :row]).view(dtype).astype(dtype.newbyteorder("="))
-    return frame.reshape(message.height, message.width, 3) if channels == 3 else frame
+    if channels == 1:
+        return frame
+    frame = frame.reshape(message.height, message.width, channels)[:, :, :3]
+    return np.ascontiguousarray(frame[:, :, ::-1] if message.encoding[0] == "b" else frame)
+
+
+def points(message: object, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times (N,) and targets (N, 6) of a deserialised trajectory; a stamp of zero means now."""
+    start_ns = stamp_of(message.header) or now_ns
+    offsets = [p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in message.points]
+    targets = np.array([point.positions for point in message.points])
+    return start_ns + np.array(offsets, np.int64), targets
+
+
+def joint_positions(message: object) -> np.ndarray:
+    """Positions (6,) of a deserialised JointState in our order, NaN where it has none."""
+    positions = dict(zip(message.name, message.position, strict=False))
+    return np.array([positions.get(name, np.nan) for name in JOINT_NAMES])
 
 
 def _type(name: str) -> type:

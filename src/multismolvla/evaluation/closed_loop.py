@@ -29,7 +29,7 @@ from multismolvla.evaluation.policy_in_simulation import (
 from multismolvla.evaluation.robot_in_simulation import RATE_HZ as DRIVER_HZ
 from multismolvla.evaluation.robot_in_simulation import RobotInSimulation
 from multismolvla.evaluation.scenario import Scenario
-from multismolvla.evaluation.sensor_rig import SensorRig
+from multismolvla.evaluation.sensor_rig import MAX_SET_AGE_S, SensorRig
 from multismolvla.interfaces import Policy
 from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
 from multismolvla.sensing.corruptions.fault import JOINT_STATES, Delivery
@@ -42,8 +42,6 @@ from multismolvla.streams import StreamTable
 # All rates divide this one: the loop counts in its ticks.
 TICKS_HZ = 300
 CAMERA_HZ = 15
-# As config/policy_node.yaml has them.
-SLOP_S, MAX_WAIT_S, MAX_SET_AGE_S = 0.03, 0.1, 0.5
 # Cameras run for this long before the instruction: five good frames bring a stream into use, and
 # labels begin only with those of their sources.
 WARM_UP_S = 0.8
@@ -183,8 +181,6 @@ class _Episode:
                 self._view,
                 faults,
                 oracle=key.masks == "oracle",
-                slop_s=SLOP_S,
-                max_wait_s=MAX_WAIT_S,
                 segmenter=loop._segmenter,
             )
         broken = [] if onset_s is None else [name for name in self._table.names if name in faults]

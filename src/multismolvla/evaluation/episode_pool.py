@@ -74,7 +74,7 @@ class EpisodeWorker:
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
-        self._policies: dict[str, tuple[Policy, tuple[str, ...]]] = {}
+        self._policies: dict[tuple[str, float], tuple[Policy, tuple[str, ...]]] = {}
         self._loops: dict[tuple[str, ...], ClosedLoop] = {}
 
     def run(self, job: Job) -> Outcome:
@@ -114,11 +114,12 @@ class EpisodeWorker:
         name = without_digest(key.policy)
         if name == EXPERT:
             return expert_for(key.execution, key.latency_s), ()
-        if name not in self._policies:
-            self._policies[name] = load_checkpoint_policy(
-                name, self._settings.table, self._settings.device
+        wanted = name, key.noise_scale
+        if wanted not in self._policies:
+            self._policies[wanted] = load_checkpoint_policy(
+                name, self._settings.table, self._settings.device, key.noise_scale
             )
-        return self._policies[name]
+        return self._policies[wanted]
 
 
 def run_jobs(jobs: Sequence[Job], settings: PoolSettings, workers: int) -> Iterator[Outcome]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from multismolvla.control.chunk_entry import ENTRIES
 from multismolvla.control.threshold import parse_threshold
 from multismolvla.evaluation.closed_loop import MASKS
 from multismolvla.evaluation.conditions import SETS, condition_set, parse_condition
@@ -97,6 +98,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"allows, for a synchronous robot when nothing is left (default: {QUEUE_THRESHOLD})",
     )
     parser.add_argument(
+        "--chunk-entry",
+        nargs="+",
+        choices=ENTRIES,
+        default=["nearest"],
+        help="at which row a chunk that comes late is entered: the nearest to what the arm is told "
+        "then, or the one of that instant (default: nearest)",
+    )
+    parser.add_argument(
+        "--noise-scale",
+        nargs="+",
+        type=float,
+        default=[0.0],
+        metavar="SCALE",
+        help="of the noise that a checkpoint's chunks begin with, 1 as in training (default: 0)",
+    )
+    parser.add_argument(
         "--quick",
         action="store_true",
         help="the quick conditions, one task of each suite, three episodes each",
@@ -174,6 +191,8 @@ def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; expected {least} or more")
     if min(args.latency_ms) < 0:
         raise ValueError(f"--latency-ms is {min(args.latency_ms):g}; expected 0 or more")
+    if min(args.noise_scale) < 0:
+        raise ValueError(f"--noise-scale is {min(args.noise_scale):g}; expected 0 or more")
     given = args.conditions or ["quick" if args.quick else "standard"]
     conditions = []
     for text in given:
@@ -187,7 +206,16 @@ def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
     jobs = [
         Job(
             EpisodeKey(
-                policy, condition.name, task, seed, masks, execution, latency_ms * 1e-3, threshold
+                policy,
+                condition.name,
+                task,
+                seed,
+                masks,
+                execution,
+                latency_ms * 1e-3,
+                threshold,
+                entry,
+                noise,
             ),
             condition,
         )
@@ -195,6 +223,8 @@ def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
         for execution in args.execution
         for latency_ms in args.latency_ms
         for threshold in args.queue_threshold
+        for entry in args.chunk_entry
+        for noise in args.noise_scale
         for condition in conditions
         for masks in args.masks
         for task in tasks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +39,15 @@ def label(setting: Setting, rows: Sequence[Row]) -> str:
     if len({s.queue_threshold for s in settings}) > 1:
         share = setting.queue_threshold
         words.append("threshold auto" if share is None else f"threshold {share:g}")
-    return ", ".join(words)
+    return ", ".join([*words, *_chunk_words(setting, rows)])
+
+
+def _chunk_words(setting: Setting, rows: Sequence[Row]) -> Iterator[str]:
+    """How chunks are made and entered, where that differs within the report."""
+    if len({row.setting.chunk_entry for row in rows}) > 1:
+        yield f"entered by {setting.chunk_entry}"
+    if len({row.setting.noise_scale for row in rows}) > 1:
+        yield f"noise {setting.noise_scale:g}"
 
 
 def _intro(rows: Sequence[Row]) -> str:
@@ -142,13 +150,13 @@ def _execution(rows: Sequence[Row]) -> str:
         for row in [synchronous, *same] if same else []:
             faster = 1.0 - row.time_s / synchronous.time_s
             share = row.setting.queue_threshold
-            threshold = "" if share is None else f", threshold {share:g}"
+            words = [row.setting.execution, *([] if share is None else [f"threshold {share:g}"])]
             lines.append(
                 [
                     without_digest(setting.policy),
                     f"`{condition}`",
                     f"{setting.latency_s * 1e3:.0f}",
-                    row.setting.execution + threshold,
+                    ", ".join([*words, *_chunk_words(row.setting, rows)]),
                     _interval(row),
                     _number(row.time_s, 2),
                     "" if row is synchronous or math.isnan(faster) else f"{faster:.0%}",

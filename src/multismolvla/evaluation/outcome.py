@@ -20,6 +20,8 @@ class EpisodeKey:
         latency_s: simulated duration of an inference.
         queue_threshold: share of a chunk left when the next one is asked for, None for `auto`: as
             late as the latency allows. A synchronous robot drops that share, None is none of it.
+        chunk_entry: at which row a new chunk is entered, a name in `control.chunk_entry.ENTRIES`.
+        noise_scale: of the noise that a checkpoint's chunks begin with.
     """
 
     policy: str
@@ -30,6 +32,8 @@ class EpisodeKey:
     execution: str = "asynchronous"
     latency_s: float = 0.1
     queue_threshold: float | None = None
+    chunk_entry: str = "nearest"
+    noise_scale: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.control.action_queue import ActionQueue
+from multismolvla.control.action_queue import ActionQueue, QueuedTargets, QueueLevel
+from multismolvla.control.chunk_entry import ENTRIES
 from multismolvla.control.chunk_merging import merge_strategy
 from multismolvla.control.inference import Inference
 from multismolvla.control.inference_schedule import InferenceSchedule
@@ -49,18 +50,27 @@ class PolicyInSimulation:
 
     Args:
         key: says how the policy is executed.
+        on_chunk: shown what is queued after each merge, and when that was.
 
     Attributes:
         error: the last error of the policy, or "".
         held_ticks: ticks with a task in which nothing might be executed, of `ticks` in all.
     """
 
-    def __init__(self, policy: Policy, key: EpisodeKey, view: PolicyView, gate: StreamGate) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        key: EpisodeKey,
+        view: PolicyView,
+        gate: StreamGate,
+        on_chunk: Callable[[int, QueuedTargets], None] | None = None,
+    ) -> None:
+        self._on_chunk = on_chunk
         if key.execution not in EXECUTIONS:
             raise ValueError(f"execution is '{key.execution}'; expected {' or '.join(EXECUTIONS)}")
         self._key, self._view = key, view
         self._synchronous = key.execution == "synchronous"
-        self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S))
+        self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S), ENTRIES[key.chunk_entry])
         schedule = InferenceSchedule(
             RefillThreshold(WHEN_EMPTY if self._synchronous else key.queue_threshold),
             ObservationFilter(OBSERVATION_TOLERANCE_RAD),
@@ -93,6 +103,11 @@ class PolicyInSimulation:
     def start_anew(self, now_ns: int) -> None:
         """A task is given."""
         self._loop.start_anew(now_ns)
+        self._inference.start_anew()
+
+    def level(self, now_ns: int) -> QueueLevel:
+        """How full the queue is."""
+        return self._queue.level(now_ns)
 
     def tick(
         self, now_ns: int, task: str, statuses: Mapping[str, tuple[str, str]]
@@ -120,9 +135,11 @@ class PolicyInSimulation:
             rows = len(chunk.actions) * (1.0 - (self._key.queue_threshold or 0.0))
             chunk = replace(chunk, stamp_ns=now_ns, actions=chunk.actions[: max(1, round(rows))])
         try:
-            self._inference.merge(
+            merged = self._inference.merge(
                 chunk, answer.observation, now_ns, answer.generation, self._view.states.latest()
             )
+            if merged and self._on_chunk is not None:
+                self._on_chunk(now_ns, self._queue.queued())
         except ValueError as error:
             self._fail(now_ns, error)
 

@@ -53,12 +53,11 @@ def expert_for(execution: str, latency_s: float) -> ExpertPolicy:
 
 
 def load_checkpoint_policy(
-    name: str, table: StreamTable, device: str
+    name: str, table: StreamTable, device: str, noise_scale: float = 0.0
 ) -> tuple[Policy, tuple[str, ...]]:
     """Return the policy and, in the order of the table, the streams it looks at.
 
-    The noise of a checkpoint is seeded: each episode of it begins with
-    the same.
+    The noise of a checkpoint is seeded: each episode of it begins with the same.
 
     Raises:
         ValueError: there is no such checkpoint, or it shares no stream with the table; one line.
@@ -66,7 +65,7 @@ def load_checkpoint_policy(
     # Imports torch, which takes seconds that the expert need not wait.
     from multismolvla.policy.learned_policy import LearnedPolicy
 
-    policy = LearnedPolicy.load(name, device=device, threads=1, seed=0)
+    policy = LearnedPolicy.load(name, device=device, threads=1, seed=0, noise_scale=noise_scale)
     known = {stream.name for stream in policy.streams}
     streams = tuple(name for name in table.names if name in known)
     if not streams:

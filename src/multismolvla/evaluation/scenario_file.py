@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +54,21 @@ _EARLIEST_S = -0.8
 
 class ScenarioError(ValueError):
     """A scenario is wrong; the message names file, key, value and what was expected."""
+
+
+def find_scenarios(paths: Sequence[Path]) -> list[Path]:
+    """The files that are named, and those in the folders that are named.
+
+    Raises:
+        ScenarioError: a folder has none.
+    """
+    files = []
+    for path in paths:
+        inside = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        if not inside:
+            raise ScenarioError(f"{path}: no scenario (*.yaml) in it")
+        files += inside
+    return files
 
 
 def load_scenario(path: str | Path, table: StreamTable) -> Scenario:

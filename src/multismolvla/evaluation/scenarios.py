@@ -27,7 +27,7 @@ from multismolvla.evaluation.policy_source import (
 )
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.scenario_chart import write_chart
-from multismolvla.evaluation.scenario_file import load_scenario
+from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
 from multismolvla.evaluation.scenario_report import render_junit, render_markdown, totals
 from multismolvla.evaluation.scenario_verdict import ScenarioRun
 from multismolvla.evaluation.shipped_config import shipped_config
@@ -65,7 +65,8 @@ def main(args: argparse.Namespace) -> int:
         return 0
     try:
         table = _table(args)
-        scenarios = [load_scenario(file, table) for file in _files(args.files)]
+        files = find_scenarios(args.files or [shipped_config() / "faults"])
+        scenarios = [load_scenario(file, table) for file in files]
         if args.policy is not None:
             scenarios = [replace(scenario, policy=args.policy) for scenario in scenarios]
         runs = _run(scenarios, table, args.device)
@@ -90,16 +91,6 @@ def _table(args: argparse.Namespace) -> StreamTable:
     if not args.rate > 0:
         raise ValueError(f"--rate is {args.rate:g}; expected a positive number")
     return StreamTable(tuple(replace(stream, rate_hz=args.rate) for stream in table))
-
-
-def _files(given: Sequence[Path]) -> list[Path]:
-    files = []
-    for path in given or [shipped_config() / "faults"]:
-        inside = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
-        if not inside:
-            raise ValueError(f"{path}: no scenario (*.yaml) in it")
-        files += inside
-    return files
 
 
 def _run(scenarios: Sequence[Scenario], table: StreamTable, device: str) -> list[ScenarioRun]:

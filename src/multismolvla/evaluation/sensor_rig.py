@@ -6,7 +6,7 @@ code: damaged, on its way, judged, conditioned, matched with the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from multismolvla.sensing.health import State, StreamHealth
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
 from multismolvla.streams import StreamTable
 
+# As config/policy_node.yaml has them.
+SLOP_S, MAX_WAIT_S, MAX_SET_AGE_S = 0.03, 0.1, 0.5
 # From a camera to its sensor node: about what a picture takes on the desk.
 TRANSPORT_NS = 5_000_000
 
@@ -34,6 +36,7 @@ class SensorRig:
         oracle: streams count as lost exactly while a fault of theirs lasts, and else as healthy,
             whatever they look like; otherwise the health of the frames decides, as it does live.
         slop_s, max_wait_s: of the synchroniser.
+        on_set: shown every set and the time at which it was made.
     """
 
     def __init__(
@@ -43,10 +46,12 @@ class SensorRig:
         faults: Mapping[str, FaultSchedule],
         *,
         oracle: bool,
-        slop_s: float,
-        max_wait_s: float,
+        slop_s: float = SLOP_S,
+        max_wait_s: float = MAX_WAIT_S,
         segmenter: Segmenter | None = None,
+        on_set: Callable[[int, SynchronizedSet], None] | None = None,
     ) -> None:
+        self._on_set = on_set
         self._table = table
         self._view = view
         self._faults = faults
@@ -87,6 +92,19 @@ class SensorRig:
                 # Cameras count: what is sent has the resolution of 16 bits.
                 seen = from_counts(kind, to_counts(kind, frame))
                 self._way.send(name, Delivery(seen, now_ns, now_ns + TRANSPORT_NS))
+
+    def send(self, name: str, frame: np.ndarray, stamp_ns: int, now_ns: int) -> None:
+        """Take a frame in SI units that comes now, with a stamp of its camera's.
+
+        Labels that are made here are not taken.
+        """
+        if name not in self._labellers:
+            self._way.send(name, Delivery(frame, stamp_ns, now_ns), now_ns)
+
+    def refuse(self, name: str, reason: str, now_ns: int) -> None:
+        """Take a message that comes now and holds no picture."""
+        if name not in self._labellers and name in self.looked_through(now_ns):
+            self._health[name].on_bad_message(reason, now_ns)
 
     def advance(self, now_ns: int) -> None:
         """Let happen what happens until now."""
@@ -167,4 +185,6 @@ class SensorRig:
 
     def _emit(self, sets: list[SynchronizedSet], now_ns: int) -> None:
         for made in sets:
+            if self._on_set is not None:
+                self._on_set(now_ns, made)
             self._view.on_set(now_ns, made.stamp_ns, made.messages, made.masked)

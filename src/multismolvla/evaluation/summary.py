@@ -21,6 +21,8 @@ class Setting:
     execution: str
     latency_s: float
     queue_threshold: float | None = None
+    chunk_entry: str = "nearest"
+    noise_scale: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,15 @@ class Row:
 
 def setting_of(outcome: Outcome) -> Setting:
     key = outcome.key
-    return Setting(key.policy, key.masks, key.execution, key.latency_s, key.queue_threshold)
+    return Setting(
+        key.policy,
+        key.masks,
+        key.execution,
+        key.latency_s,
+        key.queue_threshold,
+        key.chunk_entry,
+        key.noise_scale,
+    )
 
 
 def summarize(outcomes: Iterable[Outcome]) -> list[Row]:

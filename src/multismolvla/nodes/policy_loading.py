@@ -45,6 +45,7 @@ def load_policy(
     device: str = "auto",
     threads: int = 0,
     seed: int = -1,
+    noise_scale: float = 0.0,
     cameras: Mapping[str, str] | None = None,
     chunking: str = "none",
     now_ns: Callable[[], int] | None = None,
@@ -64,6 +65,7 @@ def load_policy(
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
         threads: of torch in this process; 0 leaves them alone.
         seed: of the noise; -1 for new noise at each start.
+        noise_scale: of the noise; 1 as in training.
         cameras: camera of a LeRobot checkpoint -> stream.
         chunking: `none`, or `rtc` for chunks that continue one another.
         now_ns: the clock of the observations' stamps, which `rtc` reads.
@@ -80,6 +82,7 @@ def load_policy(
         "device": device,
         "threads": threads or None,
         "seed": None if seed < 0 else seed,
+        "noise_scale": noise_scale,
         "cameras": cameras,
         "now_ns": now_ns,
         "precision": precision,

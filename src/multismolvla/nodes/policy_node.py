@@ -18,6 +18,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.control.action_queue import ActionQueue
+from multismolvla.control.chunk_entry import ENTRIES
 from multismolvla.control.chunk_merging import merge_strategy
 from multismolvla.control.inference import Inference
 from multismolvla.control.inference_schedule import InferenceSchedule
@@ -55,7 +56,10 @@ class PolicyNode(Node):
         super().__init__("policy_node", **options)
         self._settings = parameters = declare_policy_parameters(self)
         table = load_stream_table(parameters.streams_file)
-        self._queue = ActionQueue(merge_strategy(parameters.merge, parameters.crossfade_s))
+        self._queue = ActionQueue(
+            merge_strategy(parameters.merge, parameters.crossfade_s),
+            ENTRIES[parameters.chunk_entry],
+        )
         self._threshold = RefillThreshold(parameters.queue_threshold)
         schedule = InferenceSchedule(
             self._threshold, ObservationFilter(parameters.observation_tolerance_rad)
@@ -93,6 +97,7 @@ class PolicyNode(Node):
             device=parameters.policy_device,
             threads=parameters.policy_threads,
             seed=parameters.policy_seed,
+            noise_scale=parameters.policy_noise,
             cameras=parse_cameras(parameters.policy_cameras),
             chunking=parameters.policy_chunking,
             now_ns=self._now_ns,

@@ -8,9 +8,10 @@ from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
+from multismolvla.control.chunk_entry import ENTRIES
 from multismolvla.control.chunk_merging import STRATEGIES
 from multismolvla.control.threshold import parse_threshold
-from multismolvla.nodes.parameters import declare, reject_unknown
+from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.policy_loading import CHUNKINGS
 
 
@@ -22,6 +23,7 @@ class PolicyParameters:
     policy_device: str
     policy_threads: int
     policy_seed: int
+    policy_noise: float
     policy_cameras: str
     policy_chunking: str
     policy_precision: str
@@ -29,6 +31,7 @@ class PolicyParameters:
     streams_file: str
     control_rate_hz: float
     queue_threshold: float | None
+    chunk_entry: str
     merge: str
     crossfade_s: float
     observation_tolerance_rad: float
@@ -86,6 +89,13 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             2**31 - 1,
             "Seed of a checkpoint's noise, the same chunks each time; -1 draws new noise.",
         ),
+        policy_noise=number(
+            "policy_noise",
+            0.0,
+            0.0,
+            2.0,
+            "Scale of a checkpoint's noise; 1 as in training, 0 for chunks that agree.",
+        ),
         policy_cameras=text(
             "policy_cameras",
             "",
@@ -108,6 +118,9 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
         control_rate_hz=number("control_rate_hz", 50.0, 1.0, 200.0, "Ticks per second."),
         queue_threshold=parse_threshold(
             node.declare_parameter("queue_threshold", 0.7, threshold).value
+        ),
+        chunk_entry=text(
+            "chunk_entry", "nearest", "At which row a new chunk is entered.", tuple(ENTRIES)
         ),
         merge=text("merge", "crossfade", "How a new chunk meets the queued one.", STRATEGIES),
         crossfade_s=number("crossfade_s", 0.2, 0.01, 5.0, "Duration of the crossfade, seconds."),
@@ -138,5 +151,10 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             "look_ahead_points", 5, 1, 50, "Points per message, one control period apart."
         ),
     )
+    if parameters.policy_chunking != "none" and parameters.chunk_entry != "stamp":
+        raise ParameterError(
+            f"policy_chunking is '{parameters.policy_chunking}', which continues the last chunk by "
+            f"its stamp, and chunk_entry is '{parameters.chunk_entry}'; expected 'stamp'"
+        )
     reject_unknown(node)
     return parameters

@@ -45,6 +45,9 @@ class LearnedPolicy:
         threads: of torch, for the whole process; None leaves them alone.
         seed: of the noise that the flow starts from, which begins anew with each `reset`: the same
             observations then give the same chunks. None draws new noise each time.
+        noise_scale: standard deviation of that noise. 1, as in training, draws from all that was
+            demonstrated; 0 begins at its middle, so that the same observation gives the same chunk
+            and one chunk agrees with the next.
         chunking: has each chunk continue the last one, which with `exact` about doubles its time. A
             chunk then depends on what inferences take. The weight of the guidance is kept within
             the number of denoising steps, beyond which the solver overshoots.
@@ -61,6 +64,7 @@ class LearnedPolicy:
         device: str = "cpu",
         threads: int | None = None,
         seed: int | None = None,
+        noise_scale: float = 0.0,
         chunking: RealTimeChunking | None = None,
         now_ns: Callable[[], int] | None = None,
         precision: str = "float32",
@@ -82,6 +86,7 @@ class LearnedPolicy:
         self._tokenizer = tokenizer
         self._normalizer = normalizer
         self._seed = seed
+        self._noise_scale = noise_scale
         self._continuation = None
         if chunking is not None:
             weight = min(chunking.max_guidance_weight, self._config.denoising_steps)
@@ -186,7 +191,7 @@ class LearnedPolicy:
         language, language_mask = self._tokenizer.encode([observation.task])
         frames = self._frames(observation)
         mask = torch.tensor([[stream.name in frames for stream in config.streams]])
-        noise = torch.randn(
+        noise = self._noise_scale * torch.randn(
             (1, config.chunk_size, config.max_action_dim), generator=self._generator
         )
         prefix = self._engine.prefix(

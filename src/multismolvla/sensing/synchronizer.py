@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Why a set has no message of a stream.
@@ -20,12 +20,19 @@ class SynchronizedSet:
         messages: every stream, in the order of the table.
         masked: stream without a message -> `lost` (its health says so), `late` (not here by the
             deadline) or `skipped` (its frames before and after are here, but none in the slop).
+        stamps_ns: stream with a message -> the message's stamp.
     """
 
     stamp_ns: int
     reference: str
     messages: Mapping[str, Any | None]
     masked: Mapping[str, str]
+    stamps_ns: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def skew_ns(self) -> int:
+        """Greatest distance of a message's stamp from the reference's."""
+        return max((abs(s - self.stamp_ns) for s in self.stamps_ns.values()), default=0)
 
 
 @dataclass
@@ -189,10 +196,12 @@ class Synchronizer:
         expired = self._expired(anchor)
         messages: dict[str, Any | None] = {}
         masked: dict[str, str] = {}
+        stamps_ns: dict[str, int] = {}
         for name, queue in self._queues.items():
             near = [entry for entry in queue if abs(entry.stamp_ns - stamp_ns) <= self._slop_ns]
             if near:
-                messages[name] = min(near, key=lambda entry: abs(entry.stamp_ns - stamp_ns)).message
+                nearest = min(near, key=lambda entry: abs(entry.stamp_ns - stamp_ns))
+                messages[name], stamps_ns[name] = nearest.message, nearest.stamp_ns
                 continue
             messages[name] = None
             if not self._alive[name]:
@@ -206,4 +215,4 @@ class Synchronizer:
         self._last_stamp_ns = stamp_ns
         for name, queue in self._queues.items():
             self._queues[name] = [e for e in queue if e.stamp_ns > stamp_ns + self._slop_ns]
-        return SynchronizedSet(stamp_ns, reference, messages, masked)
+        return SynchronizedSet(stamp_ns, reference, messages, masked, stamps_ns)

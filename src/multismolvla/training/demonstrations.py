@@ -199,7 +199,7 @@ def _load_learner(settings: Settings) -> Learner | None:
     else:
         from multismolvla.policy.learned_policy import LearnedPolicy
 
-        policy = LearnedPolicy.load(settings.policy, threads=1)
+        policy = LearnedPolicy.load(settings.policy, threads=1, noise_scale=1.0)
     return Learner(
         policy, settings.policy, settings.expert_share, settings.stream_loss, settings.told
     )

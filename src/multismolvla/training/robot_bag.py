@@ -115,24 +115,15 @@ def _split(reader: Reader, table: StreamTable, prefix: str) -> Iterator[_Recordi
             recording = _Recording(instruction)
         elif topic == f"{prefix}/joint_states":
             message = store.deserialize_cdr(data, connection.msgtype)
-            positions = dict(zip(message.name, message.position, strict=False))
-            state = np.array([positions.get(name, np.nan) for name in JOINT_NAMES])
+            state = messages.joint_positions(message)
             if np.isfinite(state).all():
                 recording.states.append((messages.stamp_of(message.header), state))
         elif topic == f"{prefix}/joint_trajectory":
             message = store.deserialize_cdr(data, connection.msgtype)
             if tuple(message.joint_names) == JOINT_NAMES and message.points:
-                recording.commands.append((now_ns, *_points(message, now_ns)))
+                recording.commands.append((now_ns, *messages.points(message, now_ns)))
     if recording.instruction:
         yield recording
-
-
-def _points(message: object, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times (N,) and targets (N, 6) of a trajectory; a stamp of zero means now."""
-    start_ns = messages.stamp_of(message.header) or now_ns
-    offsets = [p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in message.points]
-    targets = np.array([point.positions for point in message.points])
-    return start_ns + np.array(offsets, np.int64), targets
 
 
 def _episode(recording: _Recording, table: StreamTable, meta: dict) -> Episode:

@@ -1,0 +1,1 @@
+"""A recorded bag through the stack again, in code or live, and what faults change."""

@@ -1,0 +1,88 @@
+"""From the time that a recorder noted to the clock that the stamps are on.
+
+Recorders note when a message came, on the system's clock. The stamps of a simulation, or of a bag
+that was played, are on another one, which may run slower or faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from multismolvla.data import bag_messages as messages
+from multismolvla.data.recorded_bag import RecordedBag
+
+CLOCK, CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
+# Stamps that differ from the recorder's times by more than this come from another clock.
+SAME_CLOCK_NS = 500_000_000
+# How many images tell that.
+SAMPLE = 50
+
+
+class BagClock:
+    """Maps times; without arguments it is the same clock.
+
+    Args:
+        logged_ns, told_ns: (N,) rising: at the recorder's time the clock said this.
+        told: for the report, what was found; empty for the same clock.
+    """
+
+    def __init__(
+        self,
+        logged_ns: Sequence[int] = (0,),
+        told_ns: Sequence[int] = (0,),
+        told: str = "",
+    ) -> None:
+        self._logged_ns = np.array(logged_ns, np.int64)
+        self._told_ns = np.array(told_ns, np.int64)
+        self.told = told
+
+    def at(self, logged_ns: int) -> int:
+        """The time of the stamps' clock at a time of the recorder's.
+
+        Linear between what the clock said; beyond the ends both run equally fast.
+        """
+        known, told = self._logged_ns, self._told_ns
+        after = int(np.searchsorted(known, logged_ns, side="right"))
+        if after == 0 or after == len(known):
+            end = max(0, after - 1)
+            return int(told[end] + (logged_ns - known[end]))
+        # Python's numbers: the product of two times does not fit into 64 bits.
+        start_ns, from_ns = int(known[after - 1]), int(told[after - 1])
+        gain_ns, span_ns = int(told[after]) - from_ns, int(known[after]) - start_ns
+        return from_ns + (int(logged_ns) - start_ns) * gain_ns // span_ns
+
+
+def find_clock(bag: RecordedBag, images: Collection[str]) -> BagClock:
+    """Find out from the stamps of the first images, and `/clock` where it was recorded."""
+    store, ahead_ns = messages.typestore(), []
+    for topic, logged_ns, data in bag.messages(images):
+        message = store.deserialize_cdr(data, bag.topics[topic].type_name)
+        stamp_ns = messages.stamp_of(message.header)
+        if stamp_ns:
+            ahead_ns.append(logged_ns - stamp_ns)
+        if len(ahead_ns) == SAMPLE:
+            break
+    if not ahead_ns or abs(float(np.median(ahead_ns))) < SAME_CLOCK_NS:
+        return BagClock()
+    logged, told = [], []
+    if CLOCK in bag.topics and bag.topics[CLOCK].type_name == CLOCK_TYPE:
+        for _, logged_ns, data in bag.messages([CLOCK]):
+            clock = store.deserialize_cdr(data, CLOCK_TYPE).clock
+            now_ns = clock.sec * 10**9 + clock.nanosec
+            # A clock that was set back is followed as little as a recorder that was.
+            if not told or (logged_ns > logged[-1] and now_ns >= told[-1]):
+                logged.append(logged_ns)
+                told.append(now_ns)
+    if len(told) > 1:
+        passed_s, took_s = (told[-1] - told[0]) * 1e-9, (logged[-1] - logged[0]) * 1e-9
+        sentence = f"times are those of /clock: {passed_s:.1f} s in {took_s:.1f} s"
+        return BagClock(logged, told, sentence)
+    # The frame that came soonest came at once.
+    shift_ns = min(ahead_ns)
+    sentence = (
+        f"the recorder's clock is {shift_ns * 1e-9:.3f} s ahead of the stamps'; its times are "
+        "taken back by as much"
+    )
+    return BagClock((shift_ns,), (0,), sentence)

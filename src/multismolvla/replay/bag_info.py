@@ -1,0 +1,65 @@
+"""What a recording says of the stack that was recorded: see `nodes/recording_info.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from multismolvla.data import bag_messages as messages
+from multismolvla.data.recorded_bag import RecordedBag
+from multismolvla.sensing.conditioning import RawUnits
+from multismolvla.streams import Stream
+
+TOPIC = "recording_info"
+
+
+@dataclass(frozen=True)
+class BagInfo:
+    """Empty for a bag that says nothing.
+
+    Attributes:
+        launch_arguments: name -> text.
+        parameters: full name of a node -> parameter -> value.
+    """
+
+    git_revision: str = ""
+    launch_arguments: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def task(self, prefix: str = "") -> str:
+        """The instruction that the policy was started with; "" for none."""
+        return str(self.parameters.get(f"{prefix}/policy_node", {}).get("task", "")).strip()
+
+    def units(self, stream: Stream, prefix: str = "") -> RawUnits:
+        """What the sensor node of a stream took the integers of raw images for."""
+        view = f"/{stream.view}" if stream.view else ""
+        own = self.parameters.get(f"{prefix}{view}/{stream.kind}_node", {})
+        default = RawUnits()
+        return RawUnits(
+            own.get("raw_unit_m", default.depth_m),
+            own.get("scale", default.thermal_scale),
+            own.get("offset", default.thermal_offset),
+        )
+
+
+def read_info(bag: RecordedBag, prefix: str = "") -> BagInfo:
+    """The newest that the bag has."""
+    topic = f"{prefix}/{TOPIC}"
+    known = bag.topics.get(topic)
+    newest: dict[str, Any] = {}
+    if known is not None and known.type_name == messages.STRING:
+        for _, _, data in bag.messages([topic]):
+            text = messages.typestore().deserialize_cdr(data, messages.STRING).data
+            # Somebody else's topic of that name says nothing to us.
+            with contextlib.suppress(ValueError):
+                newest = json.loads(text)
+    if not isinstance(newest, dict):
+        return BagInfo()
+    return BagInfo(
+        str(newest.get("git_revision", "")),
+        newest.get("launch_arguments", {}),
+        newest.get("parameters", {}),
+    )

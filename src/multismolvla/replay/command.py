@@ -1,0 +1,221 @@
+"""Runs a recorded bag through the stack again, and says what that changes.
+
+Cameras and joint states come from the bag, everything behind them is the live code on the bag's
+clock, without ROS: the same command gives the same results. The first pass is clean; each scenario
+and each fault of the matrix is a pass of its own, compared with what was recorded and with the
+clean one.
+
+  multismolvla replay out/bag
+  multismolvla replay out/bag --faults config/faults/rgb_loss.yaml
+  multismolvla replay out/bag --fault all-rgb:noise rgb:occlusion:5 all-depth:drop
+  multismolvla replay bag_of_others --topics rgb=/camera/color/image_raw --task "pick the cube"
+
+<out>/ gets report.md, results.jsonl, timeline.png, severity.png and availability.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from multismolvla.argument_types import positive
+from multismolvla.data.recorded_bag import open_bag
+from multismolvla.evaluation.labeller import Segmenter
+from multismolvla.evaluation.policy_source import (
+    EXPERT,
+    expert_for,
+    load_checkpoint_policy,
+    with_digest,
+    without_digest,
+)
+from multismolvla.evaluation.scenario import Scenario
+from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
+from multismolvla.evaluation.shipped_config import shipped_config
+from multismolvla.interfaces import Policy
+from multismolvla.replay.bag_events import OBJECTS, TASK, ReplayBag, find_topics
+from multismolvla.replay.cached_segmenter import CachedSegmenter
+from multismolvla.replay.live_trace import observe
+from multismolvla.replay.matrix import expand
+from multismolvla.replay.one_pass import ReplaySettings, replay
+from multismolvla.replay.report import Replayed, write_results
+from multismolvla.replay.trace import Setpoints, Trace
+from multismolvla.sensing.corruptions.fault import JOINT_STATES
+from multismolvla.streams import StreamTable, load_stream_table
+
+# Of an inference, where nothing was recorded.
+LATENCY_S = 0.1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("bag", type=Path, metavar="BAG", help="folder of a bag, or a file of it")
+    parser.add_argument(
+        "--policy", default="small", help="'small', 'expert' or a folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--faults",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="scenarios, or folders of them, such as config/faults",
+    )
+    parser.add_argument(
+        "--fault",
+        nargs="+",
+        default=[],
+        metavar="STREAMS:FAULT[:SEVERITY]",
+        help="faults of a matrix; without a severity every one of them",
+    )
+    parser.add_argument(
+        "--fault-start",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="of the matrix, seconds after the policy's first trajectory (default: 1)",
+    )
+    parser.add_argument(
+        "--fault-duration",
+        type=_seconds,
+        default=None,
+        metavar="S",
+        help="of the matrix (default: to the end)",
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/replay"), help="%(default)s")
+    parser.add_argument(
+        "--live",
+        type=Path,
+        metavar="BAG",
+        help="what the live stack did when this bag was played to it, to compare with",
+    )
+    where = parser.add_argument_group("where a bag has what")
+    where.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
+    where.add_argument(
+        "--topics",
+        nargs="+",
+        type=_pair,
+        default=[],
+        metavar="NAME=TOPIC",
+        help="of streams, joint_states, task, joint_trajectory, in bags of other stacks",
+    )
+    where.add_argument("--streams", type=Path, help="stream table (default: the shipped one)")
+    where.add_argument("--task", default="", help="instruction, instead of those of the bag")
+    where.add_argument(
+        "--labels",
+        choices=("auto", "recorded", "network"),
+        default="auto",
+        help="where segmentation comes from (default: the network, unless labels came raw)",
+    )
+    how = parser.add_argument_group("how it is replayed")
+    how.add_argument(
+        "--latency",
+        type=float,
+        metavar="S",
+        help="of an inference (default: the median of the live stack, or of the recorded one, or "
+        "0.1)",
+    )
+    how.add_argument("--min-visual-streams", type=positive, default=1, metavar="N")
+    how.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0.0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number of seconds")
+    return value
+
+
+def main(args: argparse.Namespace) -> int:
+    """Replay a bag and write the report. Exit status 0, or 1 for an error."""
+    try:
+        replayed = _replay(args)
+        summary = write_results(args.out, replayed)
+    except (ValueError, OSError) as error:
+        print(f"multismolvla replay: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(summary))
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, topic = text.partition("=")
+    if not (name and equals and topic):
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=TOPIC")
+    return name, f"/{topic.lstrip('/')}"
+
+
+def _replay(args: argparse.Namespace) -> Replayed:
+    table = load_stream_table(args.streams or shipped_config() / "streams.yaml")
+    scenarios = [load_scenario(file, table) for file in find_scenarios(args.faults)]
+    scenarios += expand(args.fault, table, args.fault_start, args.fault_duration)
+    given = dict(args.topics)
+    source = find_topics(open_bag(args.bag), table, args.namespace, given, args.labels)
+    _check(source, args.task, args.policy)
+    recorded = observe(source.bag, table, args.namespace, "recorded")
+    live = None
+    if args.live is not None:
+        scenario = scenarios[0] if len(scenarios) == 1 else None
+        live = observe(open_bag(args.live), table, "", "live", scenario, _end_ns(source))
+        if live is None:
+            raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
+    latencies = [args.latency, *(t.median_latency_s for t in (live, recorded) if t is not None)]
+    latency_s = next((known for known in latencies if known is not None), LATENCY_S)
+    settings = ReplaySettings(args.task, latency_s, args.min_visual_streams)
+    name = with_digest(args.policy)
+    policy = _policy(name, settings, table, args.device)
+    segmenter = None if source.labels_recorded else _segmenter()
+    traces = _passes(source, policy, settings, segmenter, scenarios)
+    return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
+
+
+def _end_ns(source: ReplayBag) -> int:
+    """When the last message of the bag came."""
+    return max((event.now_ns for event in source.events()), default=0)
+
+
+def _passes(
+    source: ReplayBag,
+    policy: Policy,
+    settings: ReplaySettings,
+    segmenter: Segmenter | None,
+    scenarios: Sequence[Scenario],
+) -> list[Trace]:
+    """The clean pass and one for each scenario."""
+    traces: list[Trace] = []
+    with tqdm(total=1 + len(scenarios), unit="pass") as bar:
+        for scenario in (None, *scenarios):
+            bar.set_postfix_str("clean" if scenario is None else scenario.name)
+            clean = traces[0] if traces else None
+            traces.append(replay(source, policy, settings, segmenter, scenario, clean))
+            bar.update()
+    return traces
+
+
+def _check(source: ReplayBag, task: str, policy: str) -> None:
+    """Say in one line what the bag lacks that nothing can stand in for."""
+    needed: Mapping[str, str] = {
+        JOINT_STATES: "name its topic with --topics joint_states=TOPIC",
+        **({} if task or source.first_task else {TASK: "give an instruction with --task"}),
+        **({OBJECTS: "the expert needs the simulator's poses"} if policy == EXPERT else {}),
+    }
+    for name, remedy in needed.items():
+        if name not in source.topics:
+            raise ValueError(f"{source.bag.path}: has no {name}; {remedy}")
+
+
+def _policy(name: str, settings: ReplaySettings, table: StreamTable, device: str) -> Policy:
+    if name == EXPERT:
+        return expert_for("asynchronous", settings.latency_s)
+    # Without noise: actions differ by what was seen, not by the dice.
+    return load_checkpoint_policy(without_digest(name), table, device)[0]
+
+
+def _segmenter() -> Segmenter:
+    # Imports torch, which takes seconds that recorded labels need not wait.
+    from multismolvla.segmentation.predictor import Segmenter as Network
+
+    return CachedSegmenter(Network(threads=1))

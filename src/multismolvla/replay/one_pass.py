@@ -1,0 +1,234 @@
+"""One pass of a bag through the cores of the live nodes, on the bag's clock, without ROS.
+
+Injector, sensor conditioning, health, labels, synchroniser, policy loop and queue are those that
+run live; the arm is not moved: joint states are the recorded ones whatever the policy says. Time is
+that of the bag, so that a pass depends on nothing but its arguments.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from multismolvla.control.action_queue import QueuedTargets
+from multismolvla.control.policy_view import PolicyView
+from multismolvla.control.stream_gate import StreamGate
+from multismolvla.evaluation.fault_record import FaultRecord
+from multismolvla.evaluation.labeller import Segmenter
+from multismolvla.evaluation.outcome import EpisodeKey
+from multismolvla.evaluation.policy_in_simulation import (
+    CONTROL_HZ,
+    JOINT_STATES_TIMEOUT_S,
+    QUEUE_THRESHOLD,
+    PolicyInSimulation,
+)
+from multismolvla.evaluation.scenario import Scenario
+from multismolvla.evaluation.sensor_rig import MAX_SET_AGE_S, SensorRig
+from multismolvla.interfaces import Policy
+from multismolvla.replay.bag_events import OBJECTS, TASK, Event, ReplayBag
+from multismolvla.replay.trace import Plan, Trace
+from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
+from multismolvla.sensing.corruptions.fault import JOINT_STATES, Delivery
+from multismolvla.sensing.synchronizer import SynchronizedSet
+
+# What happens between two messages of the bag happens on a grid, as timers of the nodes would have
+# it: deadlines are looked at every `GRID_NS`, the policy loop every `GRIDS_PER_TICK` of them.
+GRID_NS = 5_000_000
+GRIDS_PER_TICK = round(1e9 / CONTROL_HZ) // GRID_NS
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """How a bag is replayed.
+
+    Attributes:
+        task: instruction, instead of those of the bag.
+        latency_s: simulated duration of an inference.
+        min_visual_streams: streams that must be in use for the arm to move.
+    """
+
+    task: str = ""
+    latency_s: float = 0.1
+    min_visual_streams: int = 1
+
+
+def replay(
+    source: ReplayBag,
+    policy: Policy,
+    settings: ReplaySettings,
+    segmenter: Segmenter | None = None,
+    scenario: Scenario | None = None,
+    clean: Trace | None = None,
+) -> Trace:
+    """Replay a bag once; the same arguments give the same trace, if the policy does its part.
+
+    The faults of a scenario begin, as with the live injector, with the policy's first trajectory:
+    that of the clean trace.
+
+    Args:
+        segmenter: makes the labels; not needed where the bag has them.
+        clean: the trace of the same bag without a scenario; what it masks is no false alarm.
+
+    Raises:
+        ValueError: a fault cannot be made, or has no beginning.
+        BagError: the bag is damaged in the middle.
+    """
+    if scenario is not None and (clean is None or clean.acting_from_ns is None):
+        raise ValueError("the policy told the arm nothing, so that faults have no beginning")
+    wall_s, processor_s = time.monotonic(), time.process_time()
+    trace = _Pass(source, policy, settings, segmenter, scenario, clean).run()
+    trace.wall_s = time.monotonic() - wall_s
+    trace.processor_s = time.process_time() - processor_s
+    return trace
+
+
+class _Pass:
+    def __init__(
+        self,
+        source: ReplayBag,
+        policy: Policy,
+        settings: ReplaySettings,
+        segmenter: Segmenter | None,
+        scenario: Scenario | None,
+        clean: Trace | None,
+    ) -> None:
+        self._source, self._settings, self._clean = source, settings, clean
+        table = source.table
+        self._scenario = scenario or Scenario("clean", ())
+        self._origin_ns = None if clean is None else clean.acting_from_ns
+        faults = {}
+        if self._origin_ns is not None:
+            faults = self._scenario.schedules(table, self._origin_ns)
+        self._view = PolicyView(table, MAX_SET_AGE_S)
+        self._rig = SensorRig(
+            table,
+            self._view,
+            faults,
+            oracle=False,
+            segmenter=None if source.labels_recorded else segmenter,
+            on_set=self._on_set,
+        )
+        self._joint_states = DeliveryQueue(faults)
+        key = EpisodeKey(
+            "",
+            self._scenario.name,
+            "",
+            0,
+            latency_s=settings.latency_s,
+            queue_threshold=QUEUE_THRESHOLD,
+        )
+        gate = StreamGate(table, min(settings.min_visual_streams, len(table)))
+        self._policy = PolicyInSimulation(policy, key, self._view, gate, self._on_chunk)
+        self._record = FaultRecord(self._scenario, table)
+        self._task = ""
+        self._ticks_ns: list[int] = []
+        self._targets: list[np.ndarray] = []
+        self._available: list[list[bool]] = []
+        self._queue_s: list[float] = []
+        self._plans: list[Plan] = []
+        self._skews_s: list[float] = []
+        self._frames = dict.fromkeys(table.names, 0)
+
+    def run(self) -> Trace:
+        grid = None
+        start_ns = 0
+        for event in self._source.events():
+            if grid is None:
+                grid, start_ns = 0, event.now_ns
+                self._give_task(self._settings.task or self._source.first_task, start_ns)
+            while start_ns + grid * GRID_NS <= event.now_ns:
+                self._step(start_ns + grid * GRID_NS, grid)
+                grid += 1
+            self._take(event)
+            self._rig.advance(event.now_ns)
+        targets = np.array(self._targets).reshape(-1, 6)
+        ticks_ns = np.array(self._ticks_ns, np.int64)
+        said = np.flatnonzero(np.isfinite(targets).all(axis=1))
+        return Trace(
+            self._scenario.name,
+            self._source.table.names,
+            ticks_ns,
+            targets,
+            np.array(self._available, bool).reshape(len(ticks_ns), -1),
+            acting_from_ns=int(ticks_ns[said[0]]) if len(said) else None,
+            plans=self._plans,
+            skews_s=self._skews_s,
+            frames=self._frames,
+            latencies_s=[self._settings.latency_s] * self._policy.inferences,
+            queue_s=np.array(self._queue_s),
+            starved_ticks=self._policy.starved_ticks,
+            held_ticks=self._policy.held_ticks,
+            task_ticks=self._policy.ticks,
+            error=self._policy.error,
+            record=self._record,
+        )
+
+    def _take(self, event: Event) -> None:
+        now_ns, source = event.now_ns, event.source
+        if source in self._frames:
+            self._frames[source] += 1
+            if event.problem:
+                self._rig.refuse(source, event.problem, now_ns)
+            else:
+                self._rig.send(source, event.value, event.stamp_ns, now_ns)
+        elif event.problem:
+            return
+        elif source == TASK:
+            if not self._settings.task:
+                self._give_task(event.value, now_ns)
+        elif source == OBJECTS:
+            self._view.on_objects(now_ns, event.value)
+        elif source == JOINT_STATES:
+            sent = Delivery(event.value, event.stamp_ns, now_ns)
+            self._joint_states.send(JOINT_STATES, sent, now_ns)
+            self._receive_joint_states(now_ns)
+
+    def _give_task(self, task: str, now_ns: int) -> None:
+        if task != self._task:
+            self._task = task
+            self._policy.start_anew(now_ns)
+
+    def _receive_joint_states(self, now_ns: int) -> None:
+        for _, delivery in self._joint_states.due(now_ns):
+            self._view.states.add(delivery.stamp_ns, delivery.frame)
+
+    def _step(self, now_ns: int, grid: int) -> None:
+        self._receive_joint_states(now_ns)
+        self._rig.advance(now_ns)
+        self._policy.take_answer(now_ns)
+        if grid % GRIDS_PER_TICK == 0:
+            self._tick(now_ns)
+
+    def _tick(self, now_ns: int) -> None:
+        """One control period of the policy node."""
+        statuses = self._rig.statuses(now_ns)
+        trajectory = self._policy.tick(now_ns, self._task, statuses)
+        number = len(self._ticks_ns)
+        self._ticks_ns.append(now_ns)
+        nothing = np.full(6, np.nan)
+        self._targets.append(nothing if trajectory is None else trajectory.sample(now_ns)[0])
+        mask = self._policy.mask
+        self._available.append([mask.get(name, False) for name in self._source.table.names])
+        self._queue_s.append(self._policy.level(now_ns).seconds)
+        if self._origin_ns is not None and now_ns >= self._origin_ns:
+            self._judge(now_ns, mask, statuses, number)
+
+    def _judge(self, now_ns: int, mask: dict, statuses: dict, number: int) -> None:
+        age_s = self._view.states.age_s(now_ns)
+        known = age_s is not None and abs(age_s) <= JOINT_STATES_TIMEOUT_S
+        damaged = self._rig.damaged(now_ns)
+        if number < len(self._clean.ticks_ns):
+            in_use = self._clean.available[number]
+            damaged |= {n for n, used in zip(self._clean.streams, in_use, strict=True) if not used}
+        states = {name: state for name, (state, _) in statuses.items()}
+        self._record.add(
+            (now_ns - self._origin_ns) * 1e-9, {**mask, JOINT_STATES: known}, states, damaged
+        )
+
+    def _on_set(self, _: int, made: SynchronizedSet) -> None:
+        self._skews_s.append(made.skew_ns * 1e-9)
+
+    def _on_chunk(self, now_ns: int, queued: QueuedTargets) -> None:
+        self._plans.append(Plan(now_ns, queued.times_ns, queued.targets))

@@ -1,0 +1,301 @@
+"""A bag through the cores again: the same twice, broken on purpose, from other stacks."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from multismolvla.cli import main
+from multismolvla.data import bag_messages as messages
+from multismolvla.data.bag import PERIOD_NS, write_episode
+from multismolvla.data.recorded_bag import BagError, open_bag
+from multismolvla.evaluation.policy_source import expert_for
+from multismolvla.evaluation.scenario import Scenario, ScheduledFault
+from multismolvla.interfaces import ActionChunk
+from multismolvla.replay.bag_events import find_topics
+from multismolvla.replay.matrix import expand
+from multismolvla.replay.measures import action_error, mask_onsets
+from multismolvla.replay.one_pass import ReplaySettings, replay
+from multismolvla.replay.trace import GAP_NS, Setpoints
+from multismolvla.streams import StreamTable, load_stream_table
+from multismolvla.training.demonstration import DemonstrationRecorder
+
+CONFIG = Path(__file__).parents[2] / "config"
+TABLE = load_stream_table(CONFIG / "streams.yaml")
+EYES = StreamTable(
+    tuple(replace(TABLE[name], height=48, width=48) for name in ("rgb", "depth", "thermal"))
+)
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    """An episode of the expert, three cameras at 15 Hz, every message at its stamp."""
+    folder = tmp_path_factory.mktemp("bags") / "demo"
+    with closing(DemonstrationRecorder(EYES, EYES.names)) as recorder:
+        write_episode(folder, recorder.record("red_cube_in_bin", 1, 0.0, max_steps=90))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(bag):
+    return find_topics(open_bag(bag), EYES)
+
+
+def run(source, *faults: ScheduledFault, clean=None, **settings):
+    scenario = Scenario("made up", faults) if faults else None
+    policy = expert_for("asynchronous", 0.1)
+    return replay(source, policy, ReplaySettings(**settings), None, scenario, clean)
+
+
+@pytest.fixture(scope="module")
+def clean(source):
+    return run(source)
+
+
+class Parrot:
+    """Says what was recorded for the instants that it is asked about."""
+
+    def __init__(self, source):
+        self._recorded = Setpoints(*source.commands())
+        self._last = self._recorded.times_ns[-1]
+
+    def infer(self, observation):
+        times = observation.stamp_ns + np.arange(50) * PERIOD_NS
+        actions = self._recorded.at(np.minimum(times, self._last))
+        return ActionChunk(observation.stamp_ns, PERIOD_NS * 1e-9, actions)
+
+    def reset(self):
+        pass
+
+
+def test_what_is_said_belongs_to_the_instants_that_it_was_recorded_for(source):
+    parrot = replay(source, Parrot(source), ReplaySettings())
+    # After the first crossfade, which begins where the arm is.
+    from_ns = parrot.acting_from_ns + 300_000_000
+    error = action_error(parrot, Setpoints(*source.commands()), from_ns)
+    assert error.ticks > 60 and max(error.worst.values()) < 1e-6
+    assert max(mean for _, mean, _ in error.by_horizon) < 1e-6
+
+
+def test_a_clean_pass_masks_nothing_and_acts_soon(source, clean):
+    assert clean.error == "" and clean.starved_ticks == 0
+    # Five good frames bring the cameras into use, then comes the first inference.
+    acting_s = (clean.acting_from_ns - clean.ticks_ns[0]) * 1e-9
+    assert 0.3 < acting_s < 0.7
+    assert mask_onsets(clean, clean.acting_from_ns) == []
+    assert max(clean.skews_s) == 0.0 and clean.frames["rgb"] >= 36
+    error = action_error(clean, Setpoints(*source.commands()), clean.acting_from_ns)
+    # The expert repeats what it has committed itself to, here nothing, before it moves on.
+    assert error.ticks > 80 and 0.01 < error.overall < 0.3
+    horizons = [entry[0] for entry in error.by_horizon]
+    assert horizons[0] == 0.0 and len(horizons) >= 4
+
+
+def test_two_passes_are_the_same(source, clean):
+    fault = ScheduledFault("rgb", "burst_loss", 0.2, severity=4)
+    for first, again in (
+        (clean, run(source)),
+        (run(source, fault, clean=clean), run(source, fault, clean=clean)),
+    ):
+        np.testing.assert_array_equal(first.targets, again.targets)
+        np.testing.assert_array_equal(first.available, again.available)
+        assert first.record.results == again.record.results
+
+
+def test_a_fault_is_masked_and_forgotten_and_nothing_else_is(source, clean):
+    trace = run(source, ScheduledFault("rgb", "drop", 0.5, 0.8), clean=clean)
+    (result,) = trace.record.results
+    assert 0.06 < result.masked_after_s < 0.25
+    assert 0.3 < result.recovered_after_s < 0.5
+    assert trace.record.false_alarms == 0
+    others = [EYES.names.index(name) for name in ("depth", "thermal")]
+    assert trace.available[trace.ticks_ns >= trace.acting_from_ns][:, others].all()
+
+
+def test_everything_lost_holds_the_arm(source, clean):
+    trace = run(source, ScheduledFault("all", "drop", 0.5), clean=clean)
+    assert trace.held_ticks > clean.held_ticks + 40
+    assert np.isnan(trace.targets[-1]).all() and np.isfinite(clean.targets[-1]).all()
+
+
+def test_faults_of_a_policy_that_never_acts_have_no_beginning(source):
+    blind = run(source, min_visual_streams=3, task="")
+    broken = replace(blind, acting_from_ns=None)
+    with pytest.raises(ValueError, match="no beginning"):
+        run(source, ScheduledFault("rgb", "drop"), clean=broken)
+
+
+def test_the_command_writes_the_same_results_twice(bag, tmp_path, capsys):
+    table = tmp_path / "streams.yaml"
+    table.write_text(
+        "streams:\n"
+        + "".join(
+            f"  - {{name: {s.name}, kind: {s.kind}, height: 48, width: 48, rate_hz: 15.0, "
+            f"frame_id: {s.frame_id}}}\n"
+            for s in EYES
+        )
+    )
+    scenario = tmp_path / "loss.yaml"
+    scenario.write_text("faults:\n  - {stream: rgb, fault: drop, start: 0.3, duration: 0.5}\n")
+    common = ["replay", str(bag), "--policy", "expert", "--streams", str(table)]
+    common += ["--faults", str(scenario), "--fault", "thermal:noise", "--fault-start", "0.3"]
+    for out in ("a", "b"):
+        assert main([*common, "--out", str(tmp_path / out)]) == 0
+    assert "times real time (" in capsys.readouterr().out
+    first, again = (tmp_path / out / "results.jsonl" for out in ("a", "b"))
+    assert first.read_bytes() == again.read_bytes()
+    head, *passes = map(json.loads, first.read_text().splitlines())
+    assert head["missing"] == [] and head["labels"] == "recorded"
+    names = ["clean", "loss", *(f"thermal:noise-{level}" for level in range(1, 6))]
+    assert [line["pass"] for line in passes] == names
+    assert passes[0]["false_alarms"] == 0 and passes[1]["faults"][0]["masked_after_s"] < 0.25
+    assert passes[1]["availability"]["rgb"] < passes[0]["availability"]["rgb"] == 1.0
+    report = (tmp_path / "a" / "report.md").read_text()
+    assert "`thermal:noise-5`" in report and "Action error by horizon" in report
+    for name in ("timeline.png", "severity.png", "availability.png"):
+        assert cv2.imread(str(tmp_path / "a" / name)).std() > 5
+
+
+def write_bag(folder, entries):
+    """Entries (recorder's time in ns, topic, type, bytes)."""
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        channels = {}
+        for stamp_ns, topic, kind, data in sorted(entries, key=lambda entry: entry[0]):
+            if topic not in channels:
+                channels[topic] = writer.add_connection(topic, kind, typestore=messages.typestore())
+            writer.write(channels[topic], stamp_ns, data)
+    return folder
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Two colour cameras under other names, one as PNG; the recorder's clock is 100 s ahead."""
+    rng = np.random.default_rng(3)
+    picture = cv2.resize(rng.integers(0, 255, (6, 6, 3), np.uint8), (64, 48))
+    types = messages.typestore().types
+    entries = []
+    for number in range(30):
+        stamp_ns = 10**18 + round(number * 1e9 / 15)
+        logged_ns = stamp_ns + 100 * 10**9
+        frame = np.roll(picture, number, axis=1)
+        header = messages.header(stamp_ns, "camera")
+        bgr = types[messages.IMAGE](
+            header, 48, 64, "bgr8", 0, 64 * 3, np.ascontiguousarray(frame[:, :, ::-1]).reshape(-1)
+        )
+        png = types[messages.COMPRESSED_IMAGE](
+            header, "png", cv2.imencode(".png", frame[:, :, ::-1])[1].reshape(-1)
+        )
+        entries += [
+            (logged_ns, "/front", messages.IMAGE, messages.serialize(bgr, messages.IMAGE)),
+            (
+                logged_ns,
+                "/hand/compressed",
+                messages.COMPRESSED_IMAGE,
+                messages.serialize(png, messages.COMPRESSED_IMAGE),
+            ),
+            (
+                logged_ns,
+                "/arm",
+                messages.JOINT_STATE,
+                messages.joint_state(stamp_ns, np.zeros(6)),
+            ),
+        ]
+    return write_bag(tmp_path / "foreign", entries)
+
+
+def test_a_bag_of_others_is_mapped_and_what_it_lacks_is_masked(foreign):
+    given = {"rgb": "/front", "wrist/rgb": "/hand/compressed", "joint_states": "/arm"}
+    source = find_topics(open_bag(foreign), TABLE, given=given, labels="recorded")
+    assert "100.000 s ahead" in source.clock.told
+    assert source.missing == [n for n in TABLE.names if n not in ("rgb", "wrist/rgb")]
+    frames = {}
+    for event in source.events():
+        assert event.problem == "" and event.now_ns == event.stamp_ns
+        frames.setdefault(event.source, event.value)
+    np.testing.assert_array_equal(frames["rgb"], frames["wrist/rgb"])
+    trace = run(source, task="put the red cube in the bin")
+    used = dict(zip(trace.streams, trace.available[-1].tolist(), strict=True))
+    assert [name for name, in_use in used.items() if in_use] == ["rgb", "wrist/rgb"]
+
+
+def test_a_stream_table_maps_topics_too(foreign, tmp_path):
+    file = tmp_path / "streams.yaml"
+    text = (CONFIG / "streams.yaml").read_text()
+    file.write_text(text.replace("{name: rgb,", "{name: rgb, topic: /front,"))
+    table = load_stream_table(file)
+    assert table.streams == TABLE.streams
+    assert find_topics(open_bag(foreign), table).topics["rgb"] == "/front"
+
+
+def test_what_a_bag_lacks_is_one_line(foreign, tmp_path, capsys):
+    bag = open_bag(foreign)
+    for given, complaint in (
+        ({}, "images of no stream of the table"),
+        ({"rgb": "/nowhere"}, "has no topic '/nowhere'"),
+        ({"rgb": "/arm"}, "/arm is a sensor_msgs/msg/JointState; expected"),
+        ({"eye": "/front"}, "unknown name 'eye'"),
+    ):
+        with pytest.raises(BagError, match=complaint) as caught:
+            find_topics(bag, TABLE, given=given)
+        assert str(caught.value).count("\n") == 0
+    common = ["replay", str(foreign), "--out", str(tmp_path / "out"), "--topics", "rgb=front"]
+    for more, complaint in (
+        ([], "has no joint_states; name its topic"),
+        (["joint_states=arm"], "has no task; give an instruction"),
+        (["joint_states=arm", "--fault", "rgb:nonsense"], "unknown fault 'nonsense'"),
+        (["joint_states=arm", "--fault", "rgb:drop:9"], "severity is '9'"),
+    ):
+        assert main([*common, *more]) == 1
+        said = capsys.readouterr().err
+        assert complaint in said and said.count("\n") == 1
+
+
+def test_a_matrix_has_every_severity_that_matters():
+    made = expand(["all-rgb:noise", "depth:drop", "rgb:smoke:2"], TABLE, 1.0, None)
+    levels = [f"all-rgb:noise-{level}" for level in range(1, 6)]
+    assert [scenario.name for scenario in made] == [*levels, "depth:drop", "rgb:smoke-2"]
+
+
+def test_setpoints_are_interpolated_and_have_gaps():
+    times = np.array([0, 100, 100 + 2 * GAP_NS, 200 + 2 * GAP_NS], np.int64)
+    targets = np.array([0.0, 1.0, 5.0, 7.0])[:, None] * np.ones(6)
+    asked = np.array([-1, 0, 25, 100, 150, 150 + 2 * GAP_NS, 200 + 2 * GAP_NS, 10**12])
+    found = Setpoints(times, targets).at(asked)[:, 3]
+    expected = [np.nan, 0.0, 0.25, 1.0, np.nan, 6.0, 7.0, np.nan]
+    np.testing.assert_allclose(found, expected)
+    assert np.isnan(Setpoints(times[:0], targets[:0]).at(asked)).all()
+
+
+def add_info(folder, entries, **parameters):
+    info = {"git_revision": "x", "launch_arguments": {}, "parameters": parameters}
+    told = messages.text(json.dumps(info))
+    return write_bag(folder, [*entries, (10**18, "/recording_info", messages.STRING, told)])
+
+
+def test_a_recording_says_what_its_counts_mean_and_what_was_asked_for(tmp_path):
+    counts = np.full((4, 4), 5000, np.uint16)
+    entries = [
+        (10**18, "/depth/image_raw", messages.IMAGE, messages.image("depth", 10**18, counts)),
+        (10**18, "/thermal/image_raw", messages.IMAGE, messages.image("thermal", 10**18, counts)),
+    ]
+    folder = add_info(
+        tmp_path / "bag",
+        entries,
+        **{
+            "/depth_node": {"raw_unit_m": 0.0001},
+            "/thermal_node": {"scale": 0.04, "offset": -100.0},
+            "/policy_node": {"task": " wave "},
+        },
+    )
+    source = find_topics(open_bag(folder), TABLE)
+    assert source.git_revision == "x"
+    assert source.first_task == "wave" and not source.labels_recorded
+    values = {event.source: float(event.value[0, 0]) for event in source.events()}
+    assert values["depth"] == pytest.approx(0.5) and values["thermal"] == pytest.approx(100.0)
