@@ -16,7 +16,9 @@ from multismolvla.sensing.corruptions.delivery_faults import (
     Late,
     LowRate,
 )
+from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
 from multismolvla.sensing.corruptions.fault import SEVERITIES, Delivery, FrameFault, TimedFault
+from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
 from multismolvla.sensing.corruptions.noise import GaussianNoise
 from multismolvla.sensing.corruptions.occlusion import Occlusion
 from multismolvla.sensing.corruptions.registry import FAULTS, find_fault
@@ -159,6 +161,19 @@ def test_a_delay_keeps_stamps_and_jitter_keeps_the_order():
     assert arrivals == sorted(arrivals)
     late = [a - s.arrive_ns for a, s in zip(arrivals, sent, strict=True)]
     assert min(late) >= 0 and max(late) > 50_000_000
+
+
+@given(delay_s=st.floats(0.0, 3.0), end=st.integers(1, 25))
+def test_a_link_that_is_sound_again_delivers_what_it_held_at_once_and_in_order(delay_s, end):
+    sent = stream("thermal", 30)
+    slow = TimedFault(Delay("thermal", delay_s=delay_s), 0, sent[end].stamp_ns)
+    link = DeliveryQueue({"thermal": FaultSchedule([slow])})
+    received = []
+    for frame in sent:
+        link.send("thermal", frame)
+        received += [(frame.stamp_ns, d.stamp_ns) for _, d in link.due(frame.arrive_ns)]
+    assert [stamp for _, stamp in received] == [frame.stamp_ns for frame in sent]
+    assert all(now_ns == stamp for now_ns, stamp in received if stamp >= sent[end].stamp_ns)
 
 
 def test_a_freeze_ends_and_begins_again_and_one_for_good_does_not_end():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from multismolvla.sensing.corruptions.fault import Delivery
 from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
@@ -31,9 +32,21 @@ class DeliveryQueue:
         """Take a frame in; `now_ns` as in `FaultSchedule.apply`."""
         schedule = self._schedules.get(stream)
         made = [delivery] if schedule is None else schedule.apply(delivery, now_ns)
+        if schedule is not None and not schedule.active(
+            delivery.stamp_ns if now_ns is None else now_ns
+        ):
+            self._hurry(stream, delivery.arrive_ns)
         for sent in made:
             self._sent += 1
             heapq.heappush(self._on_their_way, (sent.arrive_ns, self._sent, stream, sent))
+
+    def _hurry(self, stream: str, arrive_ns: int) -> None:
+        """What a link still holds when it is sound again comes at once, before what comes next."""
+        for place, (at_ns, number, name, sent) in enumerate(self._on_their_way):
+            if name == stream and at_ns > arrive_ns:
+                sent = replace(sent, arrive_ns=arrive_ns)
+                self._on_their_way[place] = (arrive_ns, number, stream, sent)
+        heapq.heapify(self._on_their_way)
 
     def due(self, now_ns: int) -> Iterator[tuple[str, Delivery]]:
         """Take out what has arrived by now, that sent meanwhile included."""
