@@ -220,6 +220,13 @@ def arguments():
         "seed", default_value="0", description="Seed of the simulated scene at start."
     )
     yield DeclareLaunchArgument(
+        "chunk_entry",
+        default_value="nearest",
+        choices=["nearest", "stamp"],
+        description="At which row a new chunk is entered: the nearest to what the arm is told, or "
+        "the one of the instant, as real-time chunking needs it.",
+    )
+    yield DeclareLaunchArgument(
         "part",
         default_value="all",
         choices=["all", "robot", "policy", "replay"],
@@ -327,7 +334,12 @@ def generate_launch_description():
     name = {"policy": ParameterValue(LaunchConfiguration("policy"), value_type=str)}
     joint_states = if_faults("faulty/joint_states", "joint_states")
     policy = node(
-        "policy_node", task, streams_file, name, remappings=[("joint_states", joint_states)]
+        "policy_node",
+        task,
+        streams_file,
+        name,
+        {"chunk_entry": LaunchConfiguration("chunk_entry")},
+        remappings=[("joint_states", joint_states)],
     )
     monitor = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(

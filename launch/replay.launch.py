@@ -110,6 +110,8 @@ def replay(context):
         "use_sim_time": "true",
         "segmentation": "ground_truth" if recorded_labels else "network",
         "policy": values["policy"],
+        # The arm does not follow what it is told here.
+        "chunk_entry": "stamp",
         "faults": values["faults"],
         "streams_file": values["streams_file"],
         "record": recorded,

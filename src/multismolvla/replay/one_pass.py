@@ -118,6 +118,8 @@ class _Pass:
             0,
             latency_s=settings.latency_s,
             queue_threshold=QUEUE_THRESHOLD,
+            # The arm does not follow what it is told here: each row is judged at its own instant.
+            chunk_entry="stamp",
         )
         gate = StreamGate(table, min(settings.min_visual_streams, len(table)))
         self._policy = PolicyInSimulation(policy, key, self._view, gate, self._on_chunk)
