@@ -119,6 +119,15 @@ def test_a_fault_is_masked_and_forgotten_and_nothing_else_is(source, clean):
     assert trace.available[trace.ticks_ns >= trace.acting_from_ns][:, others].all()
 
 
+def test_what_was_lost_in_the_recording_already_is_neither_found_nor_a_false_alarm(source, clean):
+    available = clean.available.copy()
+    available[:, EYES.names.index("rgb")] = False
+    lost = replace(clean, available=available)
+    trace = run(source, ScheduledFault("rgb", "drop", 0.5, 0.8), clean=lost)
+    (result,) = trace.record.results
+    assert result.masked_after_s is None and trace.record.false_alarms == 0
+
+
 def test_everything_lost_holds_the_arm(source, clean):
     trace = run(source, ScheduledFault("all", "drop", 0.5), clean=clean)
     assert trace.held_ticks > clean.held_ticks + 40

@@ -69,7 +69,7 @@ def replay(
 
     Args:
         segmenter: makes the labels; not needed where the bag has them.
-        clean: the trace of the same bag without a scenario; what it masks is no false alarm.
+        clean: the trace of the same bag without a scenario; what it masks was lost already.
 
     Raises:
         ValueError: a fault cannot be made, or has no beginning.
@@ -220,13 +220,16 @@ class _Pass:
     def _judge(self, now_ns: int, mask: dict, statuses: dict, number: int) -> None:
         age_s = self._view.states.age_s(now_ns)
         known = age_s is not None and abs(age_s) <= JOINT_STATES_TIMEOUT_S
-        damaged = self._rig.damaged(now_ns)
-        if number < len(self._clean.ticks_ns):
-            in_use = self._clean.available[number]
-            damaged |= {n for n, used in zip(self._clean.streams, in_use, strict=True) if not used}
         states = {name: state for name, (state, _) in statuses.items()}
+        available = {**mask, JOINT_STATES: known}
+        if number < len(self._clean.ticks_ns):
+            # What was lost in the recording already is neither found nor a false alarm.
+            in_use = zip(self._clean.streams, self._clean.available[number], strict=True)
+            lost = {name for name, used in in_use if not used}
+            available |= dict.fromkeys(lost, True)
+            states |= dict.fromkeys(lost, "OK")
         self._record.add(
-            (now_ns - self._origin_ns) * 1e-9, {**mask, JOINT_STATES: known}, states, damaged
+            (now_ns - self._origin_ns) * 1e-9, available, states, self._rig.damaged(now_ns)
         )
 
     def _on_set(self, _: int, made: SynchronizedSet) -> None:

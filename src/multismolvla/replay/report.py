@@ -253,6 +253,6 @@ def _one_line(line: Mapping) -> str:
     if line["error_to_clean_rad"] is not None:
         parts.append(f"to clean {_overall(line['error_to_clean_rad'])} rad")
     if line.get("faults"):
-        parts.append(f"masked after {_worst([f['masked_after_s'] for f in line['faults']])} s")
+        parts.append(f"masked after (s): {_worst([f['masked_after_s'] for f in line['faults']])}")
     parts.append(f"{line.get('false_alarms', 0)} false alarms")
     return f"{line['pass']}: {', '.join(parts)}"
