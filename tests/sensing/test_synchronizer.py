@@ -41,6 +41,27 @@ def feed(synchronizer, events):
     return sets
 
 
+@settings(deadline=None)
+@given(
+    drifting=st.sampled_from(NAMES),
+    rate=st.floats(-0.05, 0.05),
+    offset=st.integers(-2 * PERIOD, 2 * PERIOD),
+)
+def test_a_clock_that_drifts_costs_no_other_stream_a_frame(drifting, rate, offset):
+    events = []
+    for k in range(60):
+        for name in NAMES:
+            off = offset + round(rate * k * PERIOD) if name == drifting else 0
+            events.append((name, start(k) + off, start(k) + 5 * MS))
+    # It is found out when the others' next frames are here: the wait is longer than a period.
+    sets = feed(Synchronizer(NAMES, SLOP, PERIOD + WAIT), events)
+    # Not the first, where it is not known yet who is right, nor the last, which nothing follows.
+    for made in sets[4:-4]:
+        missing = {name for name, message in made.messages.items() if message is None}
+        assert missing <= {drifting}
+    assert len(sets) >= 55
+
+
 jitters = st.lists(
     st.tuples(*[st.tuples(st.integers(0, SLOP - 1), st.integers(0, WAIT // 2)) for _ in NAMES]),
     min_size=1,

@@ -39,11 +39,15 @@ class SynchronizedSet:
 class _Entry:
     stamp_ns: int
     message: Any
-    receive_ns: int
+    # From its instant, or its arrival after that: what fits a stamp from ahead is yet to come.
+    waits_from_ns: int
 
 
 class Synchronizer:
-    """Emits one set per period of the reference stream, the first stream that is alive.
+    """Emits one set per period of the reference stream, the first stream that is alive and fits.
+
+    A camera whose clock has drifted away from those of all others is no reference until it fits
+    one of their sets again: by its stamps all others would be missing.
 
     For every other stream the set holds the message nearest to the reference stamp within the
     slop. It waits for a message only while the stream is alive and, counted from the reference
@@ -79,6 +83,8 @@ class Synchronizer:
             raise ValueError(f"max_wait_ns is {max_wait_ns}; expected zero or more")
         self._slop_ns, self._max_wait_ns, self._queue_size = slop_ns, max_wait_ns, queue_size
         self._alive = dict.fromkeys(streams, True)
+        # The stream that would be the reference, if its stamps fitted the others'.
+        self._misfit: str | None = None
         self._queues: dict[str, list[_Entry]] = {name: [] for name in streams}
         # Stamp of the newest arrival, used or not: nothing older will come from that stream.
         self._newest: dict[str, int] = {}
@@ -88,8 +94,8 @@ class Synchronizer:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` is due; None while nothing waits."""
-        arrivals = [entry.receive_ns for _, entry in self._candidates()]
-        return min(arrivals) + self._max_wait_ns if arrivals else None
+        waiting = [entry.waits_from_ns for _, entry in self._candidates()]
+        return min(waiting) + self._max_wait_ns if waiting else None
 
     def add(
         self, stream: str, stamp_ns: int, message: Any, receive_ns: int
@@ -110,7 +116,8 @@ class Synchronizer:
             self._start_again()
         self._newest[stream] = stamp_ns
         queue = [entry for entry in self._queues[stream] if entry.stamp_ns != stamp_ns]
-        queue.append(_Entry(stamp_ns, message, receive_ns))
+        waits_from_ns = max(receive_ns, min(stamp_ns, receive_ns + self.JUMP_NS))
+        queue.append(_Entry(stamp_ns, message, waits_from_ns))
         queue.sort(key=lambda entry: entry.stamp_ns)
         self._queues[stream] = queue[-self._queue_size :]
         return self._emit()
@@ -139,16 +146,17 @@ class Synchronizer:
             # The clock was set back: a message waits as if it had arrived now.
             for queue in self._queues.values():
                 for entry in queue:
-                    entry.receive_ns = min(entry.receive_ns, now_ns)
+                    entry.waits_from_ns = min(entry.waits_from_ns, now_ns)
         self._now_ns = now_ns
 
     def _start_again(self) -> None:
         self._queues = {name: [] for name in self._queues}
         self._newest.clear()
-        self._last_stamp_ns = None
+        self._last_stamp_ns = self._misfit = None
 
     def _reference(self) -> str | None:
-        return next((name for name, alive in self._alive.items() if alive), None)
+        alive = [name for name, alive in self._alive.items() if alive]
+        return next((name for name in alive if name != self._misfit), next(iter(alive), None))
 
     def _emit(self) -> list[SynchronizedSet]:
         sets = []
@@ -188,7 +196,14 @@ class Synchronizer:
         return [*before, (reference, first)]
 
     def _expired(self, entry: _Entry) -> bool:
-        return self._now_ns >= entry.receive_ns + self._max_wait_ns
+        return self._now_ns >= entry.waits_from_ns + self._max_wait_ns
+
+    def _others_agree(self, masked: Mapping[str, str]) -> bool:
+        """Whether all live streams but one lack a frame here, and have one of the same instant."""
+        live = [name for name, reason in masked.items() if reason != LOST]
+        next_ns = [q[0].stamp_ns for name in live if (q := self._queues[name])]
+        same = len(next_ns) == len(live) > 1 and max(next_ns) - min(next_ns) <= self._slop_ns
+        return same and all(masked[name] == SKIPPED for name in live)
 
     def _try(self, reference: str, anchor: _Entry) -> SynchronizedSet | None:
         """Build the set around an anchor; None while a stream may still deliver."""
@@ -212,6 +227,13 @@ class Synchronizer:
                 masked[name] = LATE
             else:
                 return None
+        if len(stamps_ns) == 1 and self._misfit is None and self._others_agree(masked):
+            self._misfit = reference
+            self._queues[reference].remove(anchor)
+            found = self._anchor()
+            return None if found is None else self._try(*found)
+        if self._misfit in stamps_ns:
+            self._misfit = None
         self._last_stamp_ns = stamp_ns
         for name, queue in self._queues.items():
             self._queues[name] = [e for e in queue if e.stamp_ns > stamp_ns + self._slop_ns]
