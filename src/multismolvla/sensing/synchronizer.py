@@ -185,6 +185,8 @@ class Synchronizer:
         """
         reference = self._reference()
         waiting = {name: queue[0] for name, queue in self._queues.items() if queue}
+        if reference != self._misfit:
+            waiting.pop(self._misfit, None)
         first = waiting.pop(reference, None)
         if first is None:
             return list(waiting.items())
