@@ -10,7 +10,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from multismolvla.nodes.misconfigured import SUPERVISED
 
-RGB_NODE = "from multismolvla.nodes.rgb_node import main; raise SystemExit(main())"
+# Tests that run under nohup would hand on that SIGHUP is ignored.
+RGB_NODE = (
+    "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "from multismolvla.nodes.rgb_node import main; raise SystemExit(main())"
+)
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen:

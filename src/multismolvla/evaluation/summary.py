@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from multismolvla.evaluation.conditions import CLEAN, SOFT_FAULTS
 from multismolvla.evaluation.outcome import Outcome
@@ -62,16 +62,7 @@ class Row:
 
 
 def setting_of(outcome: Outcome) -> Setting:
-    key = outcome.key
-    return Setting(
-        key.policy,
-        key.masks,
-        key.execution,
-        key.latency_s,
-        key.queue_threshold,
-        key.chunk_entry,
-        key.noise_scale,
-    )
+    return Setting(**{field.name: getattr(outcome.key, field.name) for field in fields(Setting)})
 
 
 def summarize(outcomes: Iterable[Outcome]) -> list[Row]:

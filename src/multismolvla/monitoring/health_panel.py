@@ -33,8 +33,6 @@ class StreamState(NamedTuple):
 
 
 _LIGHTS = {"OK": Light.GOOD, "DEGRADED": Light.WARNING, "LOST": Light.BAD}
-# Policy and driver speak at least 5 times a second; after as much silence they count as gone.
-SILENT_S = 1.0
 # A reason may be a whole traceback; the panel is to be read from afar.
 LONGEST = 60
 

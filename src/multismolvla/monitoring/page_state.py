@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from multismolvla.monitoring.health_panel import SILENT_S, Light, Line, StreamState, verdict
+from multismolvla.monitoring.health_panel import Light, Line, StreamState, verdict
 from multismolvla.monitoring.history import Span, StateHistory, ValueHistory
+from multismolvla.monitoring.last_said import LastSaid
 
 # How far back timeline and plots go.
 SPAN_S = 60.0
@@ -52,15 +53,14 @@ class PageState:
     def __init__(self, streams: Iterable[str]) -> None:
         self._health = {name: StreamState("LOST", ("status_late",), 0.0) for name in streams}
         self._timelines = {name: StateHistory(SPAN_S) for name in self._health}
-        # Newest values of policy and driver, and when they came.
-        self._said: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self._said = LastSaid()
         self.queue_s = ValueHistory(SPAN_S)
         self.latency_ms = ValueHistory(SPAN_S)
         self._inferences = ""
 
     def on_policy(self, now_s: float, values: Mapping[str, str]) -> None:
         """Take the values of the policy's status."""
-        self._said["policy"] = (now_s, values)
+        self._said.take("policy", now_s, values)
         queue_s = _number(values.get("queue_s"))
         if queue_s is not None:
             self.queue_s.add(now_s, queue_s)
@@ -72,7 +72,7 @@ class PageState:
 
     def on_driver(self, now_s: float, values: Mapping[str, str]) -> None:
         """Take the values of the driver's status, with its `level` (a digit) and `message`."""
-        self._said["driver"] = (now_s, values)
+        self._said.take("driver", now_s, values)
 
     def on_streams(self, now_s: float, health: Mapping[str, StreamState]) -> None:
         """Take the health of every stream, and note what is masked now."""
@@ -82,11 +82,11 @@ class PageState:
 
     def policy(self, now_s: float) -> Mapping[str, str] | None:
         """Newest values of the policy, None where it is silent."""
-        return self._newest("policy", now_s)
+        return self._said.newest("policy", now_s)
 
     def driver(self, now_s: float) -> Mapping[str, str] | None:
         """Newest values of the driver, None where it is silent."""
-        return self._newest("driver", now_s)
+        return self._said.newest("driver", now_s)
 
     def streams(self, now_s: float) -> dict[str, StreamView]:
         """Every stream as it is now: masked if it is lost, or if the policy says that it is."""
@@ -107,10 +107,6 @@ class PageState:
     def verdict(self, now_s: float) -> Line:
         """The one thing to know first."""
         return verdict(self.policy(now_s), self.driver(now_s), self._health)
-
-    def _newest(self, name: str, now_s: float) -> Mapping[str, str] | None:
-        heard_s, values = self._said.get(name, (-math.inf, None))
-        return values if now_s - heard_s <= SILENT_S else None
 
 
 def _number(text: str | None) -> float | None:

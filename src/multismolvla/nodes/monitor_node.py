@@ -21,15 +21,15 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.monitoring import health_panel
 from multismolvla.monitoring.gripper_path import ExecutedPath, PlannedPath, in_arm_order
-from multismolvla.monitoring.health_panel import SILENT_S, StreamState
+from multismolvla.monitoring.last_said import LastSaid
 from multismolvla.nodes import monitor_messages
 from multismolvla.nodes.depth_cloud import DepthCloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.run import run
-from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_message import said
 from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.watched_messages import planned, stream_states
 from multismolvla.streams import load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -82,8 +82,7 @@ class MonitorNode(Node):
         self._plan = PlannedPath()
         self._way = ExecutedPath(path_s)
         self._next_sample_s = 0.0
-        # Newest values of policy and driver, and when they came.
-        self._said: dict[str, tuple[float, dict[str, str]]] = {}
+        self._said = LastSaid()
 
         self._planned_path = self.create_publisher(Marker, "monitor/planned_path", 1)
         self._executed_path = self.create_publisher(Path, "monitor/executed_path", 1)
@@ -135,11 +134,7 @@ class MonitorNode(Node):
         self._way.clear()
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        start_ns = stamp_ns(message.header.stamp)
-        joints = in_arm_order(message.joint_names, [point.positions for point in message.points])
-        self._plan.plan(
-            [start_ns + stamp_ns(point.time_from_start) for point in message.points], joints
-        )
+        self._plan.plan(*planned(message))
 
     def _on_joint_states(self, message: JointState) -> None:
         if time.monotonic() < self._next_sample_s:
@@ -149,33 +144,23 @@ class MonitorNode(Node):
         self._way.add(self._now_ns(), joints)
 
     def _on_policy(self, message: DiagnosticArray) -> None:
-        self._hear("policy", message)
+        self._said.take("policy", time.monotonic(), said(message))
 
     def _on_driver(self, message: DiagnosticArray) -> None:
-        self._hear("driver", message)
-
-    def _hear(self, name: str, message: DiagnosticArray) -> None:
-        self._said[name] = (time.monotonic(), said(message))
-
-    def _newest(self, name: str) -> dict[str, str] | None:
-        heard_s, values = self._said.get(name, (-SILENT_S, None))
-        return values if time.monotonic() - heard_s <= SILENT_S else None
+        self._said.take("driver", time.monotonic(), said(message))
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
     def _draw(self) -> None:
-        now_ns = self._now_ns()
-        policy, driver = self._newest("policy"), self._newest("driver")
+        now_ns, now_s = self._now_ns(), time.monotonic()
+        policy, driver = self._said.newest("policy", now_s), self._said.newest("driver", now_s)
         if policy is None or policy.get("mode") != "running":
             self._planned_path.publish(monitor_messages.no_planned_path())
         else:
             self._planned_path.publish(monitor_messages.planned_path(*self._plan.ahead(now_ns)))
         self._executed_path.publish(monitor_messages.executed_path(self._way.poses(now_ns), now_ns))
-        streams = {
-            name: StreamState(status.state.name, status.reasons, status.rate_hz)
-            for name, status in self._statuses.statuses.items()
-        }
+        streams = stream_states(self._statuses.statuses)
         verdict = health_panel.verdict(policy, driver, streams)
         lines = [health_panel.stream_line(name, state) for name, state in streams.items()]
         self._health.publish(monitor_messages.health_panel(verdict, lines))

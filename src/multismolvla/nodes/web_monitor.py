@@ -19,7 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.evaluation.sensor_panel import board
 from multismolvla.monitoring.gripper_path import PlannedPath, in_arm_order
-from multismolvla.monitoring.health_panel import Light, StreamState
+from multismolvla.monitoring.health_panel import Light
 from multismolvla.monitoring.page_html import plot_html, timeline_html, verdict_html
 from multismolvla.monitoring.page_state import PageState
 from multismolvla.monitoring.urdf import load_urdf
@@ -28,9 +28,9 @@ from multismolvla.nodes.on_demand import OnDemand
 from multismolvla.nodes.page_actions import PageActions
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
-from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_message import said
 from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.watched_messages import planned, stream_states
 from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.sensing.corruptions.registry import FAULTS
 from multismolvla.streams import load_stream_table
@@ -125,9 +125,7 @@ class WebMonitor(Node):
         self._state.on_driver(time.monotonic(), said(message))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        start_ns = stamp_ns(message.header.stamp)
-        joints = in_arm_order(message.joint_names, [point.positions for point in message.points])
-        self._plan.plan([start_ns + stamp_ns(p.time_from_start) for p in message.points], joints)
+        self._plan.plan(*planned(message))
 
     def _on_joint_states(self, message: JointState) -> None:
         (joints,) = in_arm_order(message.name, [message.position])
@@ -140,11 +138,7 @@ class WebMonitor(Node):
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        health = {
-            name: StreamState(status.state.name, status.reasons, status.rate_hz)
-            for name, status in self._statuses.statuses.items()
-        }
-        self._state.on_streams(now_s, health)
+        self._state.on_streams(now_s, stream_states(self._statuses.statuses))
         for demand in self._demands:
             demand.check()
         watched = self.page.watched

@@ -81,9 +81,20 @@ class ReplayBag:
             )
         ]
 
+    @property
+    def end_ns(self) -> int:
+        """When the last event comes, 0 without any; reads the bag, and decodes nothing."""
+        times_ns = (self.clock.at(logged_ns) for _, logged_ns, _ in self.bag.messages(self._played))
+        return max(times_ns, default=0)
+
+    @property
+    def _played(self) -> dict[str, str]:
+        """Topic -> source, of what there are events of."""
+        return {topic: source for source, topic in self.topics.items() if source != COMMAND}
+
     def events(self) -> Iterator[Event]:
         """Everything in the order in which it came."""
-        sources = {topic: source for source, topic in self.topics.items() if source != COMMAND}
+        sources = self._played
         store = messages.typestore()
         now_ns = 0
         for topic, logged_ns, data in self.bag.messages(sources):

@@ -159,7 +159,7 @@ def _replay(args: argparse.Namespace) -> Replayed:
     live = None
     if args.live is not None:
         scenario = scenarios[0] if len(scenarios) == 1 else None
-        live = observe(open_bag(args.live), table, "", "live", scenario, _end_ns(source))
+        live = observe(open_bag(args.live), table, "", "live", scenario, source.end_ns)
         if live is None:
             raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
     latencies = [args.latency, *(t.median_latency_s for t in (live, recorded) if t is not None)]
@@ -170,11 +170,6 @@ def _replay(args: argparse.Namespace) -> Replayed:
     segmenter = None if source.labels_recorded else _segmenter()
     traces = _passes(source, policy, settings, segmenter, scenarios)
     return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
-
-
-def _end_ns(source: ReplayBag) -> int:
-    """When the last message of the bag came."""
-    return max((event.now_ns for event in source.events()), default=0)
 
 
 def _passes(

@@ -31,11 +31,12 @@ class DeliveryQueue:
     def send(self, stream: str, delivery: Delivery, now_ns: int | None = None) -> None:
         """Take a frame in; `now_ns` as in `FaultSchedule.apply`."""
         schedule = self._schedules.get(stream)
-        made = [delivery] if schedule is None else schedule.apply(delivery, now_ns)
-        if schedule is not None and not schedule.active(
-            delivery.stamp_ns if now_ns is None else now_ns
-        ):
-            self._hurry(stream, delivery.arrive_ns)
+        made = [delivery]
+        if schedule is not None:
+            now_ns = delivery.stamp_ns if now_ns is None else now_ns
+            made = schedule.apply(delivery, now_ns)
+            if not schedule.active(now_ns):
+                self._hurry(stream, delivery.arrive_ns)
         for sent in made:
             self._sent += 1
             heapq.heappush(self._on_their_way, (sent.arrive_ns, self._sent, stream, sent))

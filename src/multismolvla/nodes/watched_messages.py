@@ -1,0 +1,32 @@
+"""From what the stack says to what the monitors show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from trajectory_msgs.msg import JointTrajectory
+
+from multismolvla.monitoring.gripper_path import in_arm_order
+from multismolvla.monitoring.health_panel import StreamState
+from multismolvla.nodes.stamp_ns import stamp_ns
+from multismolvla.nodes.status_message import StreamStatus
+
+
+def planned(message: JointTrajectory) -> tuple[list[int], np.ndarray]:
+    """Times (N,), nanoseconds, and joint positions (N, 6) of a chunk.
+
+    Raises:
+        ValueError: it has other joints than the arm.
+    """
+    start_ns = stamp_ns(message.header.stamp)
+    joints = in_arm_order(message.joint_names, [point.positions for point in message.points])
+    return [start_ns + stamp_ns(point.time_from_start) for point in message.points], joints
+
+
+def stream_states(statuses: Mapping[str, StreamStatus]) -> dict[str, StreamState]:
+    """What is shown of each stream."""
+    return {
+        name: StreamState(status.state.name, status.reasons, status.rate_hz)
+        for name, status in statuses.items()
+    }
