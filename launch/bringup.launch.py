@@ -227,6 +227,15 @@ def arguments():
         "the one of the instant, as real-time chunking needs it.",
     )
     yield DeclareLaunchArgument(
+        "pose_check",
+        default_value=PythonExpression(
+            ["'simulation' if '", LaunchConfiguration("sim"), "' == 'true' else 'none'"]
+        ),
+        description="Masks images that do not fit the joints, such as those of a camera that was "
+        "knocked: what was learned of the simulated cameras (simulation), nothing (none), or a "
+        "file of multismolvla pose-check.",
+    )
+    yield DeclareLaunchArgument(
         "part",
         default_value="all",
         choices=["all", "robot", "policy", "replay"],
@@ -339,6 +348,7 @@ def generate_launch_description():
         streams_file,
         name,
         {"chunk_entry": LaunchConfiguration("chunk_entry")},
+        {"pose_check": ParameterValue(LaunchConfiguration("pose_check"), value_type=str)},
         remappings=[("joint_states", joint_states)],
     )
     monitor = IncludeLaunchDescription(

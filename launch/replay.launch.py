@@ -76,6 +76,12 @@ def arguments():
         description="Labels from the segmentation node, or those of the bag.",
     )
     yield DeclareLaunchArgument(
+        "pose_check",
+        default_value="none",
+        description="Masks images that do not fit the joints: simulation for a bag of the "
+        "simulated cameras, none, or a file of multismolvla pose-check.",
+    )
+    yield DeclareLaunchArgument(
         "streams_file",
         default_value=share("config", "streams.yaml"),
         description="Stream table: every camera stream with its size and rate.",
@@ -113,6 +119,7 @@ def replay(context):
         # The arm does not follow what it is told here.
         "chunk_entry": "stamp",
         "faults": values["faults"],
+        "pose_check": values["pose_check"],
         "streams_file": values["streams_file"],
         "record": recorded,
     }
@@ -125,6 +132,7 @@ def replay(context):
         "--task": values["task"],
         "--streams": values["streams_file"],
         "--faults": values["faults"],
+        "--pose-check": values["pose_check"],
     }
     command = [*COMMAND, "replay", values["bag"]]
     command += [word for key, value in options.items() if value for word in (key, value)]

@@ -13,6 +13,7 @@ PORTABLE = ROOT / "src" / "ros2_portable"
 
 SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types"}
 CORES = {"control", "sensing", "monitoring", "robot", "sim", "segmentation", "policy", "data"}
+CORES |= {"pose_check"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
 # listed is the edge of the program (nodes, the command line) and may import everything.
 MAY_IMPORT = {
@@ -27,6 +28,7 @@ LIGHT = {
     "control": {"numpy"},
     "sensing": {"numpy", "cv2"},
     "monitoring": {"numpy"},
+    "pose_check": {"numpy", "cv2", "safetensors"},
     "web": {"numpy", "viser"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},

@@ -26,6 +26,10 @@ COMMANDS = {
         "multismolvla.training.export",
         "write a trained policy in half precision, with its model card",
     ),
+    "pose-check": (
+        "multismolvla.training.pose_check",
+        "learn whether pictures fit the joints, from recordings of a robot",
+    ),
     "replay": (
         "multismolvla.replay.command",
         "a recorded bag through the stack again, with faults, and what that changes",

@@ -71,7 +71,7 @@ class Robot:
     def ask(self, generation=None):
         self.inference.prepare()
         ok = dict.fromkeys(TABLE.names, ("OK", ""))
-        observation = self.view.observation(self.now_ns, "go", ok, lambda stream, message: message)
+        observation = self.view.observation(self.now_ns, "go", ok)
         generation = self.queue.generation if generation is None else generation
         return self.inference.ask(observation, self.now_ns, generation), observation, generation
 

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.monitoring.health_panel import LONGEST, Light, StreamState, stream_line, verdict
+from multismolvla.monitoring.health_panel import (
+    LONGEST,
+    MASKED,
+    Light,
+    StreamState,
+    as_used,
+    stream_line,
+    verdict,
+)
 
 GOOD = StreamState("OK", (), 15.0)
 POOR = StreamState("DEGRADED", ("slow",), 9.0)
@@ -90,3 +98,20 @@ def test_whatever_the_statuses_say_each_is_one_short_line(policy, driver, stream
     for line in lines:
         assert "\n" not in line.text
         assert len(line.text) <= LONGEST
+
+
+def test_a_stream_that_only_the_policy_masks_is_shown_as_masked():
+    policy = RUNNING | {"mask.rgb": "0", "mask_reason.rgb": "image contradicts the pose"}
+    policy |= {"mask.depth": "0", "mask_reason.depth": "stale", "mask.thermal": "1"}
+    streams = as_used({"rgb": GOOD, "depth": LOST, "thermal": POOR}, policy)
+    assert streams["rgb"] == StreamState(MASKED, ("image contradicts the pose",), 15.0)
+    assert streams["depth"] == LOST and streams["thermal"] == POOR
+    assert stream_line("rgb", streams["rgb"]) == (
+        "rgb",
+        "rgb MASKED image contradicts the pose",
+        Light.BAD,
+    )
+    assert verdict(policy, FOLLOWING, {"rgb": streams["rgb"], "depth": GOOD}).text == (
+        "DEGRADED: 1 of 2 streams lost: rgb"
+    )
+    assert as_used({"rgb": GOOD}, None) == {"rgb": GOOD}

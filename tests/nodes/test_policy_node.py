@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 import torch
@@ -32,8 +34,12 @@ from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.sim.cameras import Cameras
+from multismolvla.sim.simulation import Simulation
+from multismolvla.sim.tasks import find_task
 from multismolvla.streams import load_stream_table
 
+SHIPPED_CONFIG = Path(__file__).parents[2] / "config"
 STREAMS = {"rgb": "rgb8", "depth": "32FC1", "wrist/rgb": "rgb8"}
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 ROWS, PERIOD_S = 300, 0.1
@@ -296,6 +302,46 @@ def test_with_too_few_streams_the_arm_holds_and_goes_on_when_they_return(rig):
     rig.states["rgb"] = ("OK", "")
     rig.until_running_on_all()
     assert len(policy.observations) > asked
+
+
+@pytest.fixture(scope="module")
+def at_home():
+    """What the simulated cameras see of the arm at home, by stream."""
+    simulation = Simulation()
+    simulation.reset(find_task("red_cube_in_bin"), 7)
+    table = load_stream_table(SHIPPED_CONFIG / "streams.yaml")
+    cameras = Cameras(simulation.model, table)
+    data = mujoco.MjData(simulation.model)
+    simulation.snapshot(data)
+    frames = cameras.render(data, list(STREAMS), 0.0)
+    cameras.close()
+    return frames
+
+
+def test_an_image_that_contradicts_the_pose_is_masked_while_it_does(rig, at_home):
+    for name, pixels in at_home.items():
+        rig.show(name, pixels)
+    policy = rig.start(pose_check="simulation", queue_threshold=0.001)
+    rig.until_running_on_all()
+    rig.show("rgb", np.roll(at_home["rgb"], 20, axis=1))
+    rig.until_status(**{"mask_reason.rgb": "image contradicts the pose", "mask.depth": "1"})
+    rig.until(lambda: policy.observations[-1].frames["rgb"] is None)
+    rig.until(lambda: rig.lines("masked, for the images contradict the pose: rgb"))
+    rig.show("rgb", at_home["rgb"])
+    rig.until_running_on_all()
+    rig.until(lambda: rig.lines("no image contradicts the pose any more"))
+
+
+def test_joints_that_no_image_confirms_hold_the_arm(rig, at_home):
+    for name, pixels in at_home.items():
+        rig.show(name, pixels)
+    rig.start(pose_check="simulation")
+    rig.until_running_on_all()
+    rig.joint_positions = (HOME_RAD + np.array([0.5, 0.5, -0.4, 0.1, 0.6, 0.4])).tolist()
+    rig.until_status(mode="hold")
+    rig.until(lambda: rig.lines("every image contradicts the pose: are the joint states right?"))
+    rig.joint_positions = HOME_RAD.tolist()
+    rig.until_running_on_all()
 
 
 def test_without_joint_states_the_arm_holds(rig):
@@ -735,6 +781,10 @@ def test_cameras_are_read_from_a_parameter(text, cameras):
         ({"merge": "mean"}, "'merge' is 'mean'; expected one of latest_only"),
         ({"control_rate_hz": 0.0}, "control_rate_hz"),
         ({"min_visual_streams": 4}, "min_visual_streams is 4"),
+        (
+            {"pose_check": "/nowhere.safetensors"},
+            "/nowhere.safetensors: cannot read the pose check",
+        ),
         ({"streams_file": "/nowhere.yaml"}, "cannot read the stream table"),
         ({"polcy": "expert"}, "unknown parameter 'polcy'"),
     ],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +16,22 @@ from multismolvla.streams import Stream, StreamTable
 
 # Ground truth that has stopped is no truth: an expert would act on a world that has moved on.
 MAX_OBJECTS_AGE_NS = 1_000_000_000
+# Images are compared with the joints of their instant only where these are known that nearly.
+MAX_JOINTS_GAP_NS = 30_000_000
+
+
+class SetCheck(Protocol):
+    """Finds images that do not fit the joints, see `pose_check.check.PoseCheck`."""
+
+    def judge(
+        self, frames: Mapping[str, np.ndarray | None], joints: np.ndarray
+    ) -> Mapping[str, str]:
+        """Take in a set of images; return the streams that may not be used, each with why."""
+        ...
+
+    def forget(self) -> None:
+        """Begin anew."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,14 +49,28 @@ class PolicyView:
 
     Args:
         max_set_age_s: age from which the newest set of images counts for nothing.
+        frame_of: the conditioned frame of an image, or None where it cannot be converted: it is
+            then masked, like one that is not there. By default images are frames.
+        check: has every set before it counts.
 
     Attributes:
         states: the joint positions of the last second.
     """
 
-    def __init__(self, table: StreamTable, max_set_age_s: float) -> None:
+    def __init__(
+        self,
+        table: StreamTable,
+        max_set_age_s: float,
+        frame_of: Callable[[Stream, Any], np.ndarray | None] = lambda _, image: image,
+        check: SetCheck | None = None,
+    ) -> None:
         self._table = table
         self._max_set_age_s = max_set_age_s
+        self._frame_of = frame_of
+        self._check = check
+        # Where joint states come seldom, those of a set's instant come after the set.
+        self._unjudged: deque[tuple[int, Mapping[str, Any | None]]] = deque(maxlen=2)
+        self._refusals: Mapping[str, str] = {}
         self._newest: _Set | None = None
         self._objects: tuple[int, Mapping[str, np.ndarray]] = (0, {})
         self.states = StateHistory()
@@ -57,6 +88,7 @@ class PolicyView:
             messages: stream -> its image, in whatever form, or None.
             absent: stream without an image -> why.
         """
+        absent = {**self._refused(stamp_ns, messages), **absent}
         self._newest = _Set(received_ns, stamp_ns, messages, absent)
 
     def on_objects(self, received_ns: int, objects: Mapping[str, np.ndarray]) -> None:
@@ -76,13 +108,8 @@ class PolicyView:
         now_ns: int,
         task: str,
         statuses: Mapping[str, tuple[str, str]],
-        frame_of: Callable[[Stream, Any], np.ndarray | None],
     ) -> Observation:
         """Convert the newest set and take the state of its instant.
-
-        Args:
-            frame_of: the conditioned frame of an image, or None where it cannot be converted: it is
-                then masked, like one that is not there.
 
         Raises:
             ValueError: there are no joint states.
@@ -96,7 +123,7 @@ class PolicyView:
             for stream in self._table:
                 message = newest.messages[stream.name]
                 if available[stream.name] and message is not None:
-                    frames[stream.name] = frame_of(stream, message)
+                    frames[stream.name] = self._frame_of(stream, message)
                 available[stream.name] = frames[stream.name] is not None
         state = self.states.at(stamp_ns)
         if state is None:
@@ -114,6 +141,29 @@ class PolicyView:
         self._newest = None
         self._objects = (0, {})
         self.states.clear()
+        self._unjudged.clear()
+        self._refusals = {}
+        if self._check is not None:
+            self._check.forget()
+
+    def _refused(self, stamp_ns: int, messages: Mapping[str, Any | None]) -> Mapping[str, str]:
+        """Streams whose images do not fit the joints, each with why."""
+        if self._check is None:
+            return {}
+        self._unjudged.append((stamp_ns, messages))
+        while self._unjudged:
+            stamp_ns, messages = self._unjudged[0]
+            joints = self.states.at(stamp_ns, MAX_JOINTS_GAP_NS)
+            if joints is None:
+                break
+            frames = {
+                stream.name: self._frame_of(stream, message)
+                for stream in self._table
+                if (message := messages.get(stream.name)) is not None
+            }
+            self._refusals = self._check.judge(frames, joints)
+            self._unjudged.popleft()
+        return self._refusals
 
     def _mask(
         self, newest: _Set | None, now_ns: int, statuses: Mapping[str, tuple[str, str]]

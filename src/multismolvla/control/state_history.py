@@ -40,11 +40,18 @@ class StateHistory:
         with self._lock:
             return (now_ns - self._samples[-1][0]) * 1e-9 if self._samples else None
 
-    def at(self, stamp_ns: int) -> np.ndarray | None:
-        """Positions at an instant: linear between samples, the nearest sample outside of them."""
+    def at(self, stamp_ns: int, slack_ns: int | None = None) -> np.ndarray | None:
+        """Positions at an instant: linear between samples, the nearest sample outside of them.
+
+        Args:
+            slack_ns: how far outside there is still an answer; None for however far.
+        """
         with self._lock:
             samples = list(self._samples)
         if not samples:
+            return None
+        outside_ns = max(samples[0][0] - stamp_ns, stamp_ns - samples[-1][0])
+        if slack_ns is not None and outside_ns > slack_ns:
             return None
         after = bisect_right([stamp for stamp, _ in samples], stamp_ns)
         if after == 0:

@@ -31,6 +31,8 @@ from multismolvla.evaluation.robot_in_simulation import RobotInSimulation
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.sensor_rig import MAX_SET_AGE_S, SensorRig
 from multismolvla.interfaces import Policy
+from multismolvla.pose_check.check import PoseCheck
+from multismolvla.pose_check.weights import StreamWeights
 from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
 from multismolvla.sensing.corruptions.fault import JOINT_STATES, Delivery
 from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
@@ -79,6 +81,7 @@ class ClosedLoop:
         min_visual_streams: streams that must be in use for the arm to move.
         segmenter: labels the views from their other streams, as live; without one the labels are
             the simulator's, from a camera of their own.
+        pose_check: weights of the check of pictures against joints, by stream; none for no check.
     """
 
     def __init__(
@@ -86,8 +89,10 @@ class ClosedLoop:
         table: StreamTable,
         min_visual_streams: int = 1,
         segmenter: Segmenter | None = None,
+        pose_check: Mapping[str, StreamWeights] | None = None,
     ) -> None:
         self._table = table
+        self._pose_check = PoseCheck(pose_check) if pose_check else None
         self._segmenter = segmenter
         self._gate = StreamGate(table, min(min_visual_streams, len(table)))
         self._simulation = Simulation()
@@ -173,7 +178,10 @@ class _Episode:
         self._camera_ticks = TICKS_HZ // loop._camera_hz
         self._joint_states = DeliveryQueue(faults)
 
-        self._view = PolicyView(self._table, MAX_SET_AGE_S)
+        check = None if key.masks == "oracle" else loop._pose_check
+        if check is not None:
+            check.forget()
+        self._view = PolicyView(self._table, MAX_SET_AGE_S, check=check)
         self._rig = None
         if len(self._table):
             self._rig = SensorRig(

@@ -25,6 +25,7 @@ from multismolvla.evaluation.policy_source import (
     without_digest,
 )
 from multismolvla.interfaces import Policy
+from multismolvla.pose_check.check import SIMULATION, find_weights
 from multismolvla.sim.worker_start import start_worker
 from multismolvla.streams import StreamTable
 
@@ -48,6 +49,7 @@ class PoolSettings:
         all_streams: give every policy all of them, so that the detector is tried without a policy
             that looks.
         segmentation: where labels come from, one of `SEGMENTATIONS`.
+        pose_check: weights of the check of pictures against joints; see `find_weights`.
         clips: folder for clips of failures, None for none.
     """
 
@@ -56,6 +58,7 @@ class PoolSettings:
     min_visual_streams: int = 1
     all_streams: bool = False
     segmentation: str = "ground_truth"
+    pose_check: str = SIMULATION
     clips: Path | None = None
 
 
@@ -90,7 +93,10 @@ class EpisodeWorker:
         seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
         if streams not in self._loops:
             self._loops[streams] = ClosedLoop(
-                seen, settings.min_visual_streams, self._segmenter(seen)
+                seen,
+                settings.min_visual_streams,
+                self._segmenter(seen),
+                find_weights(settings.pose_check),
             )
         clip = None
         if settings.clips is not None and streams:

@@ -35,6 +35,7 @@ from multismolvla.evaluation.policy_in_simulation import EXECUTIONS, QUEUE_THRES
 from multismolvla.evaluation.policy_source import SMALL, with_digest, without_digest
 from multismolvla.evaluation.summary import summarize
 from multismolvla.evaluation.video_wall import write_video_wall
+from multismolvla.pose_check.check import SIMULATION, find_weights
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -141,6 +142,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels from the simulator, or as live from the network and its sources "
         "(default: %(default)s)",
     )
+    parser.add_argument(
+        "--pose-check",
+        default=SIMULATION,
+        metavar="WEIGHTS",
+        help="masks pictures that do not fit the joints: simulation, none, or a file of "
+        "multismolvla pose-check (default: %(default)s)",
+    )
     parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
     parser.add_argument("--no-clips", action="store_true", help="keep no pictures of failures")
 
@@ -158,6 +166,7 @@ def main(args: argparse.Namespace) -> int:
         table = load_stream_table(args.streams)
         jobs = _jobs(args, table)
         _same_robot(args, table)
+        find_weights(args.pose_check)
         log = OutcomeLog(args.out / "outcomes.jsonl")
         clips = None if args.no_clips else args.out / "clips"
         settings = PoolSettings(
@@ -166,6 +175,7 @@ def main(args: argparse.Namespace) -> int:
             args.min_visual_streams,
             args.all_streams,
             args.segmentation,
+            args.pose_check,
             clips,
         )
         try:
@@ -241,6 +251,7 @@ def _same_robot(args: argparse.Namespace, table: StreamTable) -> None:
         "min_visual_streams": args.min_visual_streams,
         "all_streams": args.all_streams,
         "segmentation": args.segmentation,
+        "pose_check": args.pose_check,
     }
     file = args.out / "robot.json"
     if not file.exists():

@@ -147,7 +147,7 @@ class PolicyInSimulation:
         generation = self._queue.generation
         try:
             self._inference.prepare()
-            observation = self._view.observation(now_ns, task, statuses, _as_it_is)
+            observation = self._view.observation(now_ns, task, statuses)
             chunk = self._inference.ask(observation, now_ns, generation)
         except Exception as error:  # A policy is foreign code: it may raise anything.
             self._fail(now_ns, error)
@@ -159,7 +159,3 @@ class PolicyInSimulation:
     def _fail(self, now_ns: int, error: Exception) -> None:
         self._inference.failed(now_ns)
         self.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _as_it_is(stream: object, frame: np.ndarray) -> np.ndarray:
-    return frame

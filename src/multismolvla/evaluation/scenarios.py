@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from multismolvla.evaluation.closed_loop import ClosedLoop
 from multismolvla.evaluation.outcome import EpisodeKey
+from multismolvla.evaluation.policy_in_simulation import QUEUE_THRESHOLD
 from multismolvla.evaluation.policy_source import (
     EXPERT,
     expert_for,
@@ -32,6 +33,7 @@ from multismolvla.evaluation.scenario_report import render_junit, render_markdow
 from multismolvla.evaluation.scenario_verdict import ScenarioRun
 from multismolvla.evaluation.shipped_config import shipped_config
 from multismolvla.interfaces import Policy
+from multismolvla.pose_check.check import SIMULATION, find_weights
 from multismolvla.sensing.corruptions.fault_table import fault_table
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -54,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/scenarios"), help="%(default)s")
     parser.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
     parser.add_argument(
+        "--pose-check",
+        default=SIMULATION,
+        metavar="WEIGHTS",
+        help="masks pictures that do not fit the joints: simulation, none, or a file of "
+        "multismolvla pose-check (default: %(default)s)",
+    )
+    parser.add_argument(
         "--list-faults", action="store_true", help="print every fault with its parameters and end"
     )
 
@@ -69,7 +78,8 @@ def main(args: argparse.Namespace) -> int:
         scenarios = [load_scenario(file, table) for file in files]
         if args.policy is not None:
             scenarios = [replace(scenario, policy=args.policy) for scenario in scenarios]
-        runs = _run(scenarios, table, args.device)
+        loop = ClosedLoop(table, pose_check=find_weights(args.pose_check))
+        runs = _run(loop, scenarios, table, args.device)
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "report.md").write_text(render_markdown(runs))
         (args.out / "junit.xml").write_text(render_junit(runs))
@@ -93,11 +103,12 @@ def _table(args: argparse.Namespace) -> StreamTable:
     return StreamTable(tuple(replace(stream, rate_hz=args.rate) for stream in table))
 
 
-def _run(scenarios: Sequence[Scenario], table: StreamTable, device: str) -> list[ScenarioRun]:
+def _run(
+    loop: ClosedLoop, scenarios: Sequence[Scenario], table: StreamTable, device: str
+) -> list[ScenarioRun]:
     """Run all of them in one simulator, telling at once which ones fail."""
     policies: dict[str, Policy] = {}
     runs = []
-    loop = ClosedLoop(table)
     try:
         with tqdm(scenarios, unit="scenario") as bar:
             for scenario in bar:
@@ -119,7 +130,9 @@ def _run_one(
 ) -> ScenarioRun:
     started_s = time.monotonic()
     name = with_digest(scenario.policy)
-    key = EpisodeKey(name, scenario.name, scenario.task, scenario.seed)
+    key = EpisodeKey(
+        name, scenario.name, scenario.task, scenario.seed, queue_threshold=QUEUE_THRESHOLD
+    )
     if name not in policies:
         policies[name] = (
             expert_for(key.execution, key.latency_s)

@@ -25,16 +25,36 @@ class Line(NamedTuple):
 
 
 class StreamState(NamedTuple):
-    """Health of a stream: `OK`, `DEGRADED` or `LOST`, its reasons and its measured rate."""
+    """A stream: `OK`, `DEGRADED`, `LOST` or `MASKED`, the reasons, and the measured rate."""
 
     state: str
     reasons: tuple[str, ...]
     rate_hz: float
 
 
+# What its camera's node has no fault to find with, and the policy does not use.
+MASKED = "MASKED"
 _LIGHTS = {"OK": Light.GOOD, "DEGRADED": Light.WARNING, "LOST": Light.BAD}
 # A reason may be a whole traceback; the panel is to be read from afar.
 LONGEST = 60
+
+
+def as_used(
+    streams: Mapping[str, StreamState], policy: Mapping[str, str] | None
+) -> dict[str, StreamState]:
+    """The streams as their nodes say, `MASKED` where the policy has a reason of its own for it.
+
+    Args:
+        policy: values of its newest status, None while there is none.
+    """
+    used = dict(streams)
+    for name, stream in streams.items():
+        if policy is not None and policy.get(f"mask.{name}") == "0" and stream.state != "LOST":
+            reason = policy.get(f"mask_reason.{name}")
+            used[name] = StreamState(
+                MASKED, (reason,) if reason else stream.reasons, stream.rate_hz
+            )
+    return used
 
 
 def stream_line(name: str, stream: StreamState) -> Line:
@@ -55,7 +75,7 @@ def verdict(
     Args:
         policy, driver: values of the newest status of each, by key; the driver's also with `level`
             (a digit) and `message`. None while there is none: the node is not heard of.
-        streams: the streams that should be there.
+        streams: the streams that should be there, see `as_used`.
     """
     text, light = _verdict(policy, driver, streams)
     return Line("", _short(text), light)
@@ -82,7 +102,7 @@ def _verdict(
         return "IDLE: no task", Light.IDLE
     if driver.get("state") == "HOLD":
         return f"HOLD: {driver.get('message', '')}", Light.BAD
-    lost = [name for name, stream in streams.items() if stream.state == "LOST"]
+    lost = [name for name, stream in streams.items() if stream.state in ("LOST", MASKED)]
     poor = [name for name, stream in streams.items() if stream.state != "OK"]
     trouble = policy.get("reason", "")
     if lost:

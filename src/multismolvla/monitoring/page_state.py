@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from multismolvla.monitoring.health_panel import Light, Line, StreamState, verdict
+from multismolvla.monitoring.health_panel import Light, Line, StreamState, as_used, verdict
 from multismolvla.monitoring.history import Span, StateHistory, ValueHistory
 from multismolvla.monitoring.last_said import LastSaid
 
@@ -90,15 +90,15 @@ class PageState:
 
     def streams(self, now_s: float) -> dict[str, StreamView]:
         """Every stream as it is now: masked if it is lost, or if the policy says that it is."""
-        policy = self.policy(now_s) or {}
-        views = {}
-        for name, health in self._health.items():
-            reason = ", ".join(health.reasons)
-            state = {"OK": USABLE, "DEGRADED": DEGRADED}.get(health.state, MASKED)
-            if policy.get(f"mask.{name}") == "0":
-                state, reason = MASKED, policy.get(f"mask_reason.{name}") or reason
-            views[name] = StreamView(name, state, reason, health.rate_hz)
-        return views
+        return {
+            name: StreamView(
+                name,
+                {"OK": USABLE, "DEGRADED": DEGRADED}.get(stream.state, MASKED),
+                ", ".join(stream.reasons),
+                stream.rate_hz,
+            )
+            for name, stream in as_used(self._health, self.policy(now_s)).items()
+        }
 
     def timeline(self, now_s: float) -> dict[str, list[Span]]:
         """What each stream was in the last `SPAN_S`."""
@@ -106,7 +106,8 @@ class PageState:
 
     def verdict(self, now_s: float) -> Line:
         """The one thing to know first."""
-        return verdict(self.policy(now_s), self.driver(now_s), self._health)
+        policy = self.policy(now_s)
+        return verdict(policy, self.driver(now_s), as_used(self._health, policy))
 
 
 def _number(text: str | None) -> float | None:

@@ -160,7 +160,7 @@ class MonitorNode(Node):
         else:
             self._planned_path.publish(monitor_messages.planned_path(*self._plan.ahead(now_ns)))
         self._executed_path.publish(monitor_messages.executed_path(self._way.poses(now_ns), now_ns))
-        streams = stream_states(self._statuses.statuses)
+        streams = health_panel.as_used(stream_states(self._statuses.statuses), policy)
         verdict = health_panel.verdict(policy, driver, streams)
         lines = [health_panel.stream_line(name, state) for name, state in streams.items()]
         self._health.publish(monitor_messages.health_panel(verdict, lines))

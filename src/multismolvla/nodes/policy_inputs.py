@@ -1,7 +1,7 @@
 """What the policy node knows: newest images, statuses, joint states and ground truth.
 
-Messages are kept as they come. An image is converted when an observation is taken and not before:
-eight streams at 15 Hz would otherwise cost the control loop's process more than the policy can use.
+Messages are kept as they come. An image is converted when an observation is taken, and before that
+for the check against the joints where there is one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.control.policy_view import PolicyView
+from multismolvla.control.policy_view import PolicyView, SetCheck
 from multismolvla.control.state_history import StateHistory
 from multismolvla.control.stream_mask import StreamMask
 from multismolvla.interfaces import Observation
@@ -36,6 +36,7 @@ class PolicyInputs:
         slop_s: how far from the reference stamp an image of the same set may lie, seconds.
         max_wait_s: how long a set waits for the image of a healthy stream, seconds.
         max_set_age_s: age from which the newest set of images counts for nothing.
+        check: compares every set of images with the joints; None for no check.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class PolicyInputs:
         slop_s: float,
         max_wait_s: float,
         max_set_age_s: float,
+        check: SetCheck | None = None,
     ) -> None:
         self._node = node
         self._bridge = CvBridge()
         self._joint_problem = ""
-        self.view = PolicyView(table, max_set_age_s)
+        self.view = PolicyView(table, max_set_age_s, self._frame, check)
         self._statuses = StatusMonitor(node, table.names)
         self._synchronizer = StreamSynchronizer(
             node,
@@ -81,7 +83,7 @@ class PolicyInputs:
         Raises:
             ValueError: there are no joint states.
         """
-        return self.view.observation(now_ns, task, self._states_of_streams(), self._frame)
+        return self.view.observation(now_ns, task, self._states_of_streams())
 
     def _states_of_streams(self) -> dict[str, tuple[str, str]]:
         return {

@@ -11,7 +11,7 @@ import sys
 import time
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
@@ -27,6 +27,7 @@ from multismolvla.control.observation_filter import ObservationFilter
 from multismolvla.control.playback import Playback
 from multismolvla.control.policy_loop import PolicyLoop
 from multismolvla.control.stream_gate import StreamGate
+from multismolvla.control.stream_mask import StreamMask, image_reason
 from multismolvla.control.threshold import RefillThreshold
 from multismolvla.nodes.diagnostics import SLOW_LOOP, Diagnostics, Task, checked
 from multismolvla.nodes.inference_thread import InferenceThread
@@ -37,6 +38,7 @@ from multismolvla.nodes.policy_messages import policy_status, trajectory
 from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
+from multismolvla.pose_check.check import CONTRADICTS, PoseCheck, find_weights
 from multismolvla.sensing.stream_checks import frequency_check
 from multismolvla.streams import load_stream_table
 
@@ -44,6 +46,7 @@ from multismolvla.streams import load_stream_table
 # to the second subscription only.
 TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
 STATUS_PERIOD_S = 0.1
+CONTRADICTION = image_reason(CONTRADICTS)
 # Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
 # quarter of its period, each time that thread needs it.
 SWITCH_INTERVAL_S = 0.0005
@@ -66,6 +69,7 @@ class PolicyNode(Node):
         )
         self._step_ns = round(1e9 / parameters.control_rate_hz)
         self._playback = Playback(self._queue, parameters.look_ahead_points, self._step_ns)
+        self._contradicting: list[str] = []
         self._task = ""
         self._wanted_task = parameters.task.strip()
         self._mode = Mode("idle", "")
@@ -75,12 +79,15 @@ class PolicyNode(Node):
         self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
         self._status = self.create_publisher(DiagnosticArray, "policy/status", 1)
         self._diagnostics = Diagnostics(self, "policy")
+        weights = find_weights(parameters.pose_check)
+        self._pose_check_says = "images fit the joints" if weights else "off"
         self._inputs = PolicyInputs(
             self,
             table,
             slop_s=parameters.slop_s,
             max_wait_s=parameters.max_wait_s,
             max_set_age_s=parameters.max_set_age_s,
+            check=PoseCheck(weights) if weights else None,
         )
         self._loop = PolicyLoop(
             StreamGate(table, parameters.min_visual_streams),
@@ -156,6 +163,8 @@ class PolicyNode(Node):
             self._trajectory.publish(trajectory(now_ns, offsets, tick.targets))
         if tick.infer:
             self._inference_thread.request(self._task)
+        if tick.mask_changed:
+            self._tell_contradictions()
         changed = self._set_mode(tick.hold_reason) or tick.mask_changed
         if changed or time.monotonic() >= self._next_status:
             self._publish_status(now_ns)
@@ -184,6 +193,14 @@ class PolicyNode(Node):
                 self.get_logger().info(line)
         return mode != previous
 
+    def _tell_contradictions(self) -> None:
+        previous = self._contradicting
+        self._contradicting = self._loop.mask.because(CONTRADICTION)
+        if set(self._contradicting) - set(previous):
+            self.get_logger().warning(_contradiction(self._contradicting, self._loop.mask))
+        elif previous and not self._contradicting:
+            self.get_logger().info("no image contradicts the pose any more")
+
     def _publish_status(self, now_ns: int) -> None:
         self._next_status = time.monotonic() + STATUS_PERIOD_S
         level = self._queue.level(now_ns)
@@ -204,7 +221,14 @@ class PolicyNode(Node):
         message = policy_status(now_ns, name, values, self._loop.mask)
         self._status.publish(message)
         status, rate_hz = message.status[0], self._settings.control_rate_hz
+        contradiction = _contradiction(self._contradicting, self._loop.mask)
         self._diagnostics.publish(
+            Task(
+                "pose check",
+                DiagnosticStatus.WARN if contradiction else DiagnosticStatus.OK,
+                contradiction or self._pose_check_says,
+                {"weights": self._settings.pose_check},
+            ),
             Task("policy", status.level, status.message, values),
             checked(
                 "control frequency", frequency_check(self._control.rate_hz, rate_hz, SLOW_LOOP)
@@ -247,6 +271,15 @@ class PolicyNode(Node):
         if queued is not None:
             offsets = (queued.times_ns - queued.times_ns[0]).tolist()
             self._chunk.publish(trajectory(int(queued.times_ns[0]), offsets, queued.targets))
+
+
+def _contradiction(streams: list[str], mask: StreamMask) -> str:
+    """What is wrong, for a person; "" for nothing."""
+    if not streams:
+        return ""
+    if not any(mask.available.values()) and len(streams) > 1:
+        return "every image contradicts the pose: are the joint states right?"
+    return f"masked, for the images contradict the pose: {', '.join(streams)}"
 
 
 def main() -> None:

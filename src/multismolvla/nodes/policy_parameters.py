@@ -40,6 +40,7 @@ class PolicyParameters:
     max_wait_s: float
     max_set_age_s: float
     joint_states_timeout_s: float
+    pose_check: str
     look_ahead_points: int
 
 
@@ -146,6 +147,11 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
         ),
         joint_states_timeout_s=number(
             "joint_states_timeout_s", 0.5, 0.05, 5.0, "Age of joint_states at which the arm holds."
+        ),
+        pose_check=text(
+            "pose_check",
+            "none",
+            "Masks images that do not fit the joints: none, simulation, or a file of weights.",
         ),
         look_ahead_points=number(
             "look_ahead_points", 5, 1, 50, "Points per message, one control period apart."

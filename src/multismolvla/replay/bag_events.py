@@ -11,6 +11,7 @@ import numpy as np
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import BagError, RecordedBag
+from multismolvla.pose_check.check import NONE
 from multismolvla.replay.bag_clock import BagClock, find_clock
 from multismolvla.replay.bag_info import read_info
 from multismolvla.sensing.conditioning import RawUnits, to_units
@@ -58,6 +59,7 @@ class ReplayBag:
         labels_recorded: labels are taken from the bag, not made from its images.
         first_task: the instruction that the policy was started with, before any of the bag's.
         git_revision: of the code that was recorded, "" where the recording does not tell.
+        pose_check: what the recorded stack compared images with the joints by.
     """
 
     bag: RecordedBag
@@ -68,6 +70,7 @@ class ReplayBag:
     labels_recorded: bool = False
     first_task: str = ""
     git_revision: str = ""
+    pose_check: str = NONE
 
     @property
     def missing(self) -> list[str]:
@@ -182,6 +185,7 @@ def find_topics(
         labels == "auto" and (took_labels or not raw_cameras)
     )
     found.first_task, found.git_revision = info.task(prefix), info.git_revision
+    found.pose_check = info.pose_check(prefix)
     found.units = {stream.name: info.units(stream, prefix) for stream in table}
     for stream in table:
         if stream.name not in found.topics:

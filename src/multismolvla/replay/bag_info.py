@@ -10,6 +10,7 @@ from typing import Any
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import RecordedBag
+from multismolvla.pose_check.check import NONE
 from multismolvla.sensing.conditioning import RawUnits
 from multismolvla.streams import Stream
 
@@ -32,6 +33,10 @@ class BagInfo:
     def task(self, prefix: str = "") -> str:
         """The instruction that the policy was started with; "" for none."""
         return str(self.parameters.get(f"{prefix}/policy_node", {}).get("task", "")).strip()
+
+    def pose_check(self, prefix: str = "") -> str:
+        """What the policy node compared images with the joints by; see `find_weights`."""
+        return str(self.parameters.get(f"{prefix}/policy_node", {}).get("pose_check", NONE))
 
     def units(self, stream: Stream, prefix: str = "") -> RawUnits:
         """What the sensor node of a stream took the integers of raw images for."""

@@ -36,6 +36,7 @@ from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
 from multismolvla.evaluation.shipped_config import shipped_config
 from multismolvla.interfaces import Policy
+from multismolvla.pose_check.check import find_weights
 from multismolvla.replay.bag_events import OBJECTS, TASK, ReplayBag, find_topics
 from multismolvla.replay.cached_segmenter import CachedSegmenter
 from multismolvla.replay.live_trace import observe
@@ -119,6 +120,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "0.1)",
     )
     how.add_argument("--min-visual-streams", type=positive, default=1, metavar="N")
+    how.add_argument(
+        "--pose-check",
+        default="",
+        metavar="WEIGHTS",
+        help="masks pictures that do not fit the joints: simulation, none, or a file of "
+        "multismolvla pose-check (default: as the recorded stack did)",
+    )
     how.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
 
 
@@ -164,7 +172,8 @@ def _replay(args: argparse.Namespace) -> Replayed:
             raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
     latencies = [args.latency, *(t.median_latency_s for t in (live, recorded) if t is not None)]
     latency_s = next((known for known in latencies if known is not None), LATENCY_S)
-    settings = ReplaySettings(args.task, latency_s, args.min_visual_streams)
+    weights = find_weights(args.pose_check or source.pose_check)
+    settings = ReplaySettings(args.task, latency_s, args.min_visual_streams, weights)
     name = with_digest(args.policy)
     policy = _policy(name, settings, table, args.device)
     segmenter = None if source.labels_recorded else _segmenter()

@@ -8,7 +8,8 @@ that of the bag, so that a pass depends on nothing but its arguments.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from multismolvla.evaluation.policy_in_simulation import (
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.sensor_rig import MAX_SET_AGE_S, SensorRig
 from multismolvla.interfaces import Policy
+from multismolvla.pose_check.check import PoseCheck
+from multismolvla.pose_check.weights import StreamWeights
 from multismolvla.replay.bag_events import OBJECTS, TASK, Event, ReplayBag
 from multismolvla.replay.trace import Plan, Trace
 from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
@@ -47,11 +50,13 @@ class ReplaySettings:
         task: instruction, instead of those of the bag.
         latency_s: simulated duration of an inference.
         min_visual_streams: streams that must be in use for the arm to move.
+        pose_check: weights of the check of pictures against joints, by stream; none for no check.
     """
 
     task: str = ""
     latency_s: float = 0.1
     min_visual_streams: int = 1
+    pose_check: Mapping[str, StreamWeights] = field(default_factory=dict)
 
 
 def replay(
@@ -101,7 +106,8 @@ class _Pass:
         faults = {}
         if self._origin_ns is not None:
             faults = self._scenario.schedules(table, self._origin_ns)
-        self._view = PolicyView(table, MAX_SET_AGE_S)
+        check = PoseCheck(settings.pose_check) if settings.pose_check else None
+        self._view = PolicyView(table, MAX_SET_AGE_S, check=check)
         self._rig = SensorRig(
             table,
             self._view,

@@ -72,6 +72,7 @@ def results(replayed: Replayed) -> list[dict]:
         "latency_s": replayed.settings.latency_s,
         "lasts_s": round(clean.lasts_s, 3),
         "topics": dict(source.topics),
+        "pose_check": list(replayed.settings.pose_check),
         "labels": "recorded" if source.labels_recorded else "network",
         "missing": source.missing,
         "warnings": _warnings(replayed),
@@ -136,7 +137,8 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
         "# Replay",
         "",
         f"`{head['bag']}`, {head['lasts_s']:.1f} s, policy `{head['policy']}`, "
-        f"labels: {head['labels']}, inference {head['latency_s'] * 1e3:.0f} ms, "
+        f"labels: {head['labels']}, pose check {'on' if head['pose_check'] else 'off'}, "
+        f"inference {head['latency_s'] * 1e3:.0f} ms, "
         f"code that was recorded: {head['recorded_code'] or 'unknown'}.",
         "",
         *(f"* {warning}" for warning in head["warnings"]),

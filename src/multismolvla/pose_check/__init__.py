@@ -1,0 +1,1 @@
+"""Does what a camera shows fit where the arm says that it is? Learned from pictures and joints."""

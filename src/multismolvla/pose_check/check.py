@@ -1,0 +1,68 @@
+"""Which streams show something else than the arm where its joints say that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from multismolvla.pose_check.evidence import Evidence
+from multismolvla.pose_check.network import PoseNetwork
+from multismolvla.pose_check.picture import to_picture
+from multismolvla.pose_check.weights import SHIPPED, PoseCheckError, StreamWeights, load_weights
+
+# What says which weights: of the simulated cameras, or none at all; anything else is a file.
+SIMULATION, NONE = "simulation", "none"
+# As a reason after the word "image".
+CONTRADICTS = "contradicts the pose"
+
+
+def find_weights(source: str) -> dict[str, StreamWeights]:
+    """The weights that `simulation`, `none` or the path of a file stands for, by stream.
+
+    Raises:
+        PoseCheckError: the file cannot be used.
+    """
+    if source == NONE:
+        return {}
+    return load_weights(SHIPPED if source == SIMULATION else Path(source))
+
+
+class PoseCheck:
+    """Judges sets of pictures against the joints of their instant.
+
+    A picture that was shifted, covered, or taken at another time shows the arm elsewhere, or not
+    at all. If the joints are what is wrong, every stream contradicts.
+
+    Args:
+        weights: by stream; one that is not among them is never judged.
+
+    Raises:
+        PoseCheckError: the weights of a stream are incomplete.
+    """
+
+    def __init__(self, weights: Mapping[str, StreamWeights]) -> None:
+        self._weights = dict(weights)
+        try:
+            self._networks = {name: PoseNetwork(own.arrays) for name, own in weights.items()}
+        except ValueError as error:
+            raise PoseCheckError(f"the pose check cannot be used: {error}") from None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: another episode, or a clock that was set back."""
+        self._evidence = {name: Evidence(own.margin) for name, own in self._weights.items()}
+
+    def judge(self, frames: Mapping[str, np.ndarray | None], joints: np.ndarray) -> dict[str, str]:
+        """Take in a set of pictures and return the streams that contradict, each with why.
+
+        Args:
+            frames: as in `interfaces.Observation.frames`; a stream without one stays as it was.
+            joints: (6,) radians at that instant.
+        """
+        for name, frame in frames.items():
+            if frame is not None and name in self._networks:
+                picture = to_picture(self._weights[name].kind, frame)
+                self._evidence[name].add(self._networks[name].misfit(picture, joints))
+        return {name: CONTRADICTS for name, own in self._evidence.items() if own.contradicts}

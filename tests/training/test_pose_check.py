@@ -1,0 +1,70 @@
+"""A pose check learns from recordings alone whether pictures fit the joints."""
+
+import numpy as np
+from synthetic_cache import STREAMS, draw, write_cache
+
+from multismolvla import cli
+from multismolvla.data.cache import TrainingCache, array_file
+from multismolvla.data.units import from_counts
+from multismolvla.pose_check.check import PoseCheck
+from multismolvla.pose_check.weights import load_weights
+from multismolvla.training.pose_samples import SHARES, PoseSamples
+
+
+def tracking_cache(folder):
+    """A cache in which a square stands where the first two joints say."""
+    write_cache(folder, episodes=30, streams=("rgb",), held_out=4)
+    rng = np.random.default_rng(1)
+    states = np.array(TrainingCache(folder).array("state"))
+    states[:, :2] = rng.uniform(-1.0, 1.0, (len(states), 2))
+    np.save(array_file(folder, "state"), states)
+    frames = np.stack([draw("rgb", state[:2], rng) for state in states])
+    np.save(array_file(folder, "rgb"), frames)
+    return folder
+
+
+def test_it_learns_whether_the_picture_shows_where_the_joints_are(tmp_path):
+    cache = tracking_cache(tmp_path / "cache")
+    out = tmp_path / "check.safetensors"
+    command = ["pose-check", str(cache), "--out", str(out), "--steps", "400", "--workers", "1"]
+    assert cli.main(command) == 0
+    check = PoseCheck(load_weights(out))
+    rng = np.random.default_rng(2)
+    at = np.array([0.5, -0.5, 0.0, 0.0, 0.0, 0.0])
+
+    def found(place) -> bool:
+        check.forget()
+        for _ in range(20):
+            frame = from_counts("rgb", draw("rgb", np.array(place), rng))
+            verdict = check.judge({"rgb": frame}, at)
+        return bool(verdict)
+
+    assert not found((0.5, -0.5))
+    assert found((-0.5, 0.5)) and found((0.5, 0.5))
+
+
+def test_samples_that_fit_are_those_that_were_left_alone(tmp_path):
+    cache = TrainingCache(write_cache(tmp_path / "cache", episodes=6))
+    samples = PoseSamples([cache], "wrist/depth", "train", np.random.default_rng(0))
+    pictures, joints, misfit = samples.draw(400)
+    assert pictures.shape[0] == joints.shape[0] == 400 and np.isfinite(pictures).all()
+    damaged = 1.0 - SHARES["sound"] - SHARES["worse"]
+    assert 0.75 * damaged < misfit.mean() <= 1.1 * damaged
+
+
+def test_frames_that_were_masked_teach_nothing(tmp_path):
+    folder = write_cache(tmp_path / "cache", episodes=6)
+    mask = np.array(TrainingCache(folder).array("mask"))
+    mask[::2, STREAMS.index("rgb")] = False
+    np.save(array_file(folder, "mask"), mask)
+    samples = PoseSamples([TrainingCache(folder)], "rgb", "train", np.random.default_rng(0))
+    indices = np.concatenate([indices for indices, _ in samples.sequences()])
+    assert (indices % 2 == 1).all()
+
+
+def test_a_stream_that_no_cache_has_is_one_line(tmp_path, capsys):
+    cache = write_cache(tmp_path / "cache", episodes=3)
+    out = tmp_path / "check.safetensors"
+    assert cli.main(["pose-check", str(cache), "--streams", "front/rgb", "--out", str(out)]) == 2
+    assert "has no stream 'front/rgb'" in capsys.readouterr().err
+    assert not out.exists()
