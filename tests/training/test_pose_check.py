@@ -26,8 +26,11 @@ def tracking_cache(folder):
 def test_it_learns_whether_the_picture_shows_where_the_joints_are(tmp_path):
     cache = tracking_cache(tmp_path / "cache")
     out = tmp_path / "check.safetensors"
-    command = ["pose-check", str(cache), "--out", str(out), "--steps", "400", "--workers", "1"]
+    command = ["pose-check", str(cache), "--out", str(out), "--workers", "1"]
+    command += ["--steps", "400", "--clearance", "0"]
     assert cli.main(command) == 0
+    assert "| `rgb` |" in out.with_suffix(".md").read_text()
+    assert out.with_suffix(".png").stat().st_size > 1000
     check = PoseCheck(load_weights(out))
     rng = np.random.default_rng(2)
     at = np.array([0.5, -0.5, 0.0, 0.0, 0.0, 0.0])

@@ -25,6 +25,7 @@ from multismolvla.pose_check.picture import CHANNELS, to_picture
 from multismolvla.pose_check.weights import StreamWeights, save_weights
 from multismolvla.sensing.corruptions.registry import find_fault
 from multismolvla.training.git_revision import git_says
+from multismolvla.training.pose_chart import write_pose_chart
 from multismolvla.training.pose_network import PoseNetwork
 from multismolvla.training.pose_samples import PoseSamples
 
@@ -55,11 +56,12 @@ class Trained:
 
 
 def train_stream(
-    caches: list[Path], seed: int, steps: int, place: tuple[int, str]
+    caches: list[Path], seed: int, steps: int, clearance: float, place: tuple[int, str]
 ) -> tuple[str, Trained]:
     """Train the network of one stream.
 
     Args:
+        clearance: see `CLEARANCE`.
         place: line of the progress bar, and name of the stream.
     """
     line, stream = place
@@ -87,14 +89,19 @@ def train_stream(
     # As it is kept.
     network.load_state_dict({n: p.half().float() for n, p in network.state_dict().items()})
     held_out = PoseSamples(opened, stream, "validation", np.random.default_rng(own_seed + 1))
-    margin, found = measure(network.eval(), held_out, kind, np.random.default_rng(own_seed))
+    rng = np.random.default_rng(own_seed)
+    margin, found = measure(network.eval(), held_out, kind, clearance, rng)
     arrays = {name: value.numpy() for name, value in network.state_dict().items()}
     return stream, Trained(StreamWeights(kind, margin, arrays), found)
 
 
 @torch.inference_mode()
 def measure(
-    network: PoseNetwork, samples: PoseSamples, kind: str, rng: np.random.Generator
+    network: PoseNetwork,
+    samples: PoseSamples,
+    kind: str,
+    clearance: float,
+    rng: np.random.Generator,
 ) -> tuple[float, dict[str, float]]:
     """Return the margin, and what share of single pictures is beyond it, by what was done."""
     chosen = [
@@ -118,7 +125,7 @@ def measure(
         return np.concatenate([network(p, j).numpy() for p, j in parts])
 
     sound = logits(lambda frame: frame)
-    margin = float(np.quantile(sound, 1.0 - ABOVE)) + CLEARANCE
+    margin = float(np.quantile(sound, 1.0 - ABOVE)) + clearance
     found = {"sound": float((sound > margin).mean())}
     for name, severity in MEASURED_FAULTS:
         fault = find_fault(name)
@@ -154,10 +161,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training caches, at least one of episodes (default: data/cache)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out/pose_check.safetensors"), help="file to write"
+        "--out", type=Path, default=Path("out/pose_check.safetensors"), help="%(default)s"
     )
     parser.add_argument("--streams", nargs="+", help="streams (default: all of the caches)")
     parser.add_argument("--steps", type=int, default=4000, help="optimizer steps for each stream")
+    parser.add_argument(
+        "--clearance",
+        type=float,
+        default=CLEARANCE,
+        metavar="LOGITS",
+        help="how far beyond all sound pictures one must be to speak against its stream; less "
+        "finds more, and more that does no harm (default: %(default)s)",
+    )
     parser.add_argument("--workers", type=int, default=2, help="streams trained side by side")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -174,9 +189,10 @@ def main(args: argparse.Namespace) -> int:
         return 2
     # The code that trains is the one of now, whatever is committed meanwhile.
     revision = git_says("rev-parse", "--short", "HEAD")
-    job = partial(train_stream, args.caches, args.seed, args.steps)
+    job = partial(train_stream, args.caches, args.seed, args.steps, args.clearance)
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as workers:
         trained = dict(workers.map(job, enumerate(streams)))
+    found = {stream: result.found for stream, result in trained.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(
         args.out,
@@ -184,9 +200,13 @@ def main(args: argparse.Namespace) -> int:
         git_revision=revision,
         seed=args.seed,
         steps=args.steps,
+        clearance=args.clearance,
         samples=[len(cache) for cache in opened],
-        found={stream: result.found for stream, result in trained.items()},
+        found=found,
     )
-    print(to_markdown(trained))
-    print(f"{args.out}: {len(trained)} streams, {args.out.stat().st_size / 1e6:.1f} MB")
+    table = to_markdown(trained)
+    args.out.with_suffix(".md").write_text(f"{table}\n")
+    write_pose_chart(args.out.with_suffix(".png"), found)
+    print(table)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; beside it the table and a picture")
     return 0
