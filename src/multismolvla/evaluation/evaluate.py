@@ -33,9 +33,10 @@ from multismolvla.evaluation.heat_map import write_heat_map
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
 from multismolvla.evaluation.policy_in_simulation import EXECUTIONS, QUEUE_THRESHOLD
 from multismolvla.evaluation.policy_source import SMALL, with_digest, without_digest
+from multismolvla.evaluation.pose_check_option import add_pose_check
 from multismolvla.evaluation.summary import summarize
 from multismolvla.evaluation.video_wall import write_video_wall
-from multismolvla.pose_check.check import SIMULATION, find_weights
+from multismolvla.pose_check.check import find_weights
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -142,13 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels from the simulator, or as live from the network and its sources "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--pose-check",
-        default=SIMULATION,
-        metavar="WEIGHTS",
-        help="masks pictures that do not fit the joints: simulation, none, or a file of "
-        "multismolvla pose-check (default: %(default)s)",
-    )
+    add_pose_check(parser)
     parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
     parser.add_argument("--no-clips", action="store_true", help="keep no pictures of failures")
 

@@ -26,6 +26,7 @@ from multismolvla.evaluation.policy_source import (
     with_digest,
     without_digest,
 )
+from multismolvla.evaluation.pose_check_option import add_pose_check
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.scenario_chart import write_chart
 from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
@@ -33,7 +34,7 @@ from multismolvla.evaluation.scenario_report import render_junit, render_markdow
 from multismolvla.evaluation.scenario_verdict import ScenarioRun
 from multismolvla.evaluation.shipped_config import shipped_config
 from multismolvla.interfaces import Policy
-from multismolvla.pose_check.check import SIMULATION, find_weights
+from multismolvla.pose_check.check import find_weights
 from multismolvla.sensing.corruptions.fault_table import fault_table
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -55,13 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=Path, help="stream table (default: the shipped one)")
     parser.add_argument("--out", type=Path, default=Path("out/scenarios"), help="%(default)s")
     parser.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
-    parser.add_argument(
-        "--pose-check",
-        default=SIMULATION,
-        metavar="WEIGHTS",
-        help="masks pictures that do not fit the joints: simulation, none, or a file of "
-        "multismolvla pose-check (default: %(default)s)",
-    )
+    add_pose_check(parser)
     parser.add_argument(
         "--list-faults", action="store_true", help="print every fault with its parameters and end"
     )

@@ -32,6 +32,7 @@ from multismolvla.evaluation.policy_source import (
     with_digest,
     without_digest,
 )
+from multismolvla.evaluation.pose_check_option import add_pose_check
 from multismolvla.evaluation.scenario import Scenario
 from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
 from multismolvla.evaluation.shipped_config import shipped_config
@@ -120,13 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "0.1)",
     )
     how.add_argument("--min-visual-streams", type=positive, default=1, metavar="N")
-    how.add_argument(
-        "--pose-check",
-        default="",
-        metavar="WEIGHTS",
-        help="masks pictures that do not fit the joints: simulation, none, or a file of "
-        "multismolvla pose-check (default: as the recorded stack did)",
-    )
+    add_pose_check(how, "", "as the recorded stack did")
     how.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
 
 
