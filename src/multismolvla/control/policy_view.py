@@ -55,6 +55,7 @@ class PolicyView:
 
     Attributes:
         states: the joint positions of the last second.
+        refused: the streams whose images do not fit the joints, each with why.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class PolicyView:
         self._check = check
         # Where joint states come seldom, those of a set's instant come after the set.
         self._unjudged: deque[tuple[int, Mapping[str, Any | None]]] = deque(maxlen=2)
-        self._refusals: Mapping[str, str] = {}
+        self.refused: Mapping[str, str] = {}
         self._newest: _Set | None = None
         self._objects: tuple[int, Mapping[str, np.ndarray]] = (0, {})
         self.states = StateHistory()
@@ -88,7 +89,11 @@ class PolicyView:
             messages: stream -> its image, in whatever form, or None.
             absent: stream without an image -> why.
         """
-        absent = {**self._refused(stamp_ns, messages), **absent}
+        if self._check is not None:
+            unjudged = self._unjudged
+            unjudged.append((stamp_ns, messages))
+            self._judge(unjudged, self._check)
+        absent = {**self.refused, **absent}
         self._newest = _Set(received_ns, stamp_ns, messages, absent)
 
     def on_objects(self, received_ns: int, objects: Mapping[str, np.ndarray]) -> None:
@@ -141,29 +146,28 @@ class PolicyView:
         self._newest = None
         self._objects = (0, {})
         self.states.clear()
-        self._unjudged.clear()
-        self._refusals = {}
+        # Not emptied: the writing thread may be reading it.
+        self._unjudged = deque(maxlen=2)
+        self.refused = {}
         if self._check is not None:
             self._check.forget()
 
-    def _refused(self, stamp_ns: int, messages: Mapping[str, Any | None]) -> Mapping[str, str]:
-        """Streams whose images do not fit the joints, each with why."""
-        if self._check is None:
-            return {}
-        self._unjudged.append((stamp_ns, messages))
-        while self._unjudged:
-            stamp_ns, messages = self._unjudged[0]
+    def _judge(
+        self, unjudged: deque[tuple[int, Mapping[str, Any | None]]], check: SetCheck
+    ) -> None:
+        """Compare sets with the joints as far as these are known."""
+        while unjudged:
+            stamp_ns, messages = unjudged[0]
             joints = self.states.at(stamp_ns, MAX_JOINTS_GAP_NS)
             if joints is None:
-                break
+                return
             frames = {
                 stream.name: self._frame_of(stream, message)
                 for stream in self._table
                 if (message := messages.get(stream.name)) is not None
             }
-            self._refusals = self._check.judge(frames, joints)
-            self._unjudged.popleft()
-        return self._refusals
+            self.refused = check.judge(frames, joints)
+            unjudged.popleft()
 
     def _mask(
         self, newest: _Set | None, now_ns: int, statuses: Mapping[str, tuple[str, str]]

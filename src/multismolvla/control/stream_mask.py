@@ -24,15 +24,6 @@ class StreamMask:
             name for name, was in earlier.available.items() if was and not self.available.get(name)
         ]
 
-    def because(self, reason: str) -> list[str]:
-        """Streams that are masked for this reason."""
-        return [name for name, given in self.reasons.items() if given == reason]
-
-
-def image_reason(why: str) -> str:
-    """Why a stream is masked whose image is missing or refused."""
-    return f"image {why}"
-
 
 def stream_mask(
     names: Collection[str],
@@ -62,7 +53,7 @@ def stream_mask(
         elif set_age_s is None or set_age_s > max_set_age_s:
             reasons[name] = "no image set"
         elif name in absent:
-            reasons[name] = image_reason(absent[name])
+            reasons[name] = f"image {absent[name]}"
         else:
             reasons[name] = ""
     return StreamMask({name: not reasons[name] for name in names}, reasons)

@@ -27,7 +27,7 @@ from multismolvla.control.observation_filter import ObservationFilter
 from multismolvla.control.playback import Playback
 from multismolvla.control.policy_loop import PolicyLoop
 from multismolvla.control.stream_gate import StreamGate
-from multismolvla.control.stream_mask import StreamMask, image_reason
+from multismolvla.control.stream_mask import StreamMask
 from multismolvla.control.threshold import RefillThreshold
 from multismolvla.nodes.diagnostics import SLOW_LOOP, Diagnostics, Task, checked
 from multismolvla.nodes.inference_thread import InferenceThread
@@ -38,7 +38,7 @@ from multismolvla.nodes.policy_messages import policy_status, trajectory
 from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
-from multismolvla.pose_check.check import CONTRADICTS, PoseCheck, find_weights
+from multismolvla.pose_check.check import PoseCheck, find_weights
 from multismolvla.sensing.stream_checks import frequency_check
 from multismolvla.streams import load_stream_table
 
@@ -46,7 +46,6 @@ from multismolvla.streams import load_stream_table
 # to the second subscription only.
 TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
 STATUS_PERIOD_S = 0.1
-CONTRADICTION = image_reason(CONTRADICTS)
 # Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
 # quarter of its period, each time that thread needs it.
 SWITCH_INTERVAL_S = 0.0005
@@ -163,8 +162,7 @@ class PolicyNode(Node):
             self._trajectory.publish(trajectory(now_ns, offsets, tick.targets))
         if tick.infer:
             self._inference_thread.request(self._task)
-        if tick.mask_changed:
-            self._tell_contradictions()
+        self._tell_contradictions()
         changed = self._set_mode(tick.hold_reason) or tick.mask_changed
         if changed or time.monotonic() >= self._next_status:
             self._publish_status(now_ns)
@@ -194,8 +192,7 @@ class PolicyNode(Node):
         return mode != previous
 
     def _tell_contradictions(self) -> None:
-        previous = self._contradicting
-        self._contradicting = self._loop.mask.because(CONTRADICTION)
+        previous, self._contradicting = self._contradicting, list(self._inputs.view.refused)
         if set(self._contradicting) - set(previous):
             self.get_logger().warning(_contradiction(self._contradicting, self._loop.mask))
         elif previous and not self._contradicting:
