@@ -26,11 +26,11 @@ def write_chart(path: Path, runs: Sequence[ScenarioRun]) -> None:
         for run in runs
         for stream in dict.fromkeys(result.stream for result in run.record.results)
     ]
-    end_s = max((run.scenario.lasts_s for run, _ in rows), default=1.0)
+    end_s = max((_ended_s(run) for run, _ in rows), default=1.0)
     figure, axes = plt.subplots(figsize=(9.0, 1.2 + ROW_INCHES * len(rows)), layout="constrained")
     for row, (run, stream) in enumerate(rows):
         lasting = [
-            (result.scheduled.start_s, result.scheduled.end_s or run.scenario.lasts_s)
+            (result.scheduled.start_s, result.scheduled.end_s or _ended_s(run))
             for result in run.record.results
             if result.stream == stream
         ]
@@ -48,6 +48,11 @@ def write_chart(path: Path, runs: Sequence[ScenarioRun]) -> None:
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _ended_s(run: ScenarioRun) -> float:
+    """When the episode was over."""
+    return max(run.scenario.lasts_s, run.outcome.duration_s)
 
 
 def _bars(intervals: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
