@@ -90,6 +90,11 @@ class StreamTable:
         raise StreamTableError(f"unknown stream '{name}'; the table has {', '.join(self.names)}")
 
     @property
+    def derived(self) -> dict[str, tuple[str, ...]]:
+        """Stream that is computed from others -> these."""
+        return {stream.name: stream.derived_from for stream in self.streams if stream.derived_from}
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(stream.name for stream in self.streams)
 

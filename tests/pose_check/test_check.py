@@ -64,6 +64,18 @@ def test_wrong_joints_contradict_every_picture(views):
     assert judged(views[0], POSES[1]) == set(TABLE.names)
 
 
+def test_labels_that_are_computed_contradict_with_what_they_are_computed_from(views):
+    check = PoseCheck(WEIGHTS, TABLE.derived)
+    shifted = find_fault("shifted_view").at_severity("depth", 4, 1).corrupt(views[0]["depth"])
+    # Not by their own pictures, which are not those of a camera.
+    blank = np.zeros_like(views[0]["segmentation"])
+    for _ in range(12):
+        assert not check.judge({**views[0], "segmentation": blank}, POSES[0])
+    for _ in range(12):
+        found = check.judge({**views[0], "depth": shifted}, POSES[0])
+    assert set(found) == {"depth", "segmentation"}
+
+
 def test_what_is_not_there_or_not_known_is_not_judged(views):
     check = PoseCheck(WEIGHTS)
     for _ in range(12):

@@ -92,7 +92,9 @@ class ClosedLoop:
         pose_check: Mapping[str, StreamWeights] | None = None,
     ) -> None:
         self._table = table
-        self._pose_check = PoseCheck(pose_check) if pose_check else None
+        # The simulator's labels are pictures of a camera of their own.
+        derived = {} if segmenter is None else table.derived
+        self._pose_check = PoseCheck(pose_check, derived) if pose_check else None
         self._segmenter = segmenter
         self._gate = StreamGate(table, min(min_visual_streams, len(table)))
         self._simulation = Simulation()

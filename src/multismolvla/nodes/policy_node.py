@@ -86,7 +86,7 @@ class PolicyNode(Node):
             slop_s=parameters.slop_s,
             max_wait_s=parameters.max_wait_s,
             max_set_age_s=parameters.max_set_age_s,
-            check=PoseCheck(weights) if weights else None,
+            check=PoseCheck(weights, table.derived) if weights else None,
         )
         self._loop = PolicyLoop(
             StreamGate(table, parameters.min_visual_streams),

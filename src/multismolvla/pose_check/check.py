@@ -37,15 +37,22 @@ class PoseCheck:
 
     Args:
         weights: by stream; one that is not among them is never judged.
+        derived: stream that is computed from others -> these. It is not judged by its own pictures,
+            which are not those that the weights know, and contradicts as soon as one of them does.
 
     Raises:
         PoseCheckError: the weights of a stream are incomplete.
     """
 
-    def __init__(self, weights: Mapping[str, StreamWeights]) -> None:
-        self._weights = dict(weights)
+    def __init__(
+        self,
+        weights: Mapping[str, StreamWeights],
+        derived: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self._derived = dict(derived or {})
+        self._weights = {n: own for n, own in weights.items() if n not in self._derived}
         try:
-            self._networks = {name: PoseNetwork(own.arrays) for name, own in weights.items()}
+            self._networks = {name: PoseNetwork(own.arrays) for name, own in self._weights.items()}
         except ValueError as error:
             raise PoseCheckError(f"the pose check cannot be used: {error}") from None
         self.forget()
@@ -65,4 +72,6 @@ class PoseCheck:
             if frame is not None and name in self._networks:
                 picture = to_picture(self._weights[name].kind, frame)
                 self._evidence[name].add(self._networks[name].misfit(picture, joints))
-        return {name: CONTRADICTS for name, own in self._evidence.items() if own.contradicts}
+        found = [name for name, own in self._evidence.items() if own.contradicts]
+        found += [name for name, made_of in self._derived.items() if set(made_of) & set(found)]
+        return dict.fromkeys(found, CONTRADICTS)

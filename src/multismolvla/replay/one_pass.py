@@ -106,7 +106,9 @@ class _Pass:
         faults = {}
         if self._origin_ns is not None:
             faults = self._scenario.schedules(table, self._origin_ns)
-        check = PoseCheck(settings.pose_check) if settings.pose_check else None
+        check = None
+        if settings.pose_check:
+            check = PoseCheck(settings.pose_check, {} if source.labels_recorded else table.derived)
         self._view = PolicyView(table, MAX_SET_AGE_S, check=check)
         self._rig = SensorRig(
             table,
