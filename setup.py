@@ -7,6 +7,7 @@ NODES = (
     "depth_node",
     "thermal_node",
     "segmentation_node",
+    "sensor_container",
     "policy_node",
     "so101_driver",
     "monitor_node",

@@ -22,7 +22,7 @@ from launch.actions import (
     OpaqueFunction,
     SetEnvironmentVariable,
 )
-from launch.conditions import IfCondition
+from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
     EnvironmentVariable,
@@ -42,6 +42,16 @@ DEMO_TASK = "put the red cube in the bin"
 SIMULATED_PORTS = os.path.join(
     tempfile.gettempdir(), f"multismolvla_{os.getuid()}_{os.environ.get('ROS_DOMAIN_ID', '0')}"
 )
+
+
+# A process comes back when it ends. A wrong configuration is reported by the node itself instead of
+# crashing again and again.
+PROCESS = {
+    "output": "screen",
+    "additional_env": {"MULTISMOLVLA_SUPERVISED": "1"},
+    "respawn": True,
+    "respawn_delay": 1.0,
+}
 
 
 def config(name):
@@ -65,15 +75,15 @@ def node(executable, *parameters, **options):
         package=PACKAGE,
         executable=executable,
         name=executable,
-        output="screen",
         parameters=[config(f"{executable}.yaml"), *parameters],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        # A wrong configuration is reported by the node itself instead of crashing again and again.
-        additional_env={"MULTISMOLVLA_SUPERVISED": "1"},
-        respawn=True,
-        respawn_delay=1.0,
+        arguments=ros_args(),
+        **PROCESS,
         **options,
     )
+
+
+def ros_args():
+    return ["--ros-args", "--log-level", LaunchConfiguration("log_level")]
 
 
 def recording_info(context):
@@ -128,42 +138,64 @@ def injector():
     )
 
 
-def sensing(view):
-    """The sensor nodes of one view: the top camera has no namespace, the others live in theirs."""
+def sensors(view):
+    """The sensor nodes of one view, each with its parameters and its remapping."""
     prefix = f"{view}/" if view else ""
-    streams_file = {"streams_file": LaunchConfiguration("streams_file")}
-    nodes = [
-        node(
-            f"{kind}_node",
-            {"stream": f"{prefix}{kind}"},
-            streams_file,
-            remappings=[
-                (
-                    f"{kind}/image_raw",
-                    if_faults(f"{kind}/faulty/image_raw", raw_topic(view, kind)),
-                )
-            ],
-        )
-        for kind in ("rgb", "depth", "thermal")
-    ]
-    nodes.append(
-        node(
-            "segmentation_node",
-            {
-                "stream": f"{prefix}segmentation",
-                "backend": LaunchConfiguration("segmentation"),
-            },
-            streams_file,
+    for kind in ("rgb", "depth", "thermal", "segmentation"):
+        parameters = {
+            "stream": f"{prefix}{kind}",
+            "streams_file": LaunchConfiguration("streams_file"),
+        }
+        raw = raw_topic(view, kind)
+        if kind == "segmentation":
+            parameters["backend"] = LaunchConfiguration("segmentation")
             # Only the simulator's labels come as raw images.
-            remappings=[
-                (
-                    "segmentation/image_raw",
-                    if_faults("segmentation/faulty/image_raw", "segmentation/image_raw"),
-                )
-            ],
-        )
+            raw = "segmentation/image_raw"
+        remapping = (f"{kind}/image_raw", if_faults(f"{kind}/faulty/image_raw", raw))
+        yield f"{kind}_node", parameters, remapping
+
+
+def in_one_process(*views):
+    """A process with the sensor nodes of these views: the top camera's view has no name."""
+    words = []
+    for view in views:
+        for executable, parameters, (topic, other) in sensors(view):
+            words += ["--node", executable, "--params-file", config(f"{executable}.yaml")]
+            words += ["-r", f"__ns:=/{view}"] if view else []
+            for name, value in parameters.items():
+                words += ["-p", [f"{name}:=", value]]
+            words += ["-r", [f"{topic}:=", other]]
+    return Node(
+        package=PACKAGE, executable="sensor_container", arguments=[*words, *ros_args()], **PROCESS
     )
-    return nodes
+
+
+def each_in_its_own(view):
+    """The sensor nodes of one view, a process for each."""
+    nodes = [
+        node(executable, parameters, remappings=[remapping])
+        for executable, parameters, remapping in sensors(view)
+    ]
+    return GroupAction([PushRosNamespace(view), *nodes] if view else nodes)
+
+
+def sensing():
+    """The sensor nodes of all views, as the arguments `composition` and `wrist` have them."""
+    composed = ["'", LaunchConfiguration("composition"), "' == 'process'"]
+    wrist = IfCondition(LaunchConfiguration("wrist"))
+    yield GroupAction(
+        [
+            GroupAction([in_one_process("", "wrist")], condition=wrist),
+            GroupAction(
+                [in_one_process("")], condition=UnlessCondition(LaunchConfiguration("wrist"))
+            ),
+        ],
+        condition=when(*composed),
+    )
+    yield GroupAction(
+        [each_in_its_own(""), GroupAction([each_in_its_own("wrist")], condition=wrist)],
+        condition=when("not ", *composed),
+    )
 
 
 def arguments():
@@ -269,6 +301,13 @@ def arguments():
         choices=["debug", "info", "warn", "error", "fatal"],
         description="Least severity that the nodes log.",
     )
+    yield DeclareLaunchArgument(
+        "composition",
+        default_value="process",
+        choices=["process", "nodes"],
+        description="All sensor nodes in one process, which costs least; or each in its own, so "
+        "that a crash takes one of them.",
+    )
     yield flag("wrist", "true", "Bring up the wrist camera's sensor nodes.")
     for kind in ("rgb", "depth", "thermal"):
         yield DeclareLaunchArgument(
@@ -335,10 +374,6 @@ def generate_launch_description():
         condition=IfCondition(LaunchConfiguration("sim")),
     )
     driver = node("so101_driver", port, {"calibration": LaunchConfiguration("calibration")})
-    wrist = GroupAction(
-        [PushRosNamespace("wrist"), *sensing("wrist")],
-        condition=IfCondition(LaunchConfiguration("wrist")),
-    )
     # Likewise: a folder may be named by a number.
     name = {"policy": ParameterValue(LaunchConfiguration("policy"), value_type=str)}
     joint_states = if_faults("faulty/joint_states", "joint_states")
@@ -390,8 +425,7 @@ def generate_launch_description():
                         [
                             GroupAction([simulator, driver], condition=with_arm),
                             injector(),
-                            *sensing(""),
-                            wrist,
+                            *sensing(),
                         ],
                         condition=on_robot,
                     ),

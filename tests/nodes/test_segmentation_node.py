@@ -47,6 +47,9 @@ class FakeSegmenter:
         self.free.set()
         self.calls = []
 
+    def predict_batch(self, instants):
+        return [self.predict(frames) for frames in instants]
+
     def predict(self, frames):
         self.calls.append(frames)
         assert self.free.wait(10.0)

@@ -14,6 +14,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from multismolvla.nodes.injector_client import Answer, InjectorClient
+from multismolvla.nodes.run import call_soon
 from multismolvla.web.page import Actions
 
 
@@ -31,7 +32,7 @@ class PageActions:
     def __init__(self, node: Node, breakable: Sequence[str], answer: Answer) -> None:
         self._answer = answer
         self._pressed: deque[Callable[[], None]] = deque()
-        self._wake = node.create_guard_condition(self._do_pressed)
+        self._node = node
         # Not latched: an instruction must not move an arm that comes later. Policies listen for
         # latched ones as well, of which rclpy would warn here.
         quiet = PublisherEventCallbacks(use_default_callbacks=False)
@@ -54,7 +55,7 @@ class PageActions:
     def _when_pressed(self, action: Callable[..., None]) -> Callable[..., None]:
         def press(*values) -> None:
             self._pressed.append(partial(action, *values))
-            self._wake.trigger()
+            call_soon(self._node, self._do_pressed)
 
         return press
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 import numpy as np
 from message_filters import Subscriber
 from rclpy.qos import qos_profile_sensor_data
@@ -22,6 +24,8 @@ from multismolvla.sensing.thresholds import Thresholds
 
 GROUND_TRUTH = "ground_truth"
 BACKENDS = ("network", GROUND_TRUTH, "transformers")
+# Cameras that are triggered together have their sets ready within this time of one another.
+GATHER_S = 0.01
 _ENCODINGS = {"rgb": "rgb8", "depth": "32FC1", "thermal": "32FC1"}
 
 
@@ -29,7 +33,7 @@ class SegmentationNode(SensorNode):
     """Publishes `segmentation/image`, made of the conditioned images of the same camera.
 
     The stream inherits the health of its sources: it is lost when the last of them is. Labelling
-    has its own thread and always takes the newest set. The backend `ground_truth` instead passes
+    has its own thread, which the nodes of a process share, and always takes the newest sets. The backend `ground_truth` instead passes
     on a simulator's `segmentation/image_raw`, which has a health of its own.
     """
 
@@ -65,19 +69,21 @@ class SegmentationNode(SensorNode):
             maximum=1.0,
             read_only=True,
         )
-        self._segmenter = _create_segmenter(self._backend, model, threads)
+        self._labelling = None
+        if self._backend != GROUND_TRUTH:
+            self._labelling = _shared_labelling(self._backend, model, threads)
 
     def create_health(self, thresholds: Thresholds) -> StreamHealth:
         if self._backend == GROUND_TRUTH:
             return super().create_health(thresholds)
         kinds = [name.rpartition("/")[2] for name in self._stream.derived_from]
         # Sources by kind: their topics are relative to this node's namespace.
-        self._sources = [kind for kind in self._segmenter.inputs if kind in kinds]
+        self._sources = [kind for kind in self._labelling.inputs if kind in kinds]
         if not self._sources:
             raise ParameterError(
                 f"{self.get_fully_qualified_name()}: stream '{self._stream.name}' is derived from "
                 f"{', '.join(self._stream.derived_from) or 'nothing'} in the stream table; backend "
-                f"'{self._backend}' needs one of {', '.join(self._segmenter.inputs)}"
+                f"'{self._backend}' needs one of {', '.join(self._labelling.inputs)}"
             )
         return DerivedHealth(self.kind, self._stream.rate_hz, self._sources, thresholds)
 
@@ -85,7 +91,7 @@ class SegmentationNode(SensorNode):
         if self._backend == GROUND_TRUTH:
             super().connect()
             return
-        self._worker = LatestWorker(self, self._label, self._on_labels)
+        self._worker = self._labelling.worker.join(self, self._on_labels)
         self._synchronizer = StreamSynchronizer(
             self,
             {
@@ -96,7 +102,7 @@ class SegmentationNode(SensorNode):
             max_wait_s=self._max_wait_s,
             statuses=StatusMonitor(self, self._sources, self._on_source),
         )
-        self._synchronizer.registerCallback(self._worker.submit)
+        self._synchronizer.registerCallback(self._on_set)
         # All images of a camera share its geometry; any source's is the labels' too.
         self.create_subscription(
             CameraInfo,
@@ -119,19 +125,18 @@ class SegmentationNode(SensorNode):
         if (self._health.state, self._health.reasons) != before:
             self._status.changed()
 
-    def _label(self, images: SynchronizedSet) -> tuple[np.ndarray, Header]:
-        """Label a set, in the worker's thread."""
-        frames = {
-            kind: resize(
-                kind,
-                self._bridge.imgmsg_to_cv2(message, _ENCODINGS[kind]),
-                self._stream.height,
-                self._stream.width,
-            )
-            for kind, message in images.messages.items()
-            if message is not None
-        }
-        return self._segmenter.predict(frames), images.messages[images.reference].header
+    def _on_set(self, images: SynchronizedSet) -> None:
+        size = self._stream.height, self._stream.width
+        try:
+            frames = {
+                kind: resize(kind, self.decode(message, _ENCODINGS[kind]), *size)
+                for kind, message in images.messages.items()
+                if message is not None
+            }
+        except ValueError as error:
+            self._on_labels(None, error)
+        else:
+            self._worker.submit((frames, images.messages[images.reference].header))
 
     def _on_labels(self, result: tuple[np.ndarray, Header] | None, error: Exception | None) -> None:
         if result is None:
@@ -140,17 +145,42 @@ class SegmentationNode(SensorNode):
             self.take(*result)
 
 
+class _Labelling:
+    """What labels, in a thread of its own, for every camera of this process in one batch."""
+
+    def __init__(self, segmenter) -> None:
+        self._segmenter = segmenter
+        self.inputs: tuple[str, ...] = segmenter.inputs
+        self.worker = LatestWorker(self._label, GATHER_S)
+
+    def _label(
+        self, sets: list[tuple[dict[str, np.ndarray], Header]]
+    ) -> list[tuple[np.ndarray, Header]]:
+        frames, headers = zip(*sets, strict=True)
+        return list(zip(self._segmenter.predict_batch(frames), headers, strict=True))
+
+
+# The nodes of one process share a network; it goes with the last of them.
+_labellings: WeakValueDictionary[tuple, _Labelling] = WeakValueDictionary()
+
+
+def _shared_labelling(backend: str, model: str, threads: int) -> _Labelling:
+    key = (_create_segmenter, backend, model, threads)
+    labelling = _labellings.get(key)
+    if labelling is None:
+        labelling = _labellings[key] = _Labelling(_create_segmenter(backend, model, threads))
+    return labelling
+
+
 def _create_segmenter(backend: str, model: str, threads: int):
     # Imported when chosen: torch alone costs a second and 200 MB.
     if backend == "network":
         from multismolvla.segmentation.predictor import Segmenter
 
         return Segmenter(threads=threads)
-    if backend == "transformers":
-        from multismolvla.segmentation.transformers_segmenter import TransformersSegmenter
+    from multismolvla.segmentation.transformers_segmenter import TransformersSegmenter
 
-        return TransformersSegmenter(model)
-    return None
+    return TransformersSegmenter(model)
 
 
 def main() -> int:

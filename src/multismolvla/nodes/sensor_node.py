@@ -182,9 +182,20 @@ class SensorNode(Node):
             raise ValueError(
                 f"encoding is '{message.encoding}'; expected {' or '.join(self.accepted)}"
             )
+        return self.decode(message, self.raw_encoding)
+
+    def decode(self, message: Image, encoding: str) -> np.ndarray:
+        """Return the pixels of an image in an encoding.
+
+        Raises:
+            ValueError: they cannot be had.
+        """
         try:
-            return self._bridge.imgmsg_to_cv2(message, self.raw_encoding)
+            return self._bridge.imgmsg_to_cv2(message, encoding)
         # cv_bridge passes on what numpy and OpenCV raise for images that contradict themselves.
         except (CvBridgeError, cv2.error, TypeError, ValueError, KeyError) as error:
             said = " ".join(str(error).split())
-            raise ValueError(f"{size}, encoding '{message.encoding}': {said}") from None
+            raise ValueError(
+                f"image is {message.width}x{message.height}, step {message.step}, encoding "
+                f"'{message.encoding}': {said}"
+            ) from None

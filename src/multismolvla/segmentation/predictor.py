@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,12 @@ class Segmenter:
         self.metadata = load_weights(self._network, weights)
         self._network.eval()
         self._network.to(memory_format=torch.channels_last)
+
+    def predict_batch(
+        self, instants: Sequence[Mapping[str, np.ndarray | None]]
+    ) -> list[np.ndarray]:
+        """PLACEHOLDER"""
+        return [self.predict(frames) for frames in instants]
 
     def predict(self, frames: Mapping[str, np.ndarray | None]) -> np.ndarray:
         """Return labels (H, W) uint8, indices into `LABELS`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -49,6 +49,12 @@ class TransformersSegmenter:
             raise ValueError(
                 f"the segmentation model '{model}' has none of the classes {', '.join(LABELS[1:])}"
             )
+
+    def predict_batch(
+        self, instants: Sequence[Mapping[str, np.ndarray | None]]
+    ) -> list[np.ndarray]:
+        """Return `predict` of each."""
+        return [self.predict(frames) for frames in instants]
 
     def predict(self, frames: Mapping[str, np.ndarray | None]) -> np.ndarray:
         """Return labels (H, W) uint8, indices into `LABELS`, of `rgb` (H, W, 3) uint8.
