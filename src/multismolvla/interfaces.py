@@ -68,7 +68,11 @@ class ActionChunk:
 
 
 class Policy(Protocol):
-    """Anything that turns observations into chunks. `infer` may be slow: it has its own thread."""
+    """Anything that turns observations into chunks. `infer` may be slow: it has its own thread.
+
+    A policy that never reads `Observation.privileged` may say so by `reads_privileged = False`, and
+    nobody gathers it then.
+    """
 
     def infer(self, observation: Observation) -> ActionChunk:
         """Return the chunk for this observation; raise ValueError on input it cannot use."""

@@ -177,9 +177,7 @@ def measure(checkout: Path, arguments: list[str], seconds: float, busy: int, log
     """Bring one checkout up, measure it, and take it down."""
     run = Run()
     watcher = Watcher()
-    loops = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)
-    ]
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     started = time.monotonic()
     # Another checkout has its own environment, of which nothing here may be part.
     kept = ("HOME", "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOG_DIR", "LANG")
@@ -287,9 +285,7 @@ def main() -> int:
             log = folder / f"{'AB'[i]}{k}.log"
             # Only this checkout knows its own launch arguments.
             extra = arguments.launch if i == 0 else []
-            runs[checkout].append(
-                measure(checkout, extra, arguments.seconds, arguments.busy, log)
-            )
+            runs[checkout].append(measure(checkout, extra, arguments.seconds, arguments.busy, log))
     rclpy.try_shutdown()
     for checkout in checkouts:
         print(f"\n{checkout}\n{table(runs[checkout])}\n{verdict(runs[checkout])}")

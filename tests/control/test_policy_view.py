@@ -15,15 +15,15 @@ TABLE = StreamTable(
 OK = {"rgb": ("OK", ""), "depth": ("OK", "")}
 
 
-def frame_of(stream, message):
-    return None if message == "unreadable" else np.full((4, 4), message)
+def pictures(values):
+    return {name: None if v is None else np.full((4, 4), v) for name, v in values.items()}
 
 
 def view_at(messages, stamp_ns: int = 10 * S, absent=(), check=None) -> PolicyView:
-    view = PolicyView(TABLE, 0.5, frame_of, check)
+    view = PolicyView(TABLE, 0.5, check)
     for tick in range(9, 12):
         view.states.add(tick * S, np.full(6, float(tick)))
-    view.on_set(stamp_ns, stamp_ns, messages, dict.fromkeys(absent, "late"))
+    view.on_set(stamp_ns, stamp_ns, pictures(messages), dict.fromkeys(absent, "late"))
     return view
 
 
@@ -41,7 +41,7 @@ def test_a_stream_is_masked_by_its_status_its_absence_and_an_unreadable_image():
     assert seen.mask == {"rgb": False, "depth": True} and seen.frames["rgb"] is None
     late = view_at({"rgb": None, "depth": 2}, absent=["rgb"])
     assert late.mask(10 * S, OK).reasons == {"rgb": "image late", "depth": ""}
-    unreadable = view_at({"rgb": "unreadable", "depth": 2}).observation(10 * S, "t", OK)
+    unreadable = view_at({"rgb": None, "depth": 2}).observation(10 * S, "t", OK)
     assert unreadable.mask == {"rgb": False, "depth": True}
 
 
@@ -87,12 +87,12 @@ def test_images_wait_for_the_joints_of_their_instant():
     early_ns, late_ns = 11 * S + MAX_JOINTS_GAP_NS, 11 * S + MAX_JOINTS_GAP_NS + 1
     view = view_at({"rgb": 1, "depth": 2}, early_ns, check=check)
     assert len(check.shown) == 1
-    view.on_set(late_ns, late_ns, {"rgb": 3, "depth": 4}, {})
+    view.on_set(late_ns, late_ns, pictures({"rgb": 3, "depth": 4}), {})
     assert len(check.shown) == 1
     # Meanwhile what was found before holds.
     assert not view.mask(late_ns, OK).available["depth"]
     view.states.add(12 * S, np.full(6, 12.0))
-    view.on_set(12 * S, 12 * S, {"rgb": 5, "depth": 6}, {})
+    view.on_set(12 * S, 12 * S, pictures({"rgb": 5, "depth": 6}), {})
     assert [frames["rgb"][0, 0] for frames, _ in check.shown] == [1, 3, 5]
     assert check.shown[1][1] == pytest.approx(np.full(6, 11.03), abs=1e-6)
 
@@ -101,11 +101,11 @@ def test_images_whose_joints_never_come_are_passed_over():
     check = AgainstDepth()
     view = view_at({"rgb": 1, "depth": 2}, 12 * S, check=check)
     for stamp_ns in (13 * S, 14 * S, 15 * S):
-        view.on_set(stamp_ns, stamp_ns, {"rgb": 3, "depth": 4}, {})
+        view.on_set(stamp_ns, stamp_ns, pictures({"rgb": 3, "depth": 4}), {})
     assert not check.shown and view.mask(15 * S, OK).available["depth"]
     view.states.add(20 * S, np.full(6, 20.0))
     for stamp_ns in (20 * S, 20 * S + 1):
-        view.on_set(stamp_ns, stamp_ns, {"rgb": 7, "depth": 8}, {})
+        view.on_set(stamp_ns, stamp_ns, pictures({"rgb": 7, "depth": 8}), {})
     assert {frames["rgb"][0, 0] for frames, _ in check.shown} == {7}
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from multismolvla.control.state_history import StateHistory
 from multismolvla.control.stream_mask import StreamMask, stream_mask
 from multismolvla.interfaces import Observation
-from multismolvla.streams import Stream, StreamTable
+from multismolvla.streams import StreamTable
 
 # Ground truth that has stopped is no truth: an expert would act on a world that has moved on.
 MAX_OBJECTS_AGE_NS = 1_000_000_000
@@ -38,7 +38,7 @@ class SetCheck(Protocol):
 class _Set:
     received_ns: int
     stamp_ns: int
-    messages: Mapping[str, Any | None]
+    frames: Mapping[str, np.ndarray | None]
     absent: Mapping[str, str]
 
 
@@ -49,8 +49,6 @@ class PolicyView:
 
     Args:
         max_set_age_s: age from which the newest set of images counts for nothing.
-        frame_of: the conditioned frame of an image, or None where it cannot be converted: it is
-            then masked, like one that is not there. By default images are frames.
         check: has every set before it counts.
 
     Attributes:
@@ -62,13 +60,12 @@ class PolicyView:
         self,
         table: StreamTable,
         max_set_age_s: float,
-        frame_of: Callable[[Stream, Any], np.ndarray | None] = lambda _, image: image,
         check: SetCheck | None = None,
     ) -> None:
         self._table = table
         self._max_set_age_s = max_set_age_s
-        self._frame_of = frame_of
         self._check = check
+        self._check_suspended = False
         # Where joint states come seldom, those of a set's instant come after the set.
         self._unjudged: deque[tuple[int, Mapping[str, Any | None]]] = deque(maxlen=2)
         self.refused: Mapping[str, str] = {}
@@ -80,33 +77,42 @@ class PolicyView:
         self,
         received_ns: int,
         stamp_ns: int,
-        messages: Mapping[str, Any | None],
+        frames: Mapping[str, np.ndarray | None],
         absent: Mapping[str, str],
     ) -> None:
         """Take in a set of images of one instant.
 
         Args:
-            messages: stream -> its image, in whatever form, or None.
+            frames: stream -> its conditioned frame, or None.
             absent: stream without an image -> why.
         """
-        if self._check is not None:
+        if self._check is not None and not self._check_suspended:
             unjudged = self._unjudged
-            unjudged.append((stamp_ns, messages))
+            unjudged.append((stamp_ns, frames))
             self._judge(unjudged, self._check)
         absent = {**self.refused, **absent}
-        self._newest = _Set(received_ns, stamp_ns, messages, absent)
+        self._newest = _Set(received_ns, stamp_ns, frames, absent)
+
+    def suspend_check(self, suspended: bool) -> None:
+        """Compare no images with the joints for now: what was found counts no longer."""
+        if suspended and not self._check_suspended and self._check is not None:
+            self._forget_check()
+        self._check_suspended = suspended
 
     def on_objects(self, received_ns: int, objects: Mapping[str, np.ndarray]) -> None:
         """Take in the true poses of objects, see `Observation.privileged`."""
         self._objects = (received_ns, objects)
 
-    def mask(self, now_ns: int, statuses: Mapping[str, tuple[str, str]]) -> StreamMask:
+    def mask(
+        self, now_ns: int, statuses: Mapping[str, tuple[str, str]], lag_s: float = 0.0
+    ) -> StreamMask:
         """Which streams may be used now, and why not the others.
 
         Args:
             statuses: stream -> (state, reason); see `stream_mask`.
+            lag_s: how late this process runs, seconds.
         """
-        return self._mask(self._newest, now_ns, statuses)
+        return self._mask(self._newest, now_ns, statuses, lag_s)
 
     def observation(
         self,
@@ -114,7 +120,7 @@ class PolicyView:
         task: str,
         statuses: Mapping[str, tuple[str, str]],
     ) -> Observation:
-        """Convert the newest set and take the state of its instant.
+        """Take the newest set and the state of its instant.
 
         Raises:
             ValueError: there are no joint states.
@@ -126,9 +132,8 @@ class PolicyView:
         if newest is not None and any(available.values()):
             stamp_ns = min(newest.stamp_ns, now_ns)
             for stream in self._table:
-                message = newest.messages[stream.name]
-                if available[stream.name] and message is not None:
-                    frames[stream.name] = self._frame_of(stream, message)
+                if available[stream.name]:
+                    frames[stream.name] = newest.frames[stream.name]
                 available[stream.name] = frames[stream.name] is not None
         state = self.states.at(stamp_ns)
         if state is None:
@@ -146,33 +151,36 @@ class PolicyView:
         self._newest = None
         self._objects = (0, {})
         self.states.clear()
+        if self._check is not None:
+            self._forget_check()
+
+    def _forget_check(self) -> None:
         # Not emptied: the writing thread may be reading it.
         self._unjudged = deque(maxlen=2)
         self.refused = {}
-        if self._check is not None:
-            self._check.forget()
+        self._check.forget()
 
     def _judge(
-        self, unjudged: deque[tuple[int, Mapping[str, Any | None]]], check: SetCheck
+        self, unjudged: deque[tuple[int, Mapping[str, np.ndarray | None]]], check: SetCheck
     ) -> None:
         """Compare sets with the joints as far as these are known."""
         while unjudged:
-            stamp_ns, messages = unjudged[0]
+            stamp_ns, frames = unjudged[0]
             joints = self.states.at(stamp_ns, MAX_JOINTS_GAP_NS)
             if joints is None:
                 return
-            frames = {
-                stream.name: self._frame_of(stream, message)
-                for stream in self._table
-                if (message := messages.get(stream.name)) is not None
-            }
             self.refused = check.judge(frames, joints)
             unjudged.popleft()
 
     def _mask(
-        self, newest: _Set | None, now_ns: int, statuses: Mapping[str, tuple[str, str]]
+        self,
+        newest: _Set | None,
+        now_ns: int,
+        statuses: Mapping[str, tuple[str, str]],
+        lag_s: float = 0.0,
     ) -> StreamMask:
         absent, age_s = {}, None
         if newest is not None:
             absent, age_s = newest.absent, (now_ns - newest.received_ns) * 1e-9
-        return stream_mask(self._table.names, statuses, absent, age_s, self._max_set_age_s)
+        limit_s = self._max_set_age_s
+        return stream_mask(self._table.names, statuses, absent, age_s, limit_s, lag_s)

@@ -31,6 +31,7 @@ def stream_mask(
     absent: Mapping[str, str],
     set_age_s: float | None,
     max_set_age_s: float,
+    lag_s: float = 0.0,
 ) -> StreamMask:
     """Combine what the sensor nodes say with what has arrived.
 
@@ -44,6 +45,8 @@ def stream_mask(
         absent: streams that have no message in the newest set -> why, such as `late`.
         set_age_s: age of the newest set, None before the first one.
         max_set_age_s: age from which the newest set counts for nothing.
+        lag_s: how late this process runs, which tells a set that is late here from one that was
+            never sent.
     """
     reasons = {}
     for name in names:
@@ -51,7 +54,8 @@ def stream_mask(
         if state == "LOST":
             reasons[name] = reason or "lost"
         elif set_age_s is None or set_age_s > max_set_age_s:
-            reasons[name] = "no image set"
+            late_here = set_age_s is not None and set_age_s - lag_s <= max_set_age_s
+            reasons[name] = "late_here" if late_here else "no image set"
         elif name in absent:
             reasons[name] = f"image {absent[name]}"
         else:

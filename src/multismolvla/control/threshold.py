@@ -52,6 +52,8 @@ class RefillThreshold:
         self._fixed = fixed
         self._margin = margin
         self._latency_s = 0.0
+        # Below 1 the policy is asked less often, down to what the latency demands.
+        self.scale = 1.0
 
     @property
     def latency_s(self) -> float:
@@ -66,11 +68,15 @@ class RefillThreshold:
 
     def fraction(self, chunk_size: int, period_s: float) -> float:
         """g in [0, 1] for chunks of this size; 1.0 while nothing is known."""
-        if self._fixed is not None:
-            return self._fixed
-        if chunk_size <= 0 or period_s <= 0 or self._latency_s == 0.0:
-            return 1.0
-        return min(1.0, self._lead_s / period_s / chunk_size)
+        known = chunk_size > 0 and period_s > 0 and self._latency_s > 0.0
+        needed = min(1.0, self._lead_s / period_s / chunk_size) if known else 1.0
+        if self._fixed is None:
+            return needed
+        return (
+            self._fixed
+            if self.scale == 1.0
+            else min(self._fixed, max(needed, self.scale * self._fixed))
+        )
 
     def due(self, level: QueueLevel) -> bool:
         """True when the queue holds less than g of a chunk: the paper's test, strictly less."""

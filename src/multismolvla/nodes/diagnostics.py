@@ -50,6 +50,11 @@ class Diagnostics:
         self._hardware_id = hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens: making the message costs more than sending it."""
+        return self._publisher.get_subscription_count() > 0
+
     def publish(self, *tasks: Task) -> None:
         """Publish the tasks of the node, all in one message."""
         node_name = self._node.get_fully_qualified_name()

@@ -83,7 +83,9 @@ class LatestWorker:
                 self._condition.wait_for(self._all_waiting, self._gather_s)
                 if self._ended():
                     return
-                batch = [(client, client.waiting.pop()) for client in self._clients if client.waiting]
+                batch = [
+                    (client, client.waiting.pop()) for client in self._clients if client.waiting
+                ]
             self._do(batch)
 
     def _do(self, batch: list[tuple[Client, Any]]) -> None:

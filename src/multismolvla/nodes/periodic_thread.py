@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from multismolvla.sensing.lag import LagMeter
+
 
 class PeriodicThread:
     """Calls `tick` every `period_s` on the machine's monotonic clock.
@@ -14,6 +16,9 @@ class PeriodicThread:
     A timer in an executor waits for the callbacks before it; this waits for none. A deadline that
     was missed is skipped, never made up for by a burst. An exception in `tick` ends the loop and is
     handed to `on_error`: a control loop must not limp on in silence.
+
+    Attributes:
+        lag: how late its ticks begin.
     """
 
     def __init__(
@@ -25,6 +30,7 @@ class PeriodicThread:
         self._stopping = threading.Event()
         # Starts of the ticks of the last second, for the measured rate.
         self._starts: deque[float] = deque(maxlen=max(2, round(1.0 / period_s)))
+        self.lag = LagMeter()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -47,7 +53,9 @@ class PeriodicThread:
     def _run(self) -> None:
         deadline = time.monotonic()
         while not self._stopping.is_set():
-            self._starts.append(time.monotonic())
+            start = time.monotonic()
+            self._starts.append(start)
+            self.lag.note(time.monotonic_ns(), round((start - deadline) * 1e9))
             try:
                 self._tick()
             except Exception as error:  # Whatever it is, the owner decides.

@@ -1,10 +1,11 @@
 """What the policy node knows: newest images, statuses, joint states and ground truth.
 
-Messages are kept as they come. An image is converted when an observation is taken, and before that
-for the check against the joints where there is one.
+An image is converted once, when the set that it belongs to is complete.
 """
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 from cv_bridge import CvBridge
@@ -15,10 +16,12 @@ from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
 from multismolvla.arm import JOINT_NAMES
+from multismolvla.control.load_shedding import POSE_CHECK, SEGMENTATION_RATE, Load
 from multismolvla.control.policy_view import PolicyView, SetCheck
 from multismolvla.control.state_history import StateHistory
 from multismolvla.control.stream_mask import StreamMask
 from multismolvla.interfaces import Observation
+from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
@@ -26,6 +29,8 @@ from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.streams import Stream, StreamTable
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# A pause that this misses is no longer than a control period and a half.
+PROBE_S = 0.03
 ENCODINGS = {"rgb": "rgb8", "depth": "32FC1", "thermal": "32FC1", "segmentation": "mono8"}
 
 
@@ -37,6 +42,7 @@ class PolicyInputs:
         max_wait_s: how long a set waits for the image of a healthy stream, seconds.
         max_set_age_s: age from which the newest set of images counts for nothing.
         check: compares every set of images with the joints; None for no check.
+        privileged: take in the true poses of objects, which only a script needs.
     """
 
     def __init__(
@@ -48,12 +54,17 @@ class PolicyInputs:
         max_wait_s: float,
         max_set_age_s: float,
         check: SetCheck | None = None,
+        privileged: bool = False,
     ) -> None:
         self._node = node
+        self._table = table
+        self._probe = LagProbe(node, PROBE_S)
+        # The longest period of a camera that is to be thinned out to half.
+        self._window_s = 2.0 * max(stream.period_s for stream in table)
         self._bridge = CvBridge()
         self._joint_problem = ""
-        self.view = PolicyView(table, max_set_age_s, self._frame, check)
-        self._statuses = StatusMonitor(node, table.names)
+        self.view = PolicyView(table, max_set_age_s, check)
+        self.statuses = StatusMonitor(node, table.names)
         self._synchronizer = StreamSynchronizer(
             node,
             {
@@ -62,11 +73,12 @@ class PolicyInputs:
             },
             slop_s=slop_s,
             max_wait_s=max_wait_s,
-            statuses=self._statuses,
+            statuses=self.statuses,
         )
         self._synchronizer.registerCallback(self._on_set)
         node.create_subscription(JointState, "joint_states", self._on_joint_states, NEWEST)
-        node.create_subscription(MarkerArray, "ground_truth/objects", self._on_objects, NEWEST)
+        if privileged:
+            node.create_subscription(MarkerArray, "ground_truth/objects", self._on_objects, NEWEST)
 
     @property
     def states(self) -> StateHistory:
@@ -75,10 +87,21 @@ class PolicyInputs:
 
     def mask(self, now_ns: int) -> StreamMask:
         """Which streams may be used now, and why not the others."""
-        return self.view.mask(now_ns, self._states_of_streams())
+        return self.view.mask(now_ns, self._states_of_streams(), self.lag_s)
+
+    @property
+    def lag_s(self) -> float:
+        """How late messages are taken in, seconds."""
+        return self._probe.lag.worst_s(time.monotonic_ns())
+
+    def relax(self, load: Load) -> None:
+        """Do with less while the machine cannot keep up."""
+        fewer = SEGMENTATION_RATE in load.shed
+        self._synchronizer.relax(load.lag_s, self._window_s if fewer else 0.0)
+        self.view.suspend_check(POSE_CHECK in load.shed)
 
     def observation(self, now_ns: int, task: str) -> Observation:
-        """Convert the newest set and take the state of its instant.
+        """Take the newest set and the state of its instant.
 
         Raises:
             ValueError: there are no joint states.
@@ -88,7 +111,7 @@ class PolicyInputs:
     def _states_of_streams(self) -> dict[str, tuple[str, str]]:
         return {
             name: (status.state.name, ",".join(status.reasons))
-            for name, status in self._statuses.statuses.items()
+            for name, status in self.statuses.statuses.items()
         }
 
     def _frame(self, stream: Stream, message: Image) -> np.ndarray | None:
@@ -101,7 +124,11 @@ class PolicyInputs:
         return self._node.get_clock().now().nanoseconds
 
     def _on_set(self, newest: SynchronizedSet) -> None:
-        self.view.on_set(self._now_ns(), newest.stamp_ns, newest.messages, newest.masked)
+        frames = {
+            stream.name: None if message is None else self._frame(stream, message)
+            for stream, message in zip(self._table, newest.messages.values(), strict=True)
+        }
+        self.view.on_set(self._now_ns(), newest.stamp_ns, frames, newest.masked)
 
     def _on_joint_states(self, message: JointState) -> None:
         positions = dict(zip(message.name, message.position, strict=False))

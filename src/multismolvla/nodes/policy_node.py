@@ -22,6 +22,7 @@ from multismolvla.control.chunk_entry import ENTRIES
 from multismolvla.control.chunk_merging import merge_strategy
 from multismolvla.control.inference import Inference
 from multismolvla.control.inference_schedule import InferenceSchedule
+from multismolvla.control.load_shedding import REPLANNING_RATE, Load
 from multismolvla.control.mode import Mode, describe
 from multismolvla.control.observation_filter import ObservationFilter
 from multismolvla.control.playback import Playback
@@ -29,8 +30,10 @@ from multismolvla.control.policy_loop import PolicyLoop
 from multismolvla.control.stream_gate import StreamGate
 from multismolvla.control.stream_mask import StreamMask
 from multismolvla.control.threshold import RefillThreshold
+from multismolvla.nodes import load_message
 from multismolvla.nodes.diagnostics import SLOW_LOOP, Diagnostics, Task, checked
 from multismolvla.nodes.inference_thread import InferenceThread
+from multismolvla.nodes.load_watch import LoadWatch
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.policy_inputs import PolicyInputs
 from multismolvla.nodes.policy_loading import load_policy, parse_cameras
@@ -46,6 +49,8 @@ from multismolvla.streams import load_stream_table
 # to the second subscription only.
 TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
 STATUS_PERIOD_S = 0.1
+# Share of the queue threshold that is left of it where the policy is asked less often.
+RELAXED_THRESHOLD = 0.5
 # Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
 # quarter of its period, each time that thread needs it.
 SWITCH_INTERVAL_S = 0.0005
@@ -78,26 +83,6 @@ class PolicyNode(Node):
         self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
         self._status = self.create_publisher(DiagnosticArray, "policy/status", 1)
         self._diagnostics = Diagnostics(self, "policy")
-        weights = find_weights(parameters.pose_check)
-        self._pose_check_says = "images fit the joints" if weights else "off"
-        self._inputs = PolicyInputs(
-            self,
-            table,
-            slop_s=parameters.slop_s,
-            max_wait_s=parameters.max_wait_s,
-            max_set_age_s=parameters.max_set_age_s,
-            check=PoseCheck(weights, table.derived) if weights else None,
-        )
-        self._loop = PolicyLoop(
-            StreamGate(table, parameters.min_visual_streams),
-            self._inputs.view,
-            self._queue,
-            schedule,
-            self._playback,
-            parameters.joint_states_timeout_s,
-        )
-        for qos in TASK_QOS:
-            self.create_subscription(String, "task", self._on_task, qos)
         policy = load_policy(
             parameters.policy,
             device=parameters.policy_device,
@@ -109,6 +94,30 @@ class PolicyNode(Node):
             now_ns=self._now_ns,
             precision=parameters.policy_precision,
         )
+        weights = find_weights(parameters.pose_check)
+        self._pose_check_says = "images fit the joints" if weights else "off"
+        self._inputs = PolicyInputs(
+            self,
+            table,
+            slop_s=parameters.slop_s,
+            max_wait_s=parameters.max_wait_s,
+            max_set_age_s=parameters.max_set_age_s,
+            check=PoseCheck(weights, table.derived) if weights else None,
+            # A policy of somebody else may read them.
+            privileged=getattr(policy, "reads_privileged", True),
+        )
+        self._loop = PolicyLoop(
+            StreamGate(table, parameters.min_visual_streams),
+            self._inputs.view,
+            self._queue,
+            schedule,
+            self._playback,
+            parameters.joint_states_timeout_s,
+        )
+        for qos in TASK_QOS:
+            self.create_subscription(String, "task", self._on_task, qos)
+        self._load_watch = LoadWatch(self, self._inputs.statuses, self._lag_s)
+
         self._warm_up = PolicyWarmUp(policy, self._on_warm, self._on_warm_up_problem)
         self._inference = Inference(policy, schedule, self._queue)
         self._inference_thread = InferenceThread(
@@ -138,6 +147,10 @@ class PolicyNode(Node):
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
+
+    def _lag_s(self) -> float:
+        """How late this node runs: what it takes in, or what it sends."""
+        return max(self._inputs.lag_s, self._control.lag.worst_s(time.monotonic_ns()))
 
     def _on_task(self, message: String) -> None:
         self._wanted_task = message.data.strip()
@@ -200,6 +213,7 @@ class PolicyNode(Node):
 
     def _publish_status(self, now_ns: int) -> None:
         self._next_status = time.monotonic() + STATUS_PERIOD_S
+        load = self._watch_load()
         level = self._queue.level(now_ns)
         values = {
             "mode": self._mode.name,
@@ -212,11 +226,14 @@ class PolicyNode(Node):
             "starved_ticks": self._playback.starved_ticks,
             "control_rate_hz": f"{self._control.rate_hz:.2f}",
             "task": self._task,
+            **load_message.load_values(load),
             **self._warm_up.values,
         }
         name = self.get_fully_qualified_name()
         message = policy_status(now_ns, name, values, self._loop.mask)
         self._status.publish(message)
+        if not self._diagnostics.wanted:
+            return
         status, rate_hz = message.status[0], self._settings.control_rate_hz
         contradiction = _contradiction(self._contradicting, self._loop.mask)
         self._diagnostics.publish(
@@ -227,10 +244,25 @@ class PolicyNode(Node):
                 {"weights": self._settings.pose_check},
             ),
             Task("policy", status.level, status.message, values),
+            Task(
+                "load",
+                DiagnosticStatus.WARN if load.overloaded else DiagnosticStatus.OK,
+                load_message.describe(load),
+                load_message.load_values(load),
+            ),
             checked(
                 "control frequency", frequency_check(self._control.rate_hz, rate_hz, SLOW_LOOP)
             ),
         )
+
+    def _watch_load(self) -> Load:
+        """Look how late the nodes run, and do less or more."""
+        if not self._warm_up.done:
+            return self._load_watch.load  # What a start costs is no overload.
+        load = self._load_watch.tick()
+        self._inputs.relax(load)
+        self._threshold.scale = RELAXED_THRESHOLD if REPLANNING_RATE in load.shed else 1.0
+        return load
 
     def _on_control_error(self, error: Exception) -> None:
         if not self.context.ok():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from multismolvla.control.threshold import RefillThreshold
 from multismolvla.interfaces import Policy
 from multismolvla.nodes.policy_messages import dry_run_line, dry_run_values
+from multismolvla.nodes.run import freeze_garbage
 
 # A call in progress cannot be interrupted; closing waits this long for it to end.
 END_S = 5.0
@@ -59,4 +60,6 @@ class PolicyWarmUp:
             if not self._closing:
                 self._on_problem(f"{type(error).__name__}: {' '.join(str(error).split())}")
         finally:
+            # Before anybody waits for this process: it stops every thread for a moment.
+            freeze_garbage()
             self.done = True

@@ -7,9 +7,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from message_filters import Subscriber
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
 from multismolvla.nodes.latest_worker import LatestWorker
 from multismolvla.nodes.parameters import ParameterError, declare
 from multismolvla.nodes.run import run
@@ -104,15 +105,18 @@ class SegmentationNode(SensorNode):
         )
         self._synchronizer.registerCallback(self._on_set)
         # All images of a camera share its geometry; any source's is the labels' too.
-        self.create_subscription(
-            CameraInfo,
-            f"{self._sources[0]}/image/camera_info",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-        )
+        self.follow_camera_info(f"{self._sources[0]}/image/camera_info")
         self.get_logger().info(
             f"{self._stream.name}: waiting for images of {', '.join(self._sources)}"
         )
+
+    def _on_load(self, load: Load) -> None:
+        super()._on_load(load)
+        if self._backend != GROUND_TRUTH:
+            # The same windows as the policy's, so that both choose the same images.
+            fewer = SEGMENTATION_RATE in load.shed
+            window_s = 2.0 * self._stream.period_s if fewer else 0.0
+            self._synchronizer.relax(load.lag_s, window_s)
 
     def destroy_node(self) -> None:
         if self._backend != GROUND_TRUTH:

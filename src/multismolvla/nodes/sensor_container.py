@@ -123,9 +123,7 @@ def guarded(kind: type[Node], on_error: Callable[[Node, Exception], None]) -> ty
             return super().create_timer(period_s, self._guard(callback), *others, **options)
 
         def create_service(self, srv_type, name, callback, *others, **options):
-            return super().create_service(
-                srv_type, name, self._guard(callback), *others, **options
-            )
+            return super().create_service(srv_type, name, self._guard(callback), *others, **options)
 
     Guarded.__name__ = kind.__name__
     return Guarded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import cv2
 import numpy as np
 from ament_index_python.packages import get_package_share_directory
@@ -12,8 +14,13 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from multismolvla.control.load_shedding import CAMERA_RATE, SEGMENTATION_RATE, Load
+from multismolvla.nodes import load_message
+from multismolvla.nodes.arrival import with_wait
 from multismolvla.nodes.camera_info import scaled
 from multismolvla.nodes.health_parameters import declare_thresholds
+from multismolvla.nodes.lag_probe import LagProbe
+from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusPublisher
@@ -21,6 +28,9 @@ from multismolvla.sensing.conditioning import RawUnits, resize, to_units
 from multismolvla.sensing.health import StreamHealth
 from multismolvla.sensing.thresholds import Thresholds
 from multismolvla.streams import Stream, load_stream_table
+
+# Beside the frames themselves, of which there may be none.
+PROBE_S = 0.2
 
 
 class SensorNode(Node):
@@ -56,6 +66,8 @@ class SensorNode(Node):
 
         self._bridge = CvBridge()
         self._health = self.create_health(thresholds)
+        self._lag = LagProbe(self, PROBE_S).lag
+        self._load = Load()
         self._image = self.create_publisher(
             Image,
             f"{self.kind}/image",
@@ -71,9 +83,12 @@ class SensorNode(Node):
             f"{self.kind}/status",
             lambda: self._health.report(self._now_ns()),
             thresholds.slow_fraction,
+            self._lag,
+            self._check_demand,
         )
         # Armed anew by every frame, so that it fires only when one is missing.
         self._silence = self.create_timer(self._stream.period_s, self._on_silence, autostart=False)
+        load_message.listen(self, self._on_load, self._stream.view)
         self.connect()
 
     def declare_units(self) -> RawUnits:
@@ -92,31 +107,39 @@ class SensorNode(Node):
         raw = self.create_subscription(
             Image,
             f"{self.kind}/image_raw",
-            self._on_image,
+            with_wait(self._on_image),
             qos_profile_sensor_data,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         # Beside the image, as image_transport has it, so that it follows when that is remapped.
-        self.create_subscription(
-            CameraInfo,
-            f"{raw.topic_name.rpartition('/')[0]}/camera_info",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-        )
+        self.follow_camera_info(f"{raw.topic_name.rpartition('/')[0]}/camera_info")
         self.get_logger().info(f"{self._stream.name}: waiting for images on {raw.topic_name}")
 
-    def take(self, frame: np.ndarray, header: Header) -> None:
-        """Judge a frame in the units of its kind, and publish it if it may be used."""
+    def follow_camera_info(self, topic: str) -> None:
+        """Pass camera_info on, and take it in, only while somebody wants it."""
+        self._demand = OnDemand(
+            self,
+            subscribed_to(self._info),
+            [(CameraInfo, topic, self._on_camera_info, qos_profile_sensor_data)],
+        )
+
+    def take(self, frame: np.ndarray, header: Header, wait_ns: int = 0) -> None:
+        """Judge a frame in the units of its kind, and publish it if it may be used.
+
+        Args:
+            wait_ns: how long it has lain in this process.
+        """
         before = self._health.state, self._health.reasons
-        if self._health.on_frame(frame, stamp_ns(header.stamp), self._now_ns()):
+        arrival_ns = self._now_ns() - wait_ns
+        if self._health.on_frame(frame, stamp_ns(header.stamp), arrival_ns, wait_ns):
             conditioned = resize(self.kind, frame, self._stream.height, self._stream.width)
             self._image.publish(self._bridge.cv2_to_imgmsg(conditioned, self.encoding, header))
         self._after(before)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, wait_ns: int = 0) -> None:
         """Count what came as no frame."""
         before = self._health.state, self._health.reasons
-        self._health.on_bad_message(reason, self._now_ns())
+        self._health.on_bad_message(reason, self._now_ns() - wait_ns, wait_ns)
         self._after(before)
 
     def _checked(self, stream: Stream) -> Stream:
@@ -136,16 +159,28 @@ class SensorNode(Node):
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: Image, wait_ns: int) -> None:
+        self._lag.note(time.monotonic_ns(), wait_ns)
         try:
             frame = to_units(self.kind, self._read(message), self._units)
         except ValueError as error:
-            self.refuse(str(error))
+            self.refuse(str(error), wait_ns)
         else:
-            self.take(frame, message.header)
+            self.take(frame, message.header, wait_ns)
+
+    def _on_load(self, load: Load) -> None:
+        self._load = load
+
+    def _check_demand(self) -> None:
+        self._demand.check()
 
     def _on_silence(self) -> None:
         before = self._health.state, self._health.reasons
+        lag_s = max(self._lag.worst_s(time.monotonic_ns()), self._load.lag_s)
+        # A simulated camera that is to send half as many frames is silent for twice as long.
+        halved = {CAMERA_RATE, SEGMENTATION_RATE} if self.kind == "segmentation" else {CAMERA_RATE}
+        periods = self._health.thresholds.stale_periods if halved & set(self._load.shed) else 0.0
+        self._health.excuse(lag_s, periods)
         self._health.tick(self._now_ns())
         self._after(before)
 
@@ -161,7 +196,7 @@ class SensorNode(Node):
             self._status.changed()
 
     def _on_camera_info(self, info: CameraInfo) -> None:
-        if info.width and info.height and self._info.get_subscription_count():
+        if info.width and info.height:
             self._info.publish(scaled(info, self._stream.height, self._stream.width))
 
     def _read(self, message: Image) -> np.ndarray:

@@ -26,9 +26,12 @@ from std_msgs.msg import ColorRGBA, Header
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
+from multismolvla.control.load_shedding import CAMERA_RATE, OVERLOADED_S, Load
+from multismolvla.nodes import load_message
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.robot.emulator import EmulatedBus
+from multismolvla.sensing.lag import LagMeter
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.layout import SHAPES
 from multismolvla.sim.offscreen import RenderingError
@@ -43,6 +46,8 @@ SLICE_S = 0.005
 # Time the machine could not keep up with is given up rather than rushed through.
 MAX_LAG_S = 0.1
 RESULT_PERIOD_S = 1.0
+# Between two reports of a lag.
+LAG_REPORT_S = 0.25
 THERMAL_SCALE, THERMAL_OFFSET_C = 0.01, -273.15
 
 
@@ -103,6 +108,9 @@ class SimNode(Node):
         self._episode = 0
         self._solved = False
         self._episode_start_s = time.monotonic()
+        self._lag = LagMeter()
+        self._next_report_s = 0.0
+        self._load = Load()
         self._bridge = CvBridge()
 
         self._images = {
@@ -119,6 +127,7 @@ class SimNode(Node):
         self._publishes_clock = self.get_parameter("use_sim_time").value
         self._clock_publisher = self.create_publisher(Clock, "/clock", qos_profile_sensor_data)
         self.create_service(Trigger, "~/reset", self._on_reset)
+        load_message.listen(self, self._on_load)
         self.add_on_set_parameters_callback(self._on_parameters)
 
         self._bus = EmulatedBus(self._simulation.servos, link=port or None, torque_on=True)
@@ -191,6 +200,7 @@ class SimNode(Node):
             "success": int(self._solved),
             "time_s": f"{simulation.time_s:.3f}",
             "real_time_factor": f"{self._measured_factor():.4f}",
+            "lag_ms": f"{self._lag.worst_s(time.monotonic_ns()) * 1e3:.0f}",
         }
         self._result.publish(
             DiagnosticStatus(
@@ -199,6 +209,16 @@ class SimNode(Node):
                 values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
             )
         )
+
+    def _on_load(self, load: Load) -> None:
+        self._load = load
+
+    def _note_lag(self, lag_s: float) -> None:
+        """Keep how late physics or cameras run, and report at once what is worth it."""
+        self._lag.note(time.monotonic_ns(), round(lag_s * 1e9))
+        if lag_s > OVERLOADED_S and time.monotonic() > self._next_report_s:
+            self._next_report_s = time.monotonic() + LAG_REPORT_S
+            self._publish_result()
 
     def _stamp(self) -> Time:
         if not self._publishes_clock:
@@ -231,6 +251,7 @@ class SimNode(Node):
                 self._clock_publisher.publish(Clock(clock=self._stamp()))
             due += SLICE_S / self._factor
             wait_s = due - time.monotonic()
+            self._note_lag(-wait_s)
             if wait_s > 0:
                 time.sleep(wait_s)
             elif wait_s < -MAX_LAG_S:
@@ -250,7 +271,10 @@ class SimNode(Node):
         due = time.monotonic()
         try:
             while not self._stop.wait(max(0.0, due - time.monotonic())):
-                due = max(due + period_s, time.monotonic())
+                self._note_lag(time.monotonic() - due)
+                # Half as many while the machine cannot keep up.
+                step_s = period_s * (2 if CAMERA_RATE in self._load.shed else 1)
+                due = max(due + step_s, time.monotonic())
                 self._shoot(cameras, data, infos)
         finally:
             cameras.close()
@@ -268,10 +292,14 @@ class SimNode(Node):
         for name, frame in cameras.render(data, names, time_s).items():
             header = Header(stamp=stamp, frame_id=self._table[name].frame_id)
             image, info = self._images[name]
-            image.publish(encode(self._bridge, self._table[name].kind, frame, header))
-            infos[name].header = header
-            info.publish(infos[name])
-        self._objects.publish(self._markers(poses, stamp))
+            # Whoever wants one can have it; making and sending what nobody reads costs as much.
+            if image.get_subscription_count():
+                image.publish(encode(self._bridge, self._table[name].kind, frame, header))
+            if info.get_subscription_count():
+                infos[name].header = header
+                info.publish(infos[name])
+        if self._objects.get_subscription_count():
+            self._objects.publish(self._markers(poses, stamp))
         if changed:
             self._publish_result()
 

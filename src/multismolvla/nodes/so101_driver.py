@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -283,6 +284,7 @@ class SO101Driver(LifecycleNode):
                 "torque": int(report.torque),
                 "rate_hz": f"{thread.rate_hz:.1f}",
                 "bus_errors": report.bus_errors,
+                "lag_ms": f"{thread.lag.worst_s(time.monotonic_ns()) * 1e3:.0f}",
             }
             for joint, read in report.diagnostics.items():
                 values[f"voltage_v.{joint}"] = f"{read.voltage_v:.1f}"
@@ -292,6 +294,8 @@ class SO101Driver(LifecycleNode):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
+        if not self._diagnostics.wanted:
+            return
         self._diagnostics.publish(
             Task("arm", status.level, status.message, values),
             checked("joint_states frequency", frequency_check(rate_hz, self._rate_hz, SLOW_LOOP)),

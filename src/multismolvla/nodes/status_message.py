@@ -19,6 +19,7 @@ class StreamStatus:
 
     Attributes:
         reasons: health reasons; `status_late` where the status itself does not come.
+        lag_s: how late the node of the stream runs, seconds.
     """
 
     state: State = State.LOST
@@ -26,6 +27,7 @@ class StreamStatus:
     rate_hz: float = 0.0
     age_s: float = float("inf")
     frames: int = 0
+    lag_s: float = 0.0
 
     @property
     def alive(self) -> bool:
@@ -41,25 +43,28 @@ def sentence(stream: str, report: HealthReport) -> str:
     return f"{said} ({report.detail})" if report.detail else said
 
 
-def status_values(report: HealthReport) -> dict[str, str]:
-    """The report's fields by name, as text."""
+def status_values(report: HealthReport, lag_s: float = 0.0) -> dict[str, str]:
+    """The report's fields by name, as text, and how late the node runs."""
     return {
         "state": report.state.name,
         "reason": ",".join(report.reasons),
         "rate_hz": f"{report.rate_hz:.2f}",
         "age_s": f"{report.age_s:.3f}",
         "frames": str(report.frames),
+        "lag_ms": f"{lag_s * 1e3:.0f}",
     }
 
 
-def to_message(stream: str, hardware_id: str, report: HealthReport, now: Time) -> DiagnosticArray:
+def to_message(
+    stream: str, hardware_id: str, report: HealthReport, now: Time, lag_s: float = 0.0
+) -> DiagnosticArray:
     """Return the status message of one stream."""
     status = DiagnosticStatus(
         level=LEVELS[report.state],
         name=stream,
         message=sentence(stream, report),
         hardware_id=hardware_id,
-        values=key_values(status_values(report)),
+        values=key_values(status_values(report, lag_s)),
     )
     message = DiagnosticArray(status=[status])
     message.header.stamp = now.to_msg()
@@ -80,6 +85,8 @@ def from_message(message: DiagnosticArray) -> StreamStatus:
             rate_hz=float(values["rate_hz"]),
             age_s=float(values["age_s"]),
             frames=int(values["frames"]),
+            # Recordings from before it was measured have none.
+            lag_s=float(values.get("lag_ms", "0")) * 1e-3,
         )
     except (IndexError, KeyError, ValueError) as error:
         raise ValueError(f"not the status of a stream: {type(error).__name__}: {error}") from None

@@ -24,26 +24,32 @@ from multismolvla.nodes.status_message import (
     to_message,
 )
 from multismolvla.sensing.health import HealthReport, State
+from multismolvla.sensing.lag import LagMeter
 from multismolvla.sensing.stream_checks import frequency_check, stamp_check
 from multismolvla.streams import Stream
 
 STATUS_QOS = QoSProfile(depth=1)
-STATUS_PERIOD_S = DIAGNOSTICS_PERIOD_S
+# What changes is published at once; this only says that the node is there. Its images say so, too,
+# and a stream without images is masked before its status is late.
+STATUS_PERIOD_S = 0.6
 # A camera that comes and goes must not fill the log; what lasts is told after this time.
 LOG_PERIOD_S = 0.5
 # Three statuses in a row must be missing before silence counts as the publisher's death.
 LATE_S = 3 * STATUS_PERIOD_S
+_STATUS_BEATS = round(STATUS_PERIOD_S / DIAGNOSTICS_PERIOD_S)
 
 
 class StatusPublisher:
-    """Publishes a stream's status 5 times a second, and at once when `changed` is called.
+    """Publishes a stream's status twice a second, and at once when `changed` is called.
 
-    On `/diagnostics` that is three tasks: health, frequency and stamps. A new state, and a new
-    reason for a loss, is also logged in one line.
+    On `/diagnostics`, while somebody listens and then 5 times a second, that is three tasks: health,
+    frequency and stamps. A new state, and a new reason for a loss, is also logged in one line.
 
     Args:
         report: asked for the state of now.
         slow_fraction: share of the nominal rate below which the frequency is worth a warning.
+        lag: how late the node runs.
+        on_beat: called with each beat, 5 times a second.
     """
 
     def __init__(
@@ -53,8 +59,11 @@ class StatusPublisher:
         topic: str,
         report: Callable[[], HealthReport],
         slow_fraction: float,
+        lag: LagMeter | None = None,
+        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._node, self._report = node, report
+        self._lag, self._on_beat = lag or LagMeter(), on_beat
         self._stream, self._rate_hz = stream.name, stream.rate_hz
         self._slow_fraction = slow_fraction
         self._status = node.create_publisher(DiagnosticArray, topic, STATUS_QOS)
@@ -62,12 +71,26 @@ class StatusPublisher:
         # The first state is no news: every stream is lost until its first frames.
         self._logged = self._event(report())
         self._logged_s: dict[State, float] = {}
-        self.timer = node.create_timer(STATUS_PERIOD_S, self.changed)
+        self._beats = 0
+        self.timer = node.create_timer(DIAGNOSTICS_PERIOD_S, self._beat)
 
     def changed(self) -> None:
         """Publish now, and log what is new."""
         report = self._report()
         self._publish(report)
+        self._diagnose(report)
+        self._log(report)
+
+    def _beat(self) -> None:
+        self._beats += 1
+        self._on_beat()
+        slow = self._beats % _STATUS_BEATS == 0
+        if not slow and not self._diagnostics.wanted:
+            return
+        report = self._report()
+        if slow:
+            self._publish(report)
+        self._diagnose(report)
         self._log(report)
 
     def _log(self, report: HealthReport) -> None:
@@ -91,13 +114,19 @@ class StatusPublisher:
 
     def _publish(self, report: HealthReport) -> None:
         name, node_name = self._stream, self._node.get_fully_qualified_name()
-        self._status.publish(to_message(name, node_name, report, self._node.get_clock().now()))
+        now, lag_s = self._node.get_clock().now(), self._lag.worst_s(time.monotonic_ns())
+        self._status.publish(to_message(name, node_name, report, now, lag_s))
+
+    def _diagnose(self, report: HealthReport) -> None:
+        if not self._diagnostics.wanted:
+            return
+        name, lag_s = self._stream, self._lag.worst_s(time.monotonic_ns())
         self._diagnostics.publish(
             Task(
                 f"{name} health",
                 LEVELS[report.state],
                 sentence(name, report),
-                status_values(report),
+                status_values(report, lag_s),
             ),
             checked(
                 f"{name} frequency",
@@ -131,6 +160,8 @@ class StatusMonitor:
         self._late_ns = round(late_s * 1e9)
         self.statuses = {stream: StreamStatus() for stream in streams}
         self._received_ns: dict[str, int] = {}
+        # Found late once. What came while this process did not run is taken before the next look.
+        self._suspects: set[str] = set()
         self._listeners = [on_change] if on_change else []
         self._subscriptions = [
             node.create_subscription(
@@ -167,6 +198,7 @@ class StatusMonitor:
             )
             return
         self._received_ns[stream] = self._node.get_clock().now().nanoseconds
+        self._suspects.discard(stream)
         self._set(stream, status)
 
     def _on_timer(self) -> None:
@@ -175,6 +207,10 @@ class StatusMonitor:
             if now_ns < received_ns:  # The clock was set back.
                 self._received_ns[stream] = now_ns
             elif now_ns - received_ns > self._late_ns:
+                if stream not in self._suspects:
+                    self._suspects.add(stream)
+                    continue
+                self._suspects.discard(stream)
                 del self._received_ns[stream]
                 last = self.statuses[stream]
                 self._set(

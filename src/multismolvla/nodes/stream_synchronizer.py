@@ -12,6 +12,9 @@ from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusMonitor, StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
 
+# A set that waited longer would be too old when it is complete.
+MAX_EXCUSED_S = 0.2
+
 
 class StreamSynchronizer(SimpleFilter):
     """Calls back with a `SynchronizedSet` per period, whatever streams are alive.
@@ -50,6 +53,16 @@ class StreamSynchronizer(SimpleFilter):
             for stream in inputs:
                 self._core.set_alive(stream, statuses.alive(stream), 0)
             statuses.add_listener(self._on_status)
+
+    def relax(self, lag_s: float, window_s: float) -> None:
+        """Wait longer where the machine runs late, and take fewer sets.
+
+        Args:
+            lag_s: beyond `max_wait_s`; what is later still would be too old to act on.
+            window_s: one message of a stream in each window of this length; 0 takes all.
+        """
+        self._core.excused_ns = round(min(lag_s, MAX_EXCUSED_S) * 1e9)
+        self._core.window_ns = round(window_s * 1e9)
 
     def _on_message(self, message: Any, stream: str) -> None:
         stamp = stamp_ns(message.header.stamp)

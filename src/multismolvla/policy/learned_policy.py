@@ -55,6 +55,8 @@ class LearnedPolicy:
         precision: `float32` or `int8`, of the weights; see `InferenceEngine`.
     """
 
+    reads_privileged = False
+
     def __init__(
         self,
         model: MultiSmolVLA,

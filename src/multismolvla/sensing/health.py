@@ -15,6 +15,14 @@ from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 # A first look past the deadline waits this long for a second one, so that a frame which is already
 # on its way through a busy machine still counts.
 MIN_GRACE_NS = 10_000_000
+# A picture older than this is too old to act on, whoever kept it: the policy counts no set of
+# images that is older (`max_set_age_s`).
+TOO_OLD_NS = 500_000_000
+# Times of arrival are worked back from when a callback ran, and two may come out in the wrong order
+# by a little; a larger step back is a clock that was set.
+CLOCK_JUMP_NS = 50_000_000
+# Frames in a row that lay here until they were too old.
+LATE_FRAMES = 3
 
 
 class State(IntEnum):
@@ -25,7 +33,8 @@ class State(IntEnum):
     LOST = 2
 
 
-LOSING = ("stale", "frozen", "blank", "bad_stamp", "invalid")
+# `stale` was lost there, between the camera and this machine; `late_here` lay in this process.
+LOSING = ("stale", "late_here", "frozen", "blank", "bad_stamp", "invalid")
 DEGRADING = ("slow", "noisy", "blurred", "occluded", "bad_stamp")
 
 
@@ -59,6 +68,10 @@ class StreamHealth:
     Feed every frame to `on_frame`, every message that is no frame to `on_bad_message`, and call
     `tick` when `deadline_ns` is reached (more often does no harm). A stream starts lost, loses
     itself at once and recovers after several good frames.
+
+    A machine that is too slow is no broken sensor. Frames are timed by when they reached this
+    machine, and silence is excused for as long as the machine runs late (`excuse`), up to the age
+    at which a picture is too old to act on.
     """
 
     def __init__(self, kind: str, rate_hz: float, thresholds: Thresholds | None = None) -> None:
@@ -78,6 +91,9 @@ class StreamHealth:
         self._last_ns: int | None = None
         self._deadline_ns: int | None = None
         self._overdue = False
+        self._excused_ns = 0
+        self._slower = False
+        self._late_in_a_row = 0
 
     @property
     def state(self) -> State:
@@ -101,15 +117,36 @@ class StreamHealth:
             self._state, self.reasons, detail, rate_hz, age_s, self._frames, *stamps
         )
 
-    def on_frame(self, frame: np.ndarray, stamp_ns: int, receive_ns: int) -> bool:
+    def excuse(self, lag_s: float, periods: float = 0.0) -> None:
+        """Tell how late the machine runs now, from which `tick` takes what it needs.
+
+        Args:
+            lag_s: silence of so much more does not lose the stream, seconds.
+            periods: so many frame periods besides, for a camera that sends fewer frames on purpose.
+        """
+        excused_ns = round(lag_s * 1e9 + periods * self._period_ns)
+        self._slower = periods > 0.0
+        self._excused_ns = min(excused_ns, max(0, TOO_OLD_NS - self._stale_ns))
+
+    def on_frame(self, frame: np.ndarray, stamp_ns: int, receive_ns: int, wait_ns: int = 0) -> bool:
         """Judge a frame; return whether it may be used.
 
         Args:
             frame: rgb (H, W, 3) uint8; depth (H, W) metres; thermal (H, W) degrees Celsius;
                 segmentation (H, W) labels. Any size: best as it came from the camera.
-            stamp_ns, receive_ns: the frame's stamp and the time now, on the same clock.
+            stamp_ns, receive_ns: the frame's stamp and the time when it reached this machine, on
+                the same clock.
+            wait_ns: how long it has lain here since.
         """
-        self._arrive(receive_ns)
+        self._arrive(receive_ns, wait_ns)
+        if wait_ns > TOO_OLD_NS:
+            # One of those that lay here during a pause: the next may be fresh.
+            self._late_in_a_row += 1
+            if self._late_in_a_row >= LATE_FRAMES:
+                late = f"late here: images wait {wait_ns / 1e9:.2f} s for this node"
+                self._judge({"late_here": late}, {}, good=False)
+            return False
+        self._late_in_a_row = 0
         bad_stamp = self._stamps.check(stamp_ns, receive_ns)
         losing, degrading = self._appearance.judge(frame)
         if bad_stamp:
@@ -121,37 +158,46 @@ class StreamHealth:
         self._judge(losing, degrading, good=not losing and not bad_stamp)
         return self._state is not State.LOST and not bad_stamp
 
-    def on_bad_message(self, detail: str, receive_ns: int) -> None:
+    def on_bad_message(self, detail: str, receive_ns: int, wait_ns: int = 0) -> None:
         """A message came that holds no frame: wrong encoding, truncated, wrong size."""
-        self._arrive(receive_ns)
+        self._arrive(receive_ns, wait_ns)
         self._judge({"invalid": detail}, {}, good=False)
 
     def tick(self, now_ns: int) -> None:
         """Notice silence. The stream is lost on the second look past its deadline.
 
         The second look is due after as long as the first one came late: time in which this process
-        did not run is no fault of the camera. The deadline moves by half a period at most.
+        did not run is no fault of the camera, and what came meanwhile is taken before. The deadline
+        moves until a picture would be too old at most.
         """
         if self._deadline_ns is None or now_ns < self._deadline_ns:
-            if self._last_ns is not None and now_ns < self._last_ns:
+            if self._last_ns is not None and now_ns < self._last_ns - CLOCK_JUMP_NS:
                 self._clock_jumped_back(now_ns)
+            return
+        excused_ns = self._last_ns + self._stale_ns + self._excused_ns
+        if now_ns < excused_ns:
+            self._deadline_ns = excused_ns
             return
         if not self._overdue:
             self._overdue = True
             late_ns = now_ns - self._deadline_ns
-            self._deadline_ns = now_ns + min(max(late_ns, MIN_GRACE_NS), self._period_ns // 2)
+            grace_ns = min(late_ns, max(0, TOO_OLD_NS - (now_ns - self._last_ns)))
+            self._deadline_ns = now_ns + max(grace_ns, MIN_GRACE_NS)
             return
         silence_s = (now_ns - self._last_ns) / 1e9
         self._deadline_ns = None
         self._arrivals.clear()
-        self._judge({"stale": f"no frame for {silence_s:.2f} s"}, {}, good=False)
+        self._judge({"stale": f"lost there: no frame for {silence_s:.2f} s"}, {}, good=False)
 
-    def _arrive(self, receive_ns: int) -> None:
-        if self._last_ns is not None and receive_ns < self._last_ns:
-            self._clock_jumped_back(receive_ns)
+    def _arrive(self, receive_ns: int, wait_ns: int = 0) -> None:
+        if self._last_ns is not None:
+            if receive_ns < self._last_ns - CLOCK_JUMP_NS:
+                self._clock_jumped_back(receive_ns)
+            receive_ns = max(receive_ns, self._last_ns)
         self._frames += 1
         self._last_ns = receive_ns
-        self._deadline_ns = receive_ns + self._stale_ns
+        # The next may lie here, too.
+        self._deadline_ns = max(receive_ns + self._stale_ns, receive_ns + wait_ns)
         self._overdue = False
         self._arrivals.append(receive_ns)
 
@@ -191,7 +237,7 @@ class StreamHealth:
         return (len(self._arrivals) - 1) / (span_ns / 1e9) if span_ns > 0 else 0.0
 
     def _slow(self, now_ns: int) -> str:
-        if len(self._arrivals) < self._arrivals.maxlen:
+        if self._slower or len(self._arrivals) < self._arrivals.maxlen:
             return ""
         rate_hz = self._rate_hz(now_ns)
         if rate_hz >= self.thresholds.slow_fraction * self._nominal_hz:

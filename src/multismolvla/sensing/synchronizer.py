@@ -82,6 +82,12 @@ class Synchronizer:
         if max_wait_ns < 0:
             raise ValueError(f"max_wait_ns is {max_wait_ns}; expected zero or more")
         self._slop_ns, self._max_wait_ns, self._queue_size = slop_ns, max_wait_ns, queue_size
+        # For a machine that runs late: time to wait beyond `max_wait_ns`, and the length of the
+        # windows of which each stream's first message alone is taken; 0 takes all. By stamp, so
+        # that two synchronisers with the same windows choose the same.
+        self.excused_ns = 0
+        self.window_ns = 0
+        self._windows: dict[str, int] = {}
         self._alive = dict.fromkeys(streams, True)
         # The stream that would be the reference, if its stamps fitted the others'.
         self._misfit: str | None = None
@@ -95,7 +101,7 @@ class Synchronizer:
     def deadline_ns(self) -> int | None:
         """When `tick` is due; None while nothing waits."""
         waiting = [entry.waits_from_ns for _, entry in self._candidates()]
-        return min(waiting) + self._max_wait_ns if waiting else None
+        return min(waiting) + self._max_wait_ns + self.excused_ns if waiting else None
 
     def add(
         self, stream: str, stamp_ns: int, message: Any, receive_ns: int
@@ -107,7 +113,7 @@ class Synchronizer:
         """
         self._check(stream)
         self._advance(receive_ns)
-        if not self._alive[stream]:
+        if not self._alive[stream] or self._left_out(stream, stamp_ns):
             return []
         if self._last_stamp_ns is not None and stamp_ns <= self._last_stamp_ns + self._slop_ns:
             jumped = stamp_ns < self._last_stamp_ns - self.JUMP_NS
@@ -136,6 +142,13 @@ class Synchronizer:
         """Give up waiting where the deadline has passed."""
         self._advance(now_ns)
         return self._emit()
+
+    def _left_out(self, stream: str, stamp_ns: int) -> bool:
+        if not self.window_ns:
+            return False
+        before, window = self._windows.get(stream), stamp_ns // self.window_ns
+        self._windows[stream] = window
+        return window == before
 
     def _check(self, stream: str) -> None:
         if stream not in self._alive:
@@ -198,7 +211,7 @@ class Synchronizer:
         return [*before, (reference, first)]
 
     def _expired(self, entry: _Entry) -> bool:
-        return self._now_ns >= entry.waits_from_ns + self._max_wait_ns
+        return self._now_ns >= entry.waits_from_ns + self._max_wait_ns + self.excused_ns
 
     def _others_agree(self, masked: Mapping[str, str]) -> bool:
         """Whether all live streams but one lack a frame here, and have one of the same instant."""

@@ -1,0 +1,34 @@
+"""How late an executor runs its callbacks, measured by a timer of its own."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from multismolvla.sensing.lag import LagMeter
+
+
+class LagProbe:
+    """A timer on the machine's monotonic clock that notes how late it is.
+
+    Args:
+        period_s: of the timer; a pause shorter than this may pass unseen.
+
+    Attributes:
+        lag: what it has measured.
+    """
+
+    def __init__(self, node: Node, period_s: float, lag: LagMeter | None = None) -> None:
+        self.lag = LagMeter() if lag is None else lag
+        self._period_ns = round(period_s * 1e9)
+        self._due_ns = time.monotonic_ns() + self._period_ns
+        # Simulated time that stands still, or jumps, is no load.
+        node.create_timer(period_s, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _on_timer(self) -> None:
+        now_ns = time.monotonic_ns()
+        self.lag.note(now_ns, now_ns - self._due_ns)
+        # What was missed is not made up for.
+        self._due_ns = max(self._due_ns + self._period_ns, now_ns)

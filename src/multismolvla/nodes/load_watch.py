@@ -1,0 +1,89 @@
+"""What the policy node knows of the load: how late every node runs, and what is given up for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from multismolvla.control.load_shedding import Load, LoadShedding
+from multismolvla.nodes import load_message
+from multismolvla.nodes.stream_status import StatusMonitor
+
+# A node that has not reported for so long is not late but gone.
+FORGET_S = 2.0
+# While it lasts, the others follow how late the machine runs.
+REPEAT_S = 0.5
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class LoadWatch:
+    """Gathers, decides, publishes `load`, and logs what begins and what ends.
+
+    Args:
+        statuses: the streams', which say how late their nodes run.
+        own_lag_s: asked how late this node runs.
+    """
+
+    def __init__(self, node: Node, statuses: StatusMonitor, own_lag_s: Callable[[], float]) -> None:
+        self._node, self._statuses, self._own_lag_s = node, statuses, own_lag_s
+        self._shedding = LoadShedding()
+        self._reported: dict[str, tuple[float, float]] = {}
+        self._publisher = load_message.publisher(node)
+        self._published = (Load(), float("-inf"))
+        node.create_subscription(
+            DiagnosticArray, "so101_driver/status", self._on_driver, QoSProfile(depth=1)
+        )
+        node.create_subscription(DiagnosticStatus, "sim_node/result", self._on_simulator, _LATCHED)
+
+    @property
+    def load(self) -> Load:
+        """As of the last tick."""
+        return self._shedding.load
+
+    def tick(self) -> Load:
+        """Decide anew; from one thread."""
+        before = self._shedding.load
+        load = self._shedding.tick(time.monotonic_ns(), self._lags_s())
+        self._log(before, load)
+        published, at_s = self._published
+        changed = (load.overloaded, load.shed) != (published.overloaded, published.shed)
+        now_s = time.monotonic()
+        if changed or (load.overloaded and now_s > at_s + REPEAT_S):
+            self._published = load, now_s
+            self._publisher.publish(load_message.to_status(load))
+        return load
+
+    def _lags_s(self) -> dict[str, float]:
+        since_s = time.monotonic() - FORGET_S
+        lags = {f"{name}_node": s.lag_s for name, s in self._statuses.statuses.items()}
+        lags |= {name: lag for name, (at_s, lag) in self._reported.items() if at_s > since_s}
+        return {self._node.get_name(): self._own_lag_s(), **lags}
+
+    def _log(self, before: Load, load: Load) -> None:
+        logger = self._node.get_logger()
+        if load.shed != before.shed and len(load.shed) > len(before.shed):
+            logger.warning(load_message.describe(load))
+        elif load.overloaded and not before.overloaded:
+            logger.warning(load.reason)
+        elif before.overloaded and not load.overloaded:
+            logger.info("the machine keeps up again")
+
+    def _on_driver(self, message: DiagnosticArray) -> None:
+        for status in message.status[:1]:
+            self._take("so101_driver", status.values)
+
+    def _on_simulator(self, status: DiagnosticStatus) -> None:
+        self._take("sim_node", status.values)
+
+    def _take(self, node: str, pairs: list[KeyValue]) -> None:
+        values: Mapping[str, str] = {pair.key: pair.value for pair in pairs}
+        try:
+            self._reported[node] = time.monotonic(), float(values.get("lag_ms", "0")) * 1e-3
+        except ValueError:
+            self._node.get_logger().warning(
+                f"{node} says lag_ms is '{values['lag_ms']}'; ignored", throttle_duration_sec=5.0
+            )
