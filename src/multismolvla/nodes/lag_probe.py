@@ -29,6 +29,7 @@ class LagProbe:
 
     def _on_timer(self) -> None:
         now_ns = time.monotonic_ns()
-        self.lag.note(now_ns, now_ns - self._due_ns)
-        # What was missed is not made up for.
-        self._due_ns = max(self._due_ns + self._period_ns, now_ns)
+        late_ns = now_ns - self._due_ns
+        self.lag.note(now_ns, late_ns)
+        # A timer keeps its phase: what it missed it skips.
+        self._due_ns += (1 + max(0, late_ns) // self._period_ns) * self._period_ns
