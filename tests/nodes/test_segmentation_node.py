@@ -10,6 +10,7 @@ import yaml
 from ament_index_python.packages import get_package_share_directory
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray
+from patience import HANG_S
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
@@ -49,7 +50,7 @@ class FakeSegmenter:
 
     def predict(self, frames):
         self.calls.append(frames)
-        assert self.free.wait(10.0)
+        assert self.free.wait(HANG_S)
         if any(frame.shape[:2] != (24, 32) for frame in frames.values()):
             raise ValueError("wrong size")
         if "thermal" in frames and frames["thermal"][0, 0] < 0:
