@@ -144,8 +144,11 @@ def test_no_respawn_once_shutdown_began(tmp_path):
     crashing = python(
         "open('count', 'a').write('x')", cwd=str(tmp_path), respawn=True, respawn_delay=NEVER_S
     )
-    ended = OnProcessExit(target_action=crashing, on_exit=lambda *_: [Shutdown()])
-    run(RegisterEventHandler(ended), crashing)
+    shutdown = TimerAction(period=0.1, actions=[Shutdown()])
+    run(
+        RegisterEventHandler(OnProcessExit(target_action=crashing, on_exit=[shutdown])),
+        crashing,
+    )
     assert (tmp_path / "count").read_text() == "x"
 
 
