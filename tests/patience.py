@@ -3,5 +3,5 @@
 It only bounds a hang. What has to be quick is tested on a clock that the test drives by hand.
 """
 
-# Less than the time limit of a test in `./run test`, so that the waiting line is what fails.
+# Well below the time limit of a test in `./run test`, so that the waiting line is what fails.
 HANG_S = 120.0

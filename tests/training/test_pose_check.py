@@ -11,11 +11,11 @@ from multismolvla.pose_check.weights import load_weights
 from multismolvla.training.pose_samples import SHARES, PoseSamples
 
 # Far apart, so that any training run on any processor tells them from one another.
-PLACES = np.array([(x, y) for x in (-0.6, 0.6) for y in (-0.6, 0.6)])
+PLACES = np.array([(-0.6, -0.6), (0.6, 0.6)])
 
 
 def tracking_cache(folder):
-    """A cache in which a square stands where the first two joints say: at one of four places."""
+    """A cache in which a square stands where the first two joints say: at one of two places."""
     write_cache(folder, episodes=30, streams=("rgb",), held_out=4)
     rng = np.random.default_rng(1)
     states = np.array(TrainingCache(folder).array("state"))
@@ -31,7 +31,7 @@ def test_it_learns_whether_the_picture_shows_where_the_joints_are(tmp_path):
     cache = tracking_cache(tmp_path / "cache")
     out = tmp_path / "check.safetensors"
     command = ["pose-check", str(cache), "--out", str(out), "--workers", "1"]
-    command += ["--steps", "400", "--clearance", "1"]
+    command += ["--steps", "200", "--clearance", "1"]
     assert cli.main(command) == 0
     assert "| `rgb` |" in out.with_suffix(".md").read_text()
     assert out.with_suffix(".png").stat().st_size > 1000
@@ -40,7 +40,7 @@ def test_it_learns_whether_the_picture_shows_where_the_joints_are(tmp_path):
 
     def found(place, joints) -> bool:
         check.forget()
-        for _ in range(20):
+        for _ in range(40):
             frame = from_counts("rgb", draw("rgb", place, rng))
             verdict = check.judge({"rgb": frame}, np.array([*joints, 0.0, 0.0, 0.0, 0.0]))
         return bool(verdict)
