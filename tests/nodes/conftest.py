@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import rclpy
+from patience import HANG_S
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -25,7 +26,7 @@ class Graph:
         self.executor.add_node(node)
         return node
 
-    def spin_until(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float = HANG_S) -> None:
         """Spin until `condition` holds; fail the test after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -33,7 +34,7 @@ class Graph:
                 pytest.fail(f"condition not met within {timeout_s} s")
             self.executor.spin_once(timeout_sec=0.05)
 
-    def call(self, service_type, name: str, request=None, timeout_s: float = 10.0):
+    def call(self, service_type, name: str, request=None, timeout_s: float = HANG_S):
         """Call a service through the probe and return its response."""
         client = self.probe.create_client(service_type, name)
         self.spin_until(client.service_is_ready, timeout_s)

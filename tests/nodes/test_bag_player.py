@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -19,6 +19,8 @@ from multismolvla.nodes.bag_player import READY, WAITING_TASK, BagPlayer
 
 LATCHED = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 MANY = QoSProfile(depth=200)
+# Nothing is lost while this process waits for its turn on a busy machine.
+MANY_IMAGES = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 START_NS = 1_760_000_000 * 10**9
 FRAMES = 8
 
@@ -57,7 +59,7 @@ def test_a_bag_is_played_once_to_a_stack_that_is_ready(graph, bag):
     def listen(kind, topic, name, qos):
         graph.probe.create_subscription(kind, topic, heard[name].append, qos)
 
-    listen(Image, "rgb/image_raw", "images", qos_profile_sensor_data)
+    listen(Image, "rgb/image_raw", "images", MANY_IMAGES)
     listen(JointState, "joint_states", "joints", MANY)
     listen(String, "task", "tasks", LATCHED)
     listen(JointTrajectory, "joint_trajectory", "commands", MANY)
@@ -72,7 +74,7 @@ def test_a_bag_is_played_once_to_a_stack_that_is_ready(graph, bag):
     values = [KeyValue(key="reason", value=READY)]
     ready = DiagnosticArray(status=[DiagnosticStatus(values=values)])
     graph.probe.create_timer(0.05, lambda: statuses.publish(ready))
-    graph.spin_until(lambda: over.is_set() and len(heard["images"]) == FRAMES, 30.0)
+    graph.spin_until(lambda: over.is_set() and len(heard["images"]) == FRAMES)
     player.close()
     assert [image.data[0] for image in heard["images"]] == list(range(FRAMES))
     assert heard["images"][3].header.stamp.nanosec == 180_000_000

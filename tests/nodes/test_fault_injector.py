@@ -6,12 +6,14 @@ import re
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -214,12 +216,26 @@ def blackness(desk) -> bool:
 
 
 def test_a_scenario_begins_with_the_policy_and_ends_in_time(graph, scenario):
-    desk = Desk(graph, graph.add(FaultInjector(parameter_overrides=[scenario])))
+    simulated = Parameter("use_sim_time", value=True)
+    desk = Desk(graph, graph.add(FaultInjector(parameter_overrides=[scenario, simulated])))
+    clock = graph.probe.create_publisher(Clock, "/clock", 1)
     graph.spin_until(lambda: desk.policy.get_subscription_count())
+
+    def set_time(ms: int) -> None:
+        def reached() -> bool:
+            clock.publish(Clock(clock=Time(sec=ms // 1000, nanosec=ms % 1000 * 10**6)))
+            return desk.node.get_clock().now().nanoseconds == ms * 10**6
+
+        graph.spin_until(reached)
+
+    set_time(50_000)
     assert not blackness(desk)
     desk.policy.publish(JointTrajectory())
     graph.spin_until(lambda: blackness(desk))
-    graph.spin_until(lambda: not blackness(desk))
+    set_time(50_980)
+    assert blackness(desk)
+    set_time(51_020)
+    assert not blackness(desk)
     # It is over; a further trajectory does not begin it again, but the service does.
     desk.policy.publish(JointTrajectory())
     assert not blackness(desk)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from patience import HANG_S
 
 from multismolvla.nodes.misconfigured import SUPERVISED
 
@@ -42,7 +43,7 @@ def parameter_file(tmp_path, text: str) -> list[str]:
 )
 def test_bad_configuration_is_one_line_and_status_2(tmp_path, text, named):
     process = start(*parameter_file(tmp_path, text))
-    _, printed = process.communicate(timeout=30)
+    _, printed = process.communicate(timeout=HANG_S)
     assert process.returncode == 2
     # rcl logs a line of its own about a file that is not YAML.
     lines = [line for line in printed.splitlines() if "[rcl]" not in line]
@@ -55,7 +56,7 @@ def test_a_supervised_node_reports_its_configuration_instead_of_ending(graph, tm
     arguments = parameter_file(tmp_path, "/**:\n  ros__parameters:\n    streem: rgb\n")
     process = start(*arguments, "-r", "__ns:=/wrist", "-r", "__node:=rgb_node", **{SUPERVISED: "1"})
     try:
-        graph.spin_until(lambda: len(reports) >= 2, timeout_s=30.0)
+        graph.spin_until(lambda: len(reports) >= 2)
         status = reports[0].status[0]
         assert status.level == status.ERROR
         assert status.name == "/wrist/rgb_node: configuration"
@@ -63,7 +64,7 @@ def test_a_supervised_node_reports_its_configuration_instead_of_ending(graph, tm
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGTERM)
-        _, printed = process.communicate(timeout=30)
+        _, printed = process.communicate(timeout=HANG_S)
     assert process.returncode == 2
     assert printed.count("\n") == 1, printed
 
@@ -74,9 +75,9 @@ def test_a_signal_ends_a_node_quietly(graph, number):
     graph.probe.create_subscription(DiagnosticArray, "rgb/status", reports.append, 10)
     process = start()
     try:
-        graph.spin_until(lambda: reports, timeout_s=30.0)
+        graph.spin_until(lambda: reports)
     finally:
         process.send_signal(number)
-        _, printed = process.communicate(timeout=30)
+        _, printed = process.communicate(timeout=HANG_S)
     assert process.returncode == 0
     assert "Traceback" not in printed

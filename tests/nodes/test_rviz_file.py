@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from nav_msgs.msg import Path
+from patience import HANG_S
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
@@ -100,7 +101,7 @@ def test_rviz_gets_every_topic_of_the_file_in_frames_of_the_robot(stack):
         stack.probe.create_subscription(
             kind, topic, lambda message, topic=topic: received.setdefault(topic, message), qos
         )
-    stack.spin_until(lambda: set(received) == set(topics), timeout_s=60.0)
+    stack.spin_until(lambda: set(received) == set(topics))
 
     robot = ElementTree.fromstring(received["robot_description"].data)
     links = {link.get("name") for link in robot.iter("link")}
@@ -134,8 +135,8 @@ def test_the_launch_file_serves_the_robot_in_its_namespace(graph, tmp_path):
         start_new_session=True,
     )
     try:
-        graph.spin_until(lambda: described, timeout_s=60.0)
+        graph.spin_until(lambda: described)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(HANG_S)
     assert described[0].data == text

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticStatus
+from patience import HANG_S
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -61,7 +62,7 @@ class Robot:
         self.graph.probe.create_subscription(kind, topic, keep, qos)
 
     def until(self, condition):
-        self.graph.spin_until(condition, timeout_s=20.0)
+        self.graph.spin_until(condition)
 
     def set(self, **values):
         parameters = [Parameter(name, value=v).to_parameter_msg() for name, v in values.items()]
@@ -151,7 +152,7 @@ def test_a_simulation_that_breaks_ends_the_node(start, monkeypatch):
     robot = start()
     robot.until(lambda: "rgb/image_raw" in robot.newest)
     monkeypatch.setattr(robot.node._simulation, "advance", fail)
-    robot.node._threads[0].join(10.0)
+    robot.node._threads[0].join(HANG_S)
     assert not robot.node.context.ok()
 
 
@@ -218,7 +219,7 @@ def test_reset_places_the_scene_of_task_and_seed(start):
 def test_the_arm_is_reached_over_its_serial_port_and_holds_home(start, request):
     robot = start()
     config = request.config.rootpath / "config" / "so101_sim_calibration.json"
-    with FeetechBus(str(robot.port), timeout_s=0.2) as bus:
+    with FeetechBus(str(robot.port), timeout_s=2.0) as bus:
         arm = SO101Arm(bus, load_calibration(config))
         assert np.allclose(arm.read().positions_rad, HOME_RAD, atol=0.05)
     robot.node.close()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_share_directory
+from patience import HANG_S
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
@@ -22,6 +23,8 @@ MARK = "MULTISMOLVLA_STACK_UNDER_TEST"
 TASK = "put the red cube in the bin"
 # What the tick of a measurement may exceed a limit by: two steps of a 12-bit encoder.
 TICK_RAD = 2 * 2 * np.pi / 4096
+# What may be wrong with a picture itself.
+DAMAGE = ("frozen", "blank", "noisy", "blurred", "occluded", "invalid", "contradicts")
 
 
 def marked_processes() -> dict[int, str]:
@@ -75,8 +78,8 @@ def start_moving(runner: EpisodeRunner) -> None:
     def distance() -> float:
         return np.abs(positions(runner) - HOME_RAD).max()
 
-    runner.wait_until(lambda: distance() < 0.05, "the arm at its home pose", 20.0)
-    runner.wait_until(lambda: distance() > 0.2, "motion after the task", 20.0)
+    runner.wait_until(lambda: distance() < 0.05, "the arm at its home pose", HANG_S)
+    runner.wait_until(lambda: distance() > 0.2, "motion after the task", HANG_S)
 
 
 def assert_within_limits(runner: EpisodeRunner) -> None:
@@ -97,35 +100,37 @@ def assert_within_limits(runner: EpisodeRunner) -> None:
 def test_a_killed_sensor_node_is_masked_and_comes_back(stack, executable, namespace, stream):
     start_moving(stack)
     os.kill(pid_of(executable, namespace), signal.SIGKILL)
-    stack.wait_until(lambda: stack.policy[f"mask.{stream}"] == "0", f"{stream} to be masked", 5.0)
+    stack.wait_until(
+        lambda: stack.policy[f"mask.{stream}"] == "0", f"{stream} to be masked", HANG_S
+    )
     assert stack.policy[f"mask_reason.{stream}"]
     # Going on without it; a pause is no failure on a machine that other programs keep busy.
-    stack.wait_until(lambda: stack.policy["mode"] == "running", "work without it", 5.0)
+    stack.wait_until(lambda: stack.policy["mode"] == "running", "work without it", HANG_S)
     assert_within_limits(stack)
-    stack.wait_until(lambda: stack.policy[f"mask.{stream}"] == "1", f"{stream} to return", 30.0)
+    stack.wait_until(lambda: stack.policy[f"mask.{stream}"] == "1", f"{stream} to return", HANG_S)
 
 
 def test_a_killed_policy_leaves_the_arm_holding_and_work_resumes(stack):
     start_moving(stack)
     os.kill(pid_of("policy_node"), signal.SIGKILL)
     stack.policy = {}
-    stack.wait_until(lambda: stack.driver.get("state") == "HOLD", "the driver to hold", 5.0)
+    stack.wait_until(lambda: stack.driver.get("state") == "HOLD", "the driver to hold", HANG_S)
     held = positions(stack)
-    stack.wait_until(lambda: stack.policy, "the policy to return", 30.0)
+    stack.wait_until(lambda: stack.policy, "the policy to return", HANG_S)
     assert np.abs(positions(stack) - held).max() < 0.6
     assert_within_limits(stack)
-    stack.wait_until(lambda: stack.policy["mode"] == "running", "work to resume", 30.0)
+    stack.wait_until(lambda: stack.policy["mode"] == "running", "work to resume", HANG_S)
 
 
 def test_a_killed_driver_leaves_the_servos_holding_and_work_resumes(stack):
     start_moving(stack)
     os.kill(pid_of("so101_driver"), signal.SIGKILL)
-    stack.wait_until(lambda: stack.policy["mode"] == "hold", "the policy to hold", 5.0)
+    stack.wait_until(lambda: stack.policy["mode"] == "hold", "the policy to hold", HANG_S)
     last = positions(stack)
     # Nothing to go on with: what moves the arm until it is measured again is not the policy.
     stack.idle()
     stack.joints_rad = None
-    stack.wait_until(lambda: stack.joints_rad is not None, "the driver to return", 30.0)
+    stack.wait_until(lambda: stack.joints_rad is not None, "the driver to return", HANG_S)
     # Servos without commands go to their last goal, a quarter of a second ahead at 2 rad/s, and
     # stay there: the arm has not fallen meanwhile.
     assert np.abs(positions(stack) - last).max() < 0.5
@@ -136,25 +141,23 @@ def test_a_killed_driver_leaves_the_servos_holding_and_work_resumes(stack):
 def test_a_killed_robot_comes_back_on_the_same_port(stack):
     start_moving(stack)
     os.kill(pid_of("sim_node"), signal.SIGKILL)
-    stack.wait_until(lambda: stack.driver.get("level") == "2", "the driver to report it", 5.0)
-    stack.wait_until(lambda: stack.policy["mode"] == "hold", "the policy to hold", 5.0)
-    stack.wait_until(lambda: stack.driver.get("level") == "0", "the driver to recover", 40.0)
+    stack.wait_until(lambda: stack.driver.get("level") == "2", "the driver to report it", HANG_S)
+    stack.wait_until(lambda: stack.policy["mode"] == "hold", "the policy to hold", HANG_S)
+    stack.wait_until(lambda: stack.driver.get("level") == "0", "the driver to recover", HANG_S)
     stack.wait_ready()
     assert_within_limits(stack)
-    episode = stack.run_episode(TASK, seed=2, timeout_s=45.0)
+    episode = stack.run_episode(TASK, seed=2, timeout_s=HANG_S)
     assert episode.success
 
 
-def test_a_dead_camera_is_masked_in_time_and_the_task_still_succeeds(stack):
+def test_a_dead_camera_is_masked_and_the_task_still_succeeds(stack):
     episode = stack.run_episode(
-        TASK, seed=3, timeout_s=45.0, cut=("rgb", "wrist/rgb"), cut_after_s=1.0
+        TASK, seed=3, timeout_s=HANG_S, cut=("rgb", "wrist/rgb"), cut_after_s=1.0
     )
     assert episode.success
-    cut_s = episode.fault[0]
-    masked = [s.time_s for s in episode.samples if s.time_s > cut_s and not s.mask["rgb"]]
-    # Detection itself is bounded in tests/bench; here the whole loaded graph is on one machine.
-    assert masked and masked[0] - cut_s < 1.0
-    reasons = [sample.mask_reason["depth"] for sample in episode.samples]
-    # On a machine with other work a sound camera's image may come late now and then.
-    assert reasons.count("") > 0.8 * len(reasons), Counter(reasons)
-    assert not any("contradicts" in reason for reason in reasons)
+    # How soon is tested on clocks that go by hand: tests/sensing, tests/evaluation.
+    used = [sample.mask["rgb"] for sample in episode.samples if sample.time_s > episode.fault[0]]
+    assert False in used and not any(used[used.index(False) :])
+    # On a machine with other work a sound camera's image may come late, but nothing worse.
+    reasons = Counter(sample.mask_reason["depth"] for sample in episode.samples)
+    assert not [reason for reason in reasons if any(word in reason for word in DAMAGE)], reasons

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
+from patience import HANG_S
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -46,7 +47,7 @@ def background_node(name: str) -> Iterator[Node]:
         rclpy.shutdown(context=context)
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = HANG_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"condition not met within {timeout_s} s"
@@ -84,5 +85,5 @@ def read_until(process: subprocess.Popen, text: str) -> str:
 def interrupted(process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[int, str]:
     """Send Ctrl-C; return the exit status and the rest of the output."""
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=HANG_S)
     return process.returncode, output

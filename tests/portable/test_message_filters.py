@@ -18,6 +18,7 @@ from message_filters import (
     Subscriber,
     TimeSynchronizer,
 )
+from patience import HANG_S
 from rclpy.clock import ROSClock
 from rclpy.duration import Duration
 from rclpy.task import Future
@@ -221,7 +222,7 @@ def test_subscriber_passes_messages_of_its_topic():
     subscriber.registerCallback(lambda msg: received.done() or received.set_result(msg))
     publisher = node.create_publisher(String, "words", 5)
     node.create_timer(0.02, lambda: publisher.publish(String(data="hello")))
-    rclpy.spin_until_future_complete(node, received, timeout_sec=10)
+    rclpy.spin_until_future_complete(node, received, timeout_sec=HANG_S)
     assert received.result().data == "hello"
     assert subscriber.getTopic() == "words"
     assert subscriber.topic_name == "/words"  # An attribute of the subscription.

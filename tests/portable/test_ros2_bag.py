@@ -36,6 +36,21 @@ def recorded_values(bag, topic):
         ]
 
 
+def kept(bag) -> Counter:
+    """Messages by topic in a bag that is being recorded, or was cut off."""
+    channels, counts = {}, Counter()
+    try:
+        with (bag / "bag.mcap").open("rb") as file:
+            for item in StreamReader(file).records:
+                if isinstance(item, Channel):
+                    channels[item.id] = item.topic
+                elif isinstance(item, Message):
+                    counts[channels[item.channel_id]] += 1
+    except McapError:
+        pass  # It ends in the middle.
+    return counts
+
+
 def test_record_takes_late_topics_with_their_qos_and_closes_on_ctrl_c(peer, tmp_path, capsys):
     bag = tmp_path / "bag"
     task = peer.create_publisher(String, "task", LATCHED)
@@ -47,8 +62,9 @@ def test_record_takes_late_topics_with_their_qos_and_closes_on_ctrl_c(peer, tmp_
         wait_until(lambda: late.get_subscription_count() == 1)
         for number in range(40):
             late.publish(Int32(data=number))
+        wait_until(lambda: kept(bag)["/task"] == 1)
         task.publish(String(data="end"))
-        wait_until(lambda: (bag / "bag.mcap").read_bytes().count(b"end\0") > 0)
+        wait_until(lambda: kept(bag) == {"/task": 2, "/late": 40})
         status, output = interrupted(record)
     assert (status, "Traceback" in output) == (0, False)
     assert recorded_values(bag, "/late") == list(range(40))
@@ -72,23 +88,10 @@ def test_a_killed_recording_keeps_every_whole_message(peer, tmp_path, capsys):
         for number in range(30):
             numbers.publish(Int32(data=number))
 
-        def kept() -> Counter:
-            channels, counts = {}, Counter()
-            try:
-                with (bag / "bag.mcap").open("rb") as file:
-                    for item in StreamReader(file).records:
-                        if isinstance(item, Channel):
-                            channels[item.id] = item.topic
-                        elif isinstance(item, Message):
-                            counts[channels[item.channel_id]] += 1
-            except McapError:
-                pass  # It ends in the middle.
-            return counts
-
-        wait_until(lambda: kept()["/numbers"] == 30)
+        wait_until(lambda: kept(bag)["/numbers"] == 30)
         record.kill()
         record.wait()
-        assert kept()["/numbers"] == 30
+        assert kept(bag)["/numbers"] == 30
     assert main(["bag", "info", str(bag)]) == 1
     assert "ros2 bag reindex" in capsys.readouterr().err
 

@@ -97,6 +97,15 @@ def test_answers_that_stay_damaged_are_an_error_and_leave_nothing_behind(bus, em
     assert set(read_positions(bus)) == set(IDS)
 
 
+def test_an_answer_that_has_come_counts_however_late_one_looks(bus):
+    bus._send(protocol.Packet(3, protocol.Instruction.PING))
+    while bus._serial.in_waiting < 6:
+        pass
+    answers = {}
+    assert bus._receive([3], 0, answers, timeout_s=-1.0) == 0
+    assert list(answers) == [3]
+
+
 def test_a_servo_s_own_fault_is_reported_in_words(bus, emulated, plant):
     emulated.servos.injected_status[2] = 1 << 5
     plant.temperatures[2] = 80.0

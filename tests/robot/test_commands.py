@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from patience import HANG_S
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.robot import registers
@@ -105,7 +106,7 @@ def test_a_calibration_makes_servos_report_positions_within_one_turn(emulated, b
 
 def test_a_calibration_by_hand_finds_the_arm_s_travel(tmp_path, emulated, plant):
     """The sweep is done by moving the limp plant; the result drives it in the same radians."""
-    with FeetechBus(emulated.port, timeout_s=0.2) as bus:
+    with FeetechBus(emulated.port, timeout_s=2.0) as bus:
         session = CalibrationSession(bus)
         session.begin()
         assert not plant.torque().any()
@@ -125,7 +126,7 @@ def test_a_calibration_by_hand_finds_the_arm_s_travel(tmp_path, emulated, plant)
 
 
 def test_a_forgotten_joint_is_named(emulated, plant):
-    with FeetechBus(emulated.port, timeout_s=0.2) as bus:
+    with FeetechBus(emulated.port, timeout_s=2.0) as bus:
         session = CalibrationSession(bus)
         session.begin()
         session.set_middle()
@@ -162,7 +163,7 @@ def test_monitor_shows_every_joint_and_ends_on_ctrl_c(tmp_path, calibration):
             assert line, monitor.stderr.read()
             shown += line
         monitor.send_signal(signal.SIGINT)
-        _, error = monitor.communicate(timeout=10)
+        _, error = monitor.communicate(timeout=HANG_S)
         assert monitor.returncode == 130
         assert "servos that were holding go on holding" in error
         assert "Traceback" not in error
@@ -170,7 +171,7 @@ def test_monitor_shows_every_joint_and_ends_on_ctrl_c(tmp_path, calibration):
             assert name in shown
     finally:
         emulator.terminate()
-        emulator.communicate(timeout=10)
+        emulator.communicate(timeout=HANG_S)
     assert not os.path.islink(port)
 
 

@@ -52,7 +52,7 @@ def test_a_servo_mounted_the_other_way_round(plant):
     mounting = Calibration(motors)
     with (
         EmulatedBus(plant, calibration=mounting) as emulated,
-        FeetechBus(emulated.port, timeout_s=0.2) as bus,
+        FeetechBus(emulated.port, timeout_s=2.0) as bus,
     ):
         arm = SO101Arm(bus, mounting)
         arm.prepare()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import HANG_S
 
 FLAGS = (
     "--headless=new",
@@ -27,10 +28,6 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 )
-
-
-# A busy machine takes its time; a quiet one needs two seconds.
-START_S = 60.0
 
 
 def find_chromium() -> str | None:
@@ -62,7 +59,7 @@ class Tab:
             json.dumps({"id": self._last, "method": method, "params": parameters}), text=True
         )
         while True:
-            message = json.loads(self._socket.recv(timeout=30))
+            message = json.loads(self._socket.recv(timeout=HANG_S))
             if message.get("method") == "Network.requestWillBeSent":
                 self.requested.append(message["params"]["request"]["url"])
             elif message.get("method") == "Network.webSocketCreated":
@@ -79,7 +76,7 @@ class Tab:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def until(self, script: str, spin: Callable[[], None], timeout_s: float = 40.0) -> None:
+    def until(self, script: str, spin: Callable[[], None], timeout_s: float = HANG_S) -> None:
         """Wait until the expression is true; `spin` keeps going what the page needs meanwhile."""
         deadline = time.monotonic() + timeout_s
         while not self.evaluate(script):
@@ -110,13 +107,13 @@ def open_tab(url: str, profile: Path, size: tuple[int, int]) -> Iterator[Tab]:
     browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         where = profile / "DevToolsActivePort"
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + HANG_S
         while not (where.exists() and len(where.read_text().split()) == 2):
             assert browser.poll() is None, "the browser has ended"
             assert time.monotonic() < deadline, "the browser does not start"
             time.sleep(0.05)
         port = where.read_text().split()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=HANG_S) as answer:
             (page,) = [t for t in json.load(answer) if t["type"] == "page"]
         with connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
             tab = Tab(socket)

@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from patience import HANG_S
 
 from multismolvla.monitoring.health_panel import Light
 from multismolvla.monitoring.urdf import load_urdf
@@ -58,7 +59,7 @@ def connection(page, **headers):
         page.url.replace("http", "ws"),
         subprotocols=[f"viser-v{__version__}"],
         additional_headers=headers,
-        open_timeout=30,
+        open_timeout=HANG_S,
         max_size=None,
     )
 
@@ -67,13 +68,13 @@ def test_its_own_page_is_served_and_a_strangers_is_not(page):
     from websockets.exceptions import ConnectionClosed
 
     with connection(page, Origin=page.url) as own:
-        assert own.recv(timeout=30)
+        assert own.recv(timeout=HANG_S)
     with connection(page, Origin="http://evil.example") as other:
         with pytest.raises(ConnectionClosed) as closed:
-            other.recv(timeout=30)
+            other.recv(timeout=HANG_S)
         assert closed.value.rcvd.code == 1008
     with connection(page, Host="evil.example:80") as other, pytest.raises(ConnectionClosed):
-        other.recv(timeout=30)
+        other.recv(timeout=HANG_S)
 
 
 def test_what_a_stranger_sends_before_it_is_refused_is_not_heard(page):
@@ -104,12 +105,12 @@ def test_what_a_stranger_sends_before_it_is_refused_is_not_heard(page):
             frames.append(Frame(Opcode.CLOSE, Close(1008, "").serialize()))
         data = [*protocol.data_to_send(), *(frame.serialize(mask=True) for frame in frames)]
         host, port = page.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as connected:
+        with socket.create_connection((host, int(port)), timeout=HANG_S) as connected:
             connected.sendall(b"".join(data))
             while refused and connected.recv(65536):
                 pass
             if not refused:
-                heard.wait(30)
+                heard.wait(HANG_S)
 
     send_all_at_once("http://evil.example", refused=True)
     assert not heard.is_set()

@@ -196,11 +196,12 @@ class FeetechBus:
         parser = PacketParser(size)
         waiting = set(servos)
         deadline = time.monotonic() + (timeout_s or self._timeout_s)
-        while waiting:
+        over = False
+        while waiting and not over:
             left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                break
-            for packet in parser.feed(self._read_available(left_s)):
+            # Whoever looks late on a busy computer takes what has come meanwhile.
+            over = left_s <= 0
+            for packet in parser.feed(self._read_available(max(0.0, left_s))):
                 if packet.id in waiting:
                     waiting.remove(packet.id)
                     answers[packet.id] = packet.parameters

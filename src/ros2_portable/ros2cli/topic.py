@@ -4,6 +4,7 @@ import argparse
 import statistics
 import time
 from collections import deque
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -81,6 +82,16 @@ def echo(args: argparse.Namespace) -> None:
         graph.spin_until(node, finished)
 
 
+def rate_report(arrivals_s: Sequence[float]) -> str:
+    """What `topic hz` says of two or more arrivals."""
+    gaps = [later - earlier for earlier, later in pairwise(arrivals_s)]
+    return (
+        f"average rate: {1 / statistics.fmean(gaps):.3f}\n"
+        f"\tmin: {min(gaps):.3f}s max: {max(gaps):.3f}s "
+        f"std dev: {statistics.pstdev(gaps):.5f}s window: {len(gaps)}"
+    )
+
+
 @verb(
     "topic hz",
     argument("topic_name"),
@@ -97,13 +108,7 @@ def hz(args: argparse.Namespace) -> None:
         if len(arrivals) < 2 or arrivals[-1] == reported:
             return
         reported = arrivals[-1]
-        gaps = [later - earlier for earlier, later in pairwise(arrivals)]
-        print(
-            f"average rate: {1 / statistics.fmean(gaps):.3f}\n"
-            f"\tmin: {min(gaps):.3f}s max: {max(gaps):.3f}s "
-            f"std dev: {statistics.pstdev(gaps):.5f}s window: {len(gaps)}",
-            flush=True,
-        )
+        print(rate_report(arrivals), flush=True)
 
     with graph.cli_node() as node:
         message = graph.topic_class(node, topic)
