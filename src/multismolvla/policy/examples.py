@@ -51,9 +51,11 @@ def load_examples(folder: Path, streams: Sequence[Stream]) -> list[Observation]:
         with np.load(path, allow_pickle=False) as file:
             count = sum(name.endswith("/state") for name in file.files)
             return [_observation(file, number, streams) for number in range(count)]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         cause = " ".join(str(error).split())
-        raise ExamplesError(f"{path}: no example observations of this checkpoint: {cause}") from None
+        raise ExamplesError(
+            f"{path}: no example observations of this checkpoint: {cause}"
+        ) from None
 
 
 def made_up_examples(streams: Sequence[Stream]) -> list[Observation]:
@@ -63,9 +65,7 @@ def made_up_examples(streams: Sequence[Stream]) -> list[Observation]:
     return [synthetic_observation(streams, names, rng) for _ in range(MADE_UP)]
 
 
-def _observation(
-    file: np.lib.npyio.NpzFile, number: int, streams: Sequence[Stream]
-) -> Observation:
+def _observation(file: np.lib.npyio.NpzFile, number: int, streams: Sequence[Stream]) -> Observation:
     frames = {stream.name: file[f"{number}/frame/{stream.name}"] for stream in streams}
     state = file[f"{number}/state"]
     if state.shape != (len(JOINT_NAMES),):
