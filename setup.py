@@ -29,7 +29,9 @@ setup(
     python_requires=">=3.10",
     package_dir={"": "src"},
     packages=find_packages("src", include=["multismolvla", "multismolvla.*"]),
-    package_data={"multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json", "**/*.md"]},
+    package_data={
+        "multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json", "**/*.npz", "**/*.md"]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/multismolvla"]),
         ("share/multismolvla", ["package.xml"]),

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "src" / "ros2_portable"
 
-SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types"}
+SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "processor"}
 CORES = {"control", "sensing", "monitoring", "robot", "sim", "segmentation", "policy", "data"}
 CORES |= {"pose_check"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
@@ -32,6 +32,7 @@ LIGHT = {
     "web": {"numpy", "viser"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},
+    "processor": set(),
 }
 
 ROS_LIBRARIES = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros"}

@@ -34,6 +34,7 @@ from multismolvla.policy.dry_run import DryRunReport
 from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.precision_choice import Choice
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.simulation import Simulation
@@ -85,7 +86,10 @@ class WarmingPolicy(FakePolicy):
         assert WarmingPolicy.may_warm_up.wait(HANG_S)
         if WarmingPolicy.fails:
             raise RuntimeError("no\nmemory")
-        return DryRunReport(1.5, 0.061, 0.038, 0.015, 212_000_000, 9_600_000, ROWS, PERIOD_S)
+        choice = Choice("bfloat16", 1, 0.012, "precision bfloat16 (12 ms; float32 29 ms), 1 thread")
+        return DryRunReport(
+            1.5, 0.061, 0.038, 0.015, 212_000_000, 9_600_000, ROWS, PERIOD_S, choice
+        )
 
 
 class NoPolicy:
@@ -561,9 +565,13 @@ def test_the_control_loop_holds_while_the_policy_warms_up(rig, warming):
         "dry_run.memory_mb": "212",
         "dry_run.parameters": "9600000",
         "dry_run.threshold": "0.005",
+        "dry_run.precision": "bfloat16",
+        "dry_run.threads": "1",
+        "dry_run.choice": "precision bfloat16 (12 ms; float32 29 ms), 1 thread",
     }
     rig.until(lambda: rig.lines("ms per chunk"))
     assert len(rig.lines("38 ms per chunk (first 61, 15 with one stream), 212 MB")) == 1
+    assert len(rig.lines("; precision bfloat16 (12 ms; float32 29 ms), 1 thread")) == 1
 
 
 def test_without_a_task_it_is_idle_while_it_warms_up(rig, warming):

@@ -11,10 +11,12 @@ import torch
 from model_inputs import CONFIG, NAMES, STREAMS, inputs, make_model
 from torch import nn
 
+from multismolvla.policy import fast_linear
 from multismolvla.policy.config import SiglipConfig
 from multismolvla.policy.engine import InferenceEngine
-from multismolvla.policy.fast_linear import Int8Linear, PackedLinear, is_available
+from multismolvla.policy.fast_linear import Int8Linear, is_available
 from multismolvla.policy.real_time_chunking import RealTimeChunking
+from multismolvla.processor import Processor
 
 RGB = tuple(stream for stream in STREAMS if stream.kind == "rgb")
 SIGLIP = dataclasses.replace(
@@ -25,6 +27,9 @@ SIGLIP = dataclasses.replace(
     streams=RGB,
 )
 needs_int8 = pytest.mark.skipif(not is_available("int8"), reason="no int8 operators here")
+needs_bfloat16 = pytest.mark.skipif(
+    not is_available("bfloat16"), reason="this processor does not multiply bfloat16"
+)
 pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
@@ -77,6 +82,24 @@ def test_int8_costs_a_percent(models, encoder):
     given = given_to(model)
     engine = InferenceEngine(copy.deepcopy(model), "int8")
     assert 0 < relative(actions(engine, given), actions(model, given)) < 0.02
+
+
+@needs_bfloat16
+@pytest.mark.parametrize(("encoder", "mask"), [(e, m) for e, ms in MASKS.items() for m in ms])
+def test_bfloat16_costs_less_than_a_percent(models, encoder, mask):
+    model = models[encoder]
+    given = given_to(model, mask)
+    engine = InferenceEngine(copy.deepcopy(model), "bfloat16")
+    given_back = actions(engine, given)
+    assert given_back.dtype == torch.float32
+    assert 0 < relative(given_back, actions(model, given)) < 0.01
+
+
+def test_bfloat16_is_refused_where_it_would_be_emulated(models, monkeypatch):
+    old = Processor("an old one", frozenset({"avx2", "avx512f", "avx512_vnni"}))
+    monkeypatch.setattr(fast_linear, "read_processor", lambda: old)
+    with pytest.raises(ValueError, match=r"is 'bfloat16', but this .* expected 'float32'"):
+        InferenceEngine(copy.deepcopy(models["fourm"]), "bfloat16")
 
 
 @pytest.mark.parametrize("solver", ["euler", "heun"])
@@ -165,7 +188,11 @@ def test_a_stream_without_a_frame_is_refused(models):
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def test_a_differentiable_engine_can_be_guided():
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("float32", 1e-5), pytest.param("bfloat16", 0.02, marks=needs_bfloat16)],
+)
+def test_a_differentiable_engine_can_be_guided(precision, tolerance):
     model = make_model(CONFIG)
     given, previous = given_to(model), torch.zeros(1, 10, 6)
 
@@ -173,8 +200,8 @@ def test_a_differentiable_engine_can_be_guided():
         return RealTimeChunking().guide(velocity, previous, delay=3)
 
     expected = actions(model, given, guide=guide)
-    engine = InferenceEngine(copy.deepcopy(model), differentiable=True)
-    assert relative(actions(engine, given, guide=guide), expected) < 1e-5
+    engine = InferenceEngine(copy.deepcopy(model), precision, differentiable=True)
+    assert relative(actions(engine, given, guide=guide), expected) < tolerance
     assert relative(actions(engine, given), expected) > 1e-2
 
 
@@ -197,9 +224,9 @@ def test_fast_layers_are_linear_layers(rows, bias, gelu):
     expected = linear(x)
     if gelu:
         expected = nn.functional.gelu(expected, approximate="tanh")
-    for kind, precision, tolerance in ((PackedLinear, "float32", 1e-6), (Int8Linear, "int8", 0.02)):
+    for precision, tolerance in (("float32", 1e-6), ("int8", 0.02), ("bfloat16", 0.01)):
         if is_available(precision):
-            fast = kind(linear.weight, linear.bias, gelu)(x)
+            fast = fast_linear.fast_linear(precision, linear, gelu=gelu)(x)
             assert fast.shape == expected.shape
             assert relative(fast, expected) < tolerance
 
@@ -211,7 +238,7 @@ def test_a_layer_without_weights_stays_finite_in_int8():
 
 
 def test_an_unknown_precision_is_refused(models):
-    with pytest.raises(ValueError, match="precision is 'int4'; expected float32 or int8"):
+    with pytest.raises(ValueError, match="precision is 'int4'; expected one of float32, int8"):
         InferenceEngine(copy.deepcopy(models["fourm"]), "int4")
 
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from tokenizers.models import WordLevel
 
 from multismolvla.arm import HOME_RAD
 from multismolvla.interfaces import Observation
+from multismolvla.policy import learned_policy
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import tiny
 from multismolvla.policy.dry_run import synthetic_observation
 from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.precision_choice import Choice
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import Stream
 
@@ -250,3 +253,67 @@ def test_the_dry_run_reports_and_leaves_no_trace(model):
     assert report.parameters == sum(p.numel() for p in model.parameters())
     assert 0.0 < report.median_s < 5.0 and report.chunk_size == 10
     assert np.array_equal(policy.infer(observed()).actions, expected)
+
+
+def auto(model, monkeypatch, choice_of, **options) -> tuple[LearnedPolicy, dict]:
+    """A policy whose dry run takes what `choice_of(precisions, threads)` says."""
+    seen = {}
+
+    def choose(make, precisions, threads, examples):
+        seen.update(precisions=precisions, threads=threads, examples=examples)
+        precision, number = choice_of(precisions, threads)
+        candidates = {name: make(name) for name in precisions}
+        seen["targets"] = {n: c.infer(examples[0], threads[0]) for n, c in candidates.items()}
+        return Choice(precision, number, 0.01, "because"), candidates[precision]
+
+    monkeypatch.setattr(learned_policy, "choose", choose)
+    tokenizer = Tokenizer.load(SHIPPED_FILE, model.config.max_language_tokens)
+    normalizer = Normalizer(model.config)
+    policy = LearnedPolicy(
+        copy.deepcopy(model), tokenizer, normalizer, seed=3, noise_scale=1.0, **options
+    )
+    return policy, seen
+
+
+def test_the_dry_run_chooses_where_that_is_left_to_it(model, monkeypatch):
+    policy, seen = auto(model, monkeypatch, lambda p, t: (p[-1], t[-1]), precision="auto")
+    exact = policy_of(model)
+    expected = actions(exact, observed())
+    np.testing.assert_allclose(actions(policy, observed()), expected, atol=1e-6)
+    report = policy.dry_run()
+    assert report.choice.reason == "because"
+    assert seen["precisions"][0] == "float32" and len(seen["threads"]) == 1
+    # Each made of the same weights, asked with the same noise.
+    for precision, targets in seen["targets"].items():
+        assert np.abs(targets - seen["targets"]["float32"]).max() < 0.1, precision
+    taken = actions(policy, observed())
+    assert np.abs(taken - expected).max() < 0.1
+    if seen["precisions"][-1] != "float32":
+        assert not np.array_equal(taken, expected)
+    # There is nothing to choose any more, and nothing to choose from is held on to.
+    assert policy._source is None and policy.dry_run().choice is None
+
+
+def test_threads_are_chosen_by_the_dry_run_and_hold_in_every_thread(model, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    policy, seen = auto(model, monkeypatch, lambda p, t: (p[0], 2), threads=0)
+    told = []
+
+    def infer_elsewhere():
+        policy.infer(observed())
+        told.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    try:
+        policy.dry_run()
+        assert seen["threads"] == (1, 2) and seen["precisions"] == ("float32",)
+        thread = threading.Thread(target=infer_elsewhere)
+        thread.start()
+        thread.join(20.0)
+    finally:
+        torch.set_num_threads(before)
+    assert told == [2]
+
+
+def test_by_default_the_precision_is_float32_everywhere(policy):
+    assert policy._precisions == ("float32",) and policy._source is None

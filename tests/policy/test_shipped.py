@@ -123,7 +123,7 @@ present = pytest.mark.skipif(not SMALL.is_dir(), reason="no trained weights in t
 @present
 def test_the_shipped_folder_is_complete_and_small():
     names = {"multismolvla.json", "model.safetensors", "tokenizer.json", "training.json"}
-    assert {file.name for file in SMALL.iterdir()} == names | {"README.md"}
+    assert {file.name for file in SMALL.iterdir()} == names | {"README.md", "examples.npz"}
     assert sum(file.stat().st_size for file in SMALL.iterdir()) < MAX_BYTES
 
 

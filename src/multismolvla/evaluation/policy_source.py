@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from multismolvla.interfaces import Policy
+from multismolvla.policy.examples import FILE_NAME as EXAMPLES
 from multismolvla.policy.shipped import FOLDERS, shipped_folder
 from multismolvla.sim.expert_policy import COMMITTED_S, ExpertPolicy
 from multismolvla.streams import StreamTable
@@ -18,7 +19,8 @@ OBSERVATION_AGE_S = 0.1
 def with_digest(name: str) -> str:
     """Name an exact policy: `runs/small@1f2e3d4c`, so that a checkpoint trained on is another one.
 
-    What is written about it (`README.md`) may change without making it another one.
+    What is written about it (`README.md`) may change without making it another one, and so may its
+    example observations, by which only a robot chooses its arithmetic.
 
     Raises:
         ValueError: there is no such checkpoint; one line.
@@ -31,7 +33,7 @@ def with_digest(name: str) -> str:
         raise ValueError(f"policy '{name}': expected {names} or the folder of a checkpoint")
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if file.is_file() and file.suffix != ".md":
+        if file.is_file() and file.suffix != ".md" and file.name != EXAMPLES:
             digest.update(file.name.encode() + file.read_bytes())
     return f"{name}@{digest.hexdigest()[:8]}"
 

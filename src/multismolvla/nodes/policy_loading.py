@@ -14,6 +14,8 @@ from multismolvla.policy.shipped import FOLDERS, shipped_names
 
 GROUP = "multismolvla.policies"
 CHUNKINGS = ("none", "rtc")
+# Of `policy.fast_linear`, which imports torch; beside them `auto`.
+PRECISIONS = ("float32", "int8", "bfloat16")
 
 
 def known_policies() -> list[str]:
@@ -43,7 +45,7 @@ def load_policy(
     name: str,
     *,
     device: str = "auto",
-    threads: int = 0,
+    threads: int | None = None,
     seed: int = -1,
     noise_scale: float = 0.0,
     cameras: Mapping[str, str] | None = None,
@@ -63,13 +65,14 @@ def load_policy(
 
     Args:
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
-        threads: of torch in this process; 0 leaves them alone.
+        threads: of a checkpoint's sums; 0 has its dry run choose, None leaves them to torch.
         seed: of the noise; -1 for new noise at each start.
         noise_scale: of the noise; 1 as in training.
         cameras: camera of a LeRobot checkpoint -> stream.
         chunking: `none`, or `rtc` for chunks that continue one another.
         now_ns: the clock of the observations' stamps, which `rtc` reads.
-        precision: of a checkpoint's weights, `float32` or `int8`.
+        precision: of a checkpoint's weights, one of `PRECISIONS`, or `auto` to have its dry run
+            choose.
 
     Raises:
         ParameterError: no such policy, or it cannot be made; one line with what to do.
@@ -80,7 +83,7 @@ def load_policy(
     )
     options = {
         "device": device,
-        "threads": threads or None,
+        "threads": threads,
         "seed": None if seed < 0 else seed,
         "noise_scale": noise_scale,
         "cameras": cameras,

@@ -65,6 +65,10 @@ def dry_run_values(report: DryRunReport, threshold: float) -> dict[str, str]:
     }
     if report.one_stream_s is not None:
         values["one_stream_ms"] = f"{report.one_stream_s * 1e3:.1f}"
+    if report.choice is not None:
+        values["precision"] = report.choice.precision
+        values["threads"] = str(report.choice.threads)
+        values["choice"] = report.choice.reason
     return {f"dry_run.{key}": value for key, value in values.items()}
 
 
@@ -77,4 +81,5 @@ def dry_run_line(report: DryRunReport, threshold: float) -> str:
         f"{report.median_s * 1e3:.0f} ms per chunk (first {report.first_s * 1e3:.0f}{alone}), "
         f"{report.peak_memory_bytes / 1e6:.0f} MB, {report.parameters / 1e6:.1f} M parameters "
         f"loaded in {report.load_s:.1f} s, queue threshold {threshold:.2f}"
+        + (f"; {report.choice.reason}" if report.choice else "")
     )

@@ -65,4 +65,5 @@ class Connector(nn.Module):
             # and fewer positions are left to map.
             x = x.transpose(1, 2).unflatten(2, (self.grid, self.grid))
             x = F.adaptive_avg_pool2d(x, self.side).flatten(2).transpose(1, 2)
-        return self.norm(self.fc2(x))
+        # A norm of another type than its weight's would be the slow one.
+        return self.norm(self.fc2(x).to(self.norm.weight.dtype))

@@ -12,6 +12,7 @@ import numpy as np
 
 from multismolvla.arm import HOME_RAD
 from multismolvla.interfaces import ActionChunk, Observation, Policy
+from multismolvla.policy.precision_choice import Choice
 from multismolvla.streams import LABELS, Stream
 
 TASK = "put the red cube in the bin"
@@ -33,6 +34,7 @@ class DryRunReport:
         peak_memory_bytes: most main memory that this process has ever held, all of it counted.
         parameters: numbers in the model.
         chunk_size, period_s: rows of a chunk and the time between two of them.
+        choice: of precision and threads; None where there was nothing to choose.
     """
 
     load_s: float
@@ -43,6 +45,7 @@ class DryRunReport:
     parameters: int
     chunk_size: int
     period_s: float
+    choice: Choice | None = None
 
 
 def synthetic_observation(
@@ -64,6 +67,7 @@ def dry_run(
     *,
     parameters: int,
     load_s: float = 0.0,
+    choice: Choice | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> DryRunReport:
     """Ask the policy a few times with all its streams and with only the first, then reset it.
@@ -101,6 +105,7 @@ def dry_run(
         parameters=parameters,
         chunk_size=len(chunks[-1].actions),
         period_s=chunks[-1].period_s,
+        choice=choice,
     )
 
 

@@ -5,7 +5,7 @@ What it saves against calling the model:
 - a masked stream is not encoded, nor does the language model read the empty slot of a lost view;
 - a frame that is the last one over again is not encoded again;
 - on a CPU, weights lie as the processor wants them and maps of the same input are one product;
-  with `int8` they take a quarter of the memory too.
+  with `bfloat16` they take half of the memory, with `int8` a quarter.
 
 That the prefix is read once for all steps of the flow, and projected once for the layers that only
 read it, is the model's own doing.
@@ -14,11 +14,12 @@ read it, is the model's own doing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from multismolvla.policy.fast_linear import PRECISIONS, fast_linear, is_available
+from multismolvla.policy.fast_linear import PRECISIONS, fast_linear, is_available, why_not
 from multismolvla.policy.fused import FusedAttention, FusedSwiGLU, fused
 from multismolvla.policy.model import MultiSmolVLA, Prefix
 from multismolvla.policy.siglip import SiglipViews
@@ -33,7 +34,10 @@ class InferenceEngine:
     Args:
         model: taken over. On a CPU its weights are replaced, one by one, so that none is there
             twice; it can neither be trained nor saved afterwards.
-        precision: `float32` gives the model's actions up to rounding; `int8` is for an x86 CPU.
+        precision: `float32` gives the model's actions up to rounding; `int8` is for an x86 CPU,
+            `bfloat16` for one that multiplies it in hardware (AMX or AVX-512 BF16). The sum that
+            each layer adds to, norms, time embedding, object tokens and the maps into and out of
+            the model are float32 in all of them.
         compiled: leave it to `torch.compile` to make encoder and expert fast, in float32: it needs
             a C++ compiler, and up to minutes at the first chunk of each set of streams.
         differentiable: leave the expert's weights as they are, for a guide that differentiates the
@@ -52,7 +56,7 @@ class InferenceEngine:
         differentiable: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
-            raise ValueError(f"precision is '{precision}'; expected {' or '.join(PRECISIONS)}")
+            raise ValueError(f"precision is '{precision}'; expected one of {', '.join(PRECISIONS)}")
         device = next(model.parameters()).device
         self._model = model.eval().requires_grad_(False)
         if compiled and precision == "float32":
@@ -63,8 +67,11 @@ class InferenceEngine:
         elif device.type == "cpu" and is_available(precision) and not compiled:
             _make_fast(model, precision, differentiable)
         elif precision != "float32":
-            how = "torch.compile" if compiled else f"this {device}"
-            raise ValueError(f"precision is '{precision}', which {how} cannot; expected 'float32'")
+            reason = why_not(precision)
+            if compiled or device.type != "cpu":
+                reason = f"{'torch.compile' if compiled else device.type} cannot"
+            raise ValueError(f"precision is '{precision}', but {reason}; expected 'float32'")
+        self._differentiable = differentiable
         # Streams that were encoded together -> their last frames, and what came of them.
         self._encoded: dict[tuple[str, ...], tuple[list[Tensor], tuple[Tensor, Tensor]]] = {}
 
@@ -83,7 +90,14 @@ class InferenceEngine:
                 again, so that nobody may write to it.
         """
         views, present = self._views(frames, mask)
-        return self._model.read(views, present, mask, language, language_mask, state, compact=True)
+        prefix = self._model.read(
+            views, present, mask, language, language_mask, state, compact=True
+        )
+        if self._differentiable:
+            # The expert that reads it is float32, whatever the rest is.
+            cache = [(key.float(), value.float()) for key, value in prefix.cache]
+            prefix = replace(prefix, cache=cache)
+        return prefix
 
     def sample(
         self,
@@ -133,15 +147,20 @@ def _make_fast(model: MultiSmolVLA, precision: str, differentiable: bool) -> Non
     last = model.text.layers[-1]
     last.self_attn.q_proj = last.self_attn.o_proj = last.mlp = None
     parts = [model.visual, model.text]
+    for i, layer in enumerate(model.expert.layers):
+        attention, mlp = layer.self_attn, layer.mlp
+        if not model.expert.attends_to_actions(i):
+            # What they read is the prefix, which no velocity is differentiated by.
+            attention.k_proj = fast_linear(precision, attention.k_proj)
+            attention.v_proj = fast_linear(precision, attention.v_proj)
+        elif not differentiable:
+            ask_one_another.append(layer)
+        if not differentiable and precision == "int8":
+            # What the map back reads has by far the largest outliers: in int8, it alone would add
+            # more to the error of the actions than all others together.
+            layer.mlp = FusedSwiGLU(mlp.gate_proj, mlp.up_proj, mlp.down_proj, "int8", "float32")
     if not differentiable:
         parts.append(model.expert)
-        for i, layer in enumerate(model.expert.layers):
-            if model.expert.attends_to_actions(i):
-                ask_one_another.append(layer)
-            # What it reads has by far the largest outliers: in int8, this map alone would add
-            # more to the error of the actions than all others together.
-            mlp = layer.mlp
-            layer.mlp = FusedSwiGLU(mlp.gate_proj, mlp.up_proj, mlp.down_proj, precision, "float32")
     for layer in ask_one_another:
         layer.self_attn = FusedAttention(layer.self_attn, precision)
     for part in parts:

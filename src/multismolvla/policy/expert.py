@@ -74,24 +74,29 @@ class ActionExpert(nn.Module):
             adapted.append(pair)
         return adapted
 
-    def plan(self, mask: Tensor, start: Tensor, length: int) -> Plan:
+    def plan(self, mask: Tensor, start: Tensor, length: int, dtype: torch.dtype) -> Plan:
         """Prepare the passes over chunks of `length` rows behind one prefix.
 
         Args:
             mask: (B, N) bool, tokens of the prefix that exist.
             start: (B,) rotary position of the first action.
+            dtype: of keys and values, so that no pass has to convert.
         """
         steps = torch.arange(length, device=mask.device).expand(len(mask), -1)
         to_prefix = mask[:, None, :].expand(-1, length, -1)
         causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         to_all = torch.cat((to_prefix, causal.expand(len(mask), -1, -1)), dim=-1)
-        groups, head_dim = self.text.heads // self.text.kv_heads, self.text.head_dim
-        return Plan(
-            attention_bias(to_prefix, groups),
-            attention_bias(to_all, groups),
-            rotary_tables(steps, head_dim, self.text.rope_base),
-            rotary_tables(steps + start[:, None], head_dim, self.text.rope_base),
-        )
+        groups = self.text.heads // self.text.kv_heads
+
+        def bias(mask: Tensor) -> Tensor | None:
+            added = attention_bias(mask, groups)
+            return None if added is None else added.to(dtype)
+
+        def tables(positions: Tensor) -> Tables:
+            cos, sin = rotary_tables(positions, self.text.head_dim, self.text.rope_base)
+            return cos.to(dtype), sin.to(dtype)
+
+        return Plan(bias(to_prefix), bias(to_all), tables(steps), tables(steps + start[:, None]))
 
     def forward(self, x: Tensor, cache: list[tuple[Tensor, Tensor]], plan: Plan) -> Tensor:
         """One pass over the chunk.

@@ -1,7 +1,8 @@
-"""Linear layers that only infer, on a CPU: weights laid out once for the processor, or in int8.
+"""Linear layers that only infer, on a CPU: weights laid out once for the processor, in float32,
+bfloat16 or int8.
 
 The operators are those that torch's own compiler emits for frozen weights. Where a build of torch
-lacks them (`is_available`), `nn.Linear` stays.
+or the processor lacks them (`is_available`), `nn.Linear` stays.
 """
 
 from __future__ import annotations
@@ -11,38 +12,61 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-PRECISIONS: tuple[str, ...] = ("float32", "int8")
+from multismolvla.processor import read_processor
+
+PRECISIONS: tuple[str, ...] = ("float32", "int8", "bfloat16")
 
 
 def is_available(precision: str) -> bool:
-    """Whether this build of torch has the operators for weights of this precision."""
+    """Whether torch and, for bfloat16, the processor have the operators for such weights."""
     if precision == "int8":
         return "x86" in torch.backends.quantized.supported_engines
-    return torch.backends.mkldnn.is_available() and hasattr(
+    packs = torch.backends.mkldnn.is_available() and hasattr(
         torch.ops.mkldnn, "_reorder_linear_weight"
     )
+    # torch also says yes where it would emulate bfloat16, which is slower than float32.
+    return packs and (precision != "bfloat16" or read_processor().has_bfloat16)
+
+
+def why_not(precision: str) -> str:
+    """What is missing where `is_available` is False, for a person."""
+    if precision == "bfloat16" and is_available("float32"):
+        return "this processor has neither AMX nor AVX-512 BF16"
+    return "this build of torch has no operators for it"
 
 
 class PackedLinear(nn.Module):
-    """float32 with the weight in oneDNN's blocked layout; differs from `F.linear` by rounding.
+    """The weight in oneDNN's blocked layout; in float32 differs from `F.linear` by rounding.
 
-    Most of the gain is at few rows, where `F.linear` spends as long on laying the weight out.
+    Most of the gain in float32 is at few rows, where `F.linear` spends as long on laying the weight
+    out. In bfloat16 inputs are rounded to 8 bits as well, sums are float32, and so is the bias.
 
     Args:
         weight: (N, K) float32, not kept; bias (N,) or None.
         gelu: applies the tanh form of GELU before the result leaves the processor's cache.
+        dtype: of weight, inputs and results: float32 or bfloat16.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        gelu: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
+        self.dtype = dtype
         with torch.no_grad():
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
+            weight = weight.detach().to(dtype).contiguous()
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight)
         self._bias = None if bias is None else bias.detach().clone()
         self._after = ("gelu", [], "tanh") if gelu else ("none", [], "")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., K) -> (..., N)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, *self._after)
+        """(..., K) of any type -> (..., N) of `dtype`."""
+        return torch.ops.mkldnn._linear_pointwise(
+            x.to(self.dtype), self._packed, self._bias, *self._after
+        )
 
 
 class Int8Linear(nn.Module):
@@ -83,5 +107,6 @@ def fast_linear(
     weight = torch.cat([linear.weight for linear in linears])
     biases = [linear.bias for linear in linears if linear.bias is not None]
     bias = torch.cat(biases) if biases else None
-    kind = Int8Linear if precision == "int8" else PackedLinear
-    return kind(weight, bias, gelu)
+    if precision == "int8":
+        return Int8Linear(weight, bias, gelu)
+    return PackedLinear(weight, bias, gelu, getattr(torch, precision))

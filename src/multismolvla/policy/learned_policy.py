@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,17 +16,26 @@ from torch import Tensor
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.interfaces import ActionChunk, Observation
+from multismolvla.policy import main_memory
+from multismolvla.policy.checkpoint import resolve
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.chunk_continuation import ChunkContinuation
 from multismolvla.policy.dry_run import DryRunReport, dry_run
 from multismolvla.policy.engine import InferenceEngine
+from multismolvla.policy.examples import load_examples, made_up_examples
+from multismolvla.policy.fast_linear import PRECISIONS, is_available
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
+from multismolvla.policy.precision_choice import REFERENCE, Choice, choose
 from multismolvla.policy.preprocessing import prepare_frame
 from multismolvla.policy.real_time_chunking import RealTimeChunking
 from multismolvla.policy.solvers import Velocity
 from multismolvla.policy.tokenizer import Tokenizer
 from multismolvla.streams import Stream
+
+AUTO = "auto"
+# What `threads: 0` chooses from, as far as the machine has as many processors.
+THREADS = (1, 2)
 
 
 class LearnedPolicy:
@@ -42,7 +53,8 @@ class LearnedPolicy:
     Args:
         model: taken over by an `InferenceEngine`.
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
-        threads: of torch, for the whole process; None leaves them alone.
+        threads: of torch in the calling thread; 0 has the dry run choose among `THREADS`, None
+            leaves them alone.
         seed: of the noise that the flow starts from, which begins anew with each `reset`: the same
             observations then give the same chunks. None draws new noise each time.
         noise_scale: standard deviation of that noise. 1, as in training, draws from all that was
@@ -52,7 +64,9 @@ class LearnedPolicy:
             chunk then depends on what inferences take. The weight of the guidance is kept within
             the number of denoising steps, beyond which the solver overshoots.
         now_ns: the clock of the observations' stamps, for `chunking`: see `ChunkContinuation`.
-        precision: `float32` or `int8`, of the weights; see `InferenceEngine`.
+        precision: of the weights, one of `PRECISIONS`, see `InferenceEngine`; `auto` has the dry
+            run choose, and is float32 until then and on a GPU.
+        examples: observations to choose by; made-up ones without any.
     """
 
     reads_privileged = False
@@ -69,22 +83,37 @@ class LearnedPolicy:
         noise_scale: float = 0.0,
         chunking: RealTimeChunking | None = None,
         now_ns: Callable[[], int] | None = None,
-        precision: str = "float32",
+        precision: str = REFERENCE,
+        examples: Sequence[Observation] = (),
     ) -> None:
         if model.config.joints != JOINT_NAMES:
             raise ValueError(
                 f"the checkpoint moves {', '.join(model.config.joints)}; "
                 f"this arm has {', '.join(JOINT_NAMES)}"
             )
-        if threads is not None:
-            torch.set_num_threads(threads)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(device)
         self._config = model.config
         self._parameters = sum(p.numel() for p in model.parameters())
-        exact = chunking is not None and chunking.exact
-        self._engine = InferenceEngine(model.to(self._device), precision, differentiable=exact)
+        self._differentiable = chunking is not None and chunking.exact
+        self._threads = threads
+        # What the dry run chooses from.
+        self._precisions = (precision,)
+        self._numbers = (threads or torch.get_num_threads(),)
+        if precision == AUTO:
+            self._precisions = tuple(filter(self._can, PRECISIONS))
+        if threads == 0:
+            self._threads = THREADS[0]
+            self._numbers = tuple(n for n in THREADS if n <= len(os.sched_getaffinity(0)))
+        self._set_threads()
+        model = model.to(self._device)
+        # The model itself, until the dry run has chosen: engines are made of it.
+        self._source: MultiSmolVLA | None = None
+        if len(self._precisions) > 1 or len(self._numbers) > 1:
+            self._source = model
+        self._engine = self._make_engine(model, self._precisions[0])
+        self._examples = examples
         self._tokenizer = tokenizer
         self._normalizer = normalizer
         self._seed = seed
@@ -115,8 +144,11 @@ class LearnedPolicy:
             ValueError: the checkpoint cannot be read or is for another robot; one line.
         """
         started = time.perf_counter()
-        checkpoint = load_any_checkpoint(source, cameras)
-        policy = cls(checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer, **options)
+        folder = resolve(source)
+        model, config, tokenizer, normalizer = load_any_checkpoint(folder, cameras)
+        if options.get("precision") == AUTO:
+            options["examples"] = load_examples(folder, config.streams)
+        policy = cls(model, tokenizer, normalizer, **options)
         policy._load_s = time.perf_counter() - started
         return policy
 
@@ -147,6 +179,7 @@ class LearnedPolicy:
             ValueError: the state, the instruction or a frame in use is not what the model was
                 built for; one line.
         """
+        self._set_threads()
         joints = self._joints(observation.state)
         if self._continuation is None:
             with torch.inference_mode():
@@ -165,13 +198,47 @@ class LearnedPolicy:
         return ActionChunk(observation.stamp_ns, period_s, radians[0].double().numpy())
 
     def dry_run(self) -> DryRunReport:
-        """Measure a few chunks from made-up observations; what comes after is as after a reset."""
+        """Choose precision and threads where that is left to it, then measure a few chunks from
+        made-up observations; what comes after is as after a reset."""
+        choice = None if self._source is None else self._choose()
+        main_memory.release()
         return dry_run(
             self,
             self._config.streams,
             parameters=self._parameters,
             load_s=self._load_s,
+            choice=choice,
         )
+
+    def _choose(self) -> Choice:
+        started, source = self._engine, self._source
+
+        def make(precision: str) -> _Candidate:
+            nonlocal started
+            engine, started = started, None  # the first is there already
+            return _Candidate(self, engine or self._make_engine(source, precision))
+
+        examples = self._examples or made_up_examples(self._config.streams)
+        choice, best = choose(make, self._precisions, self._numbers, examples)
+        self._engine, self._threads = best.engine, choice.threads
+        # With them go the weights of what was not taken.
+        self._source, self._examples = None, ()
+        return choice
+
+    def _make_engine(self, model: MultiSmolVLA, precision: str) -> InferenceEngine:
+        if self._source is not None:
+            # The modules are another engine's, whose weights it packs; parameters are shared.
+            shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
+            model = copy.deepcopy(model, shared)
+        return InferenceEngine(model, precision, differentiable=self._differentiable)
+
+    def _can(self, precision: str) -> bool:
+        return precision == REFERENCE or (self._device.type == "cpu" and is_available(precision))
+
+    def _set_threads(self) -> None:
+        # Each thread has a number of its own.
+        if self._threads is not None and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
 
     def _in_model_units(self, joints: Tensor, radians: Tensor) -> Tensor:
         """First rows of a chunk that begins at `joints`: (1, P, J) radians as the model has them.
@@ -237,3 +304,18 @@ class LearnedPolicy:
             prepared = prepare_frame(stream, frame, self._config)[None].to(self._device)
             last = self._prepared[stream.name] = (content, prepared)
         return last[1]
+
+
+class _Candidate:
+    """The policy with another engine; see `precision_choice.Candidate`."""
+
+    def __init__(self, policy: LearnedPolicy, engine: InferenceEngine) -> None:
+        self._policy = policy
+        self.engine = engine
+
+    def infer(self, observation: Observation, threads: int) -> np.ndarray:
+        policy = self._policy
+        policy._engine, policy._threads = self.engine, threads
+        policy.reset()
+        policy._generator.manual_seed(0)
+        return policy.infer(observation).actions

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.policy.checkpoint import Unfilled
 from multismolvla.policy.config import ExpertConfig, PolicyConfig, SiglipConfig, TextConfig
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
@@ -86,7 +87,7 @@ def load_lerobot(
     tensors = _tensors(folder / WEIGHTS)
     config = _config(folder, settings, tensors, cameras or {}, rate_hz)
     weights = {_ours(name): tensor.float() for name, tensor in tensors.items() if _is_weight(name)}
-    with torch.device("meta"):
+    with Unfilled():
         model = MultiSmolVLA(config)
     problem = _difference(model.state_dict(), weights)
     if problem:

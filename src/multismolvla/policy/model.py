@@ -160,7 +160,8 @@ class MultiSmolVLA(nn.Module):
         return self._velocity(prefix.cache, self._plan(prefix, x_t), x_t, time)
 
     def _plan(self, prefix: Prefix, actions: Tensor) -> Plan:
-        return self.expert.plan(prefix.mask, prefix.end, actions.shape[1])
+        dtype = prefix.cache[0][0].dtype
+        return self.expert.plan(prefix.mask, prefix.end, actions.shape[1], dtype)
 
     def _velocity(
         self, cache: list[tuple[Tensor, Tensor]], plan: Plan, x_t: Tensor, time: Tensor

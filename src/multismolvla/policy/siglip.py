@@ -117,5 +117,5 @@ class SiglipViews(nn.Module):
             images = torch.cat([frames[name][mask[:, i]] for i, name in used])
             encoded = self.encode(images).split([int(mask[:, i].sum()) for i, _ in used])
             for (i, _), part in zip(used, encoded, strict=True):
-                tokens[mask[:, i], i] = part
+                tokens[mask[:, i], i] = part.to(tokens.dtype)
         return tokens, mask

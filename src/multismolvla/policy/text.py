@@ -30,8 +30,9 @@ def rotary_tables(positions: Tensor, head_dim: int, base: float) -> Tables:
 
 
 def rotate(x: Tensor, tables: Tables) -> Tensor:
-    """Turn the pairs (i, i + head_dim / 2) of x (B, heads, N, head_dim) by their angles."""
-    cos, sin = tables
+    """Turn the pairs (i, i + head_dim / 2) of x (B, heads, N, head_dim) by their angles; the type
+    stays that of x."""
+    cos, sin = (table.to(x.dtype) for table in tables)
     first, second = x.chunk(2, dim=-1)
     return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)
 
@@ -64,6 +65,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Te
     batch, heads, length, head_dim = query.shape
     groups = heads // key.shape[1]
     folded = query.reshape(batch, key.shape[1], groups * length, head_dim)
+    bias = None if bias is None else bias.to(query.dtype)
     folded = F.scaled_dot_product_attention(folded, key, value, attn_mask=bias)
     return folded.reshape(batch, heads, length, head_dim).transpose(1, 2).flatten(2)
 
