@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "src" / "ros2_portable"
 
-SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "processor"}
+SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "priority"}
+SHARED |= {"processor"}
 CORES = {"control", "sensing", "monitoring", "robot", "sim", "segmentation", "policy", "data"}
 CORES |= {"pose_check"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
@@ -32,6 +33,7 @@ LIGHT = {
     "web": {"numpy", "viser"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},
+    "priority": set(),
     "processor": set(),
 }
 

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from multismolvla.priority import raise_priority
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.first_order_plant import FirstOrderPlant
-from multismolvla.robot.priority import raise_priority
 from multismolvla.robot.so101 import STATE_ADDRESS, STATE_BYTES
 
 IDS = range(1, 7)

@@ -36,6 +36,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
+KINDS = ("rgb", "depth", "thermal", "segmentation")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # After the first motion: what is made once is made, and the garbage of the start is gone.
@@ -55,6 +56,8 @@ class Run:
         available: stream -> share of the time that it was in use.
         holds_s: length of every hold.
         period_ms: of `joint_trajectory` as received, every one.
+        stamp_period_ms: the same by the stamps in the messages.
+        lag_ms: node -> how late it ran at worst, by its own status.
         overloads: reports of overload that began in the policy's status.
     """
 
@@ -65,6 +68,8 @@ class Run:
     available: dict[str, float] = field(default_factory=dict)
     holds_s: list[float] = field(default_factory=list)
     period_ms: list[float] = field(default_factory=list)
+    stamp_period_ms: list[float] = field(default_factory=list)
+    lag_ms: dict[str, float] = field(default_factory=dict)
     overloads: int = 0
 
     def cores(self, *, simulator: bool) -> float:
@@ -116,12 +121,16 @@ class Watcher:
         self.run = Run()
         self._last_status: tuple[float, dict[str, str]] | None = None
         self._last_setpoint_s: float | None = None
+        self._last_stamp_ms = 0.0
         self._hold_since_s: float | None = None
         self._used: dict[str, float] = defaultdict(float)
         self._watched_s = 0.0
         self._overloaded = False
         self.node.create_subscription(DiagnosticArray, "policy/status", self._on_status, 10)
         self.node.create_subscription(JointTrajectory, "joint_trajectory", self._on_setpoint, 10)
+        streams = [f"{view}{kind}" for view in ("", "wrist/") for kind in KINDS]
+        for topic in (*(f"{stream}/status" for stream in streams), "so101_driver/status"):
+            self.node.create_subscription(DiagnosticArray, topic, self._on_lag, 10)
 
     def spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -144,8 +153,21 @@ class Watcher:
         self.executor.shutdown()
         self.node.destroy_node()
 
-    def _on_setpoint(self, _: JointTrajectory) -> None:
+    def _on_lag(self, message: DiagnosticArray) -> None:
+        status = message.status[0]
+        self._note_lag(status.name, {pair.key: pair.value for pair in status.values})
+
+    def _note_lag(self, name: str, values: dict[str, str]) -> None:
+        if self.measuring and "lag_ms" in values:
+            lags = self.run.lag_ms
+            lags[name] = max(lags.get(name, 0.0), float(values["lag_ms"]))
+
+    def _on_setpoint(self, message: JointTrajectory) -> None:
         now = time.monotonic()
+        stamp_ms = message.header.stamp.sec * 1e3 + message.header.stamp.nanosec * 1e-6
+        if self.measuring and self._last_setpoint_s is not None:
+            self.run.stamp_period_ms.append(stamp_ms - self._last_stamp_ms)
+        self._last_stamp_ms = stamp_ms
         if self.first_setpoint_s is None:
             self.first_setpoint_s = now
         if self.measuring and self._last_setpoint_s is not None:
@@ -167,6 +189,7 @@ class Watcher:
         elif values["mode"] != "hold" and self._hold_since_s is not None:
             self.run.holds_s.append(now - self._hold_since_s)
             self._hold_since_s = None
+        self._note_lag("all, as policy_node sees it", values)
         overloaded = bool(values.get("overload"))
         self.run.overloads += overloaded and not self._overloaded
         self._overloaded = overloaded
@@ -249,20 +272,33 @@ def table(runs: list[Run]) -> str:
 
 
 def verdict(runs: list[Run]) -> str:
-    """What the streams and the arm did, over all rounds."""
+    """What the streams and the arm did, over all rounds, a line per finding."""
     periods = sorted(period for run in runs for period in run.period_ms)
     within = statistics.mean(abs(period - 20.0) <= 5.0 for period in periods)
     least = {n: min(run.available.get(n, 0.0) for run in runs) for n in runs[0].available}
     worst = min(least, key=least.get) if least else "?"
     holds = [hold for run in runs for hold in run.holds_s]
-    return (
-        f"lines 'is lost': {', '.join(str(run.lost) for run in runs)}; least available stream "
-        f"{worst} {least.get(worst, 0.0):.2%}; {len(holds)} holds, longest "
-        f"{max(holds, default=0.0):.2f} s; overload reported {sum(r.overloads for r in runs)} times; "
-        f"setpoints as received: {within:.2%} within 5 ms, 99.9 % {periods[-len(periods) // 1000 - 1]:.1f} ms, "
-        f"longest {periods[-1]:.1f} ms; launch to first setpoint "
-        f"{', '.join(f'{run.start_s:.1f}' for run in runs)} s"
+    lines = (
+        f"lines 'is lost': {', '.join(str(run.lost) for run in runs)}",
+        f"least available stream: {worst}, {least.get(worst, 0.0):.2%} of the time",
+        f"holds: {len(holds)}, longest {max(holds, default=0.0):.2f} s",
+        f"overload: reported {sum(run.overloads for run in runs)} times",
+        "longest lag of a node: "
+        + ", ".join(
+            f"{name} {max(run.lag_ms.get(name, 0.0) for run in runs):.0f} ms"
+            for name in sorted({name for run in runs for name in run.lag_ms})
+        ),
+        f"setpoints as received: {within:.2%} within 5 ms of 20 ms, "
+        f"99.9 % {periods[-len(periods) // 1000 - 1]:.1f} ms, longest {periods[-1]:.1f} ms",
+        f"by their stamps: {_within(runs):.2%} within 5 ms",
+        f"launch to first setpoint: {', '.join(f'{run.start_s:.1f}' for run in runs)} s",
     )
+    return "\n".join(lines)
+
+
+def _within(runs: list[Run]) -> float:
+    periods = [period for run in runs for period in run.stamp_period_ms]
+    return statistics.mean(abs(period - 20.0) <= 5.0 for period in periods)
 
 
 def main() -> int:

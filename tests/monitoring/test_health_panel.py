@@ -36,6 +36,21 @@ STREAMS = {"rgb": GOOD, "depth": GOOD}
             "DEGRADED: hot: gripper",
             Light.WARNING,
         ),
+        # A machine that is too slow is said before what it does to the streams; a loss goes first.
+        (
+            {"overload": "overloaded: policy_node runs 180 ms late"},
+            {},
+            {"rgb": POOR},
+            "OVERLOADED: policy_node runs 180 ms late",
+            Light.WARNING,
+        ),
+        (
+            {"overload": "overloaded: policy_node runs 180 ms late"},
+            {},
+            {"rgb": LOST},
+            "DEGRADED: 1 of 2 streams lost: rgb",
+            Light.WARNING,
+        ),
         ({"mode": "hold", "reason": "blind"}, {}, {}, "HOLD: blind", Light.BAD),
         ({"mode": "hold", "reason": "blind"}, {}, {"rgb": LOST}, "HOLD: blind", Light.BAD),
         (

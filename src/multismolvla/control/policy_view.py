@@ -67,7 +67,7 @@ class PolicyView:
         self._check = check
         self._check_suspended = False
         # Where joint states come seldom, those of a set's instant come after the set.
-        self._unjudged: deque[tuple[int, Mapping[str, Any | None]]] = deque(maxlen=2)
+        self._unjudged: deque[tuple[int, Mapping[str, np.ndarray | None]]] = deque(maxlen=2)
         self.refused: Mapping[str, str] = {}
         self._newest: _Set | None = None
         self._objects: tuple[int, Mapping[str, np.ndarray]] = (0, {})

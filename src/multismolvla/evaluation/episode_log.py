@@ -21,6 +21,8 @@ class Sample:
         mode: idle, running or hold.
         control_rate_hz: setpoints published per second.
         latency_ms: duration of the last inference.
+        overload: how late the stack runs, "" where it keeps up.
+        shed: what is reduced for it.
     """
 
     time_s: float
@@ -32,6 +34,8 @@ class Sample:
     mode: str
     control_rate_hz: float = 0.0
     latency_ms: float = 0.0
+    overload: str = ""
+    shed: tuple[str, ...] = ()
 
 
 @dataclass

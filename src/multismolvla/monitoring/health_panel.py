@@ -109,6 +109,8 @@ def _verdict(
         trouble = f"{len(lost)} of {len(streams)} streams lost: {', '.join(lost)}"
     elif driver.get("level") == "1":
         trouble = driver.get("message", "")
+    elif policy.get("overload"):
+        return policy["overload"].replace("overloaded", "OVERLOADED", 1), Light.WARNING
     elif poor and not trouble:
         trouble = ", ".join(poor)
     if trouble:

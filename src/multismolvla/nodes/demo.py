@@ -18,14 +18,12 @@ from pathlib import Path
 import rclpy
 from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from multismolvla.argument_types import positive
 from multismolvla.evaluation.contact_sheet import write_contact_sheet
-from multismolvla.evaluation.episode_log import EpisodeLog, Sample
+from multismolvla.evaluation.episode_log import EpisodeLog
 from multismolvla.evaluation.film import write_film
+from multismolvla.evaluation.status_line import StatusLine
 from multismolvla.evaluation.timeline import write_timeline
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
@@ -54,68 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task", default="put the red cube in the bin", metavar="T", help="instruction"
     )
-
-
-class StatusLine:
-    """One live line about the running episode; on a plain pipe, a line per event."""
-
-    def __init__(self, table: StreamTable, episodes: int) -> None:
-        self._table = table
-        self._episodes = episodes
-        self._console = Console()
-        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
-        self._successes = 0
-        self._number = 0
-        self._last_event = ""
-
-    def __enter__(self) -> StatusLine:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
-
-    def say(self, text: str) -> None:
-        """Replace the live line, or print it where nothing is live."""
-        if self._console.is_terminal:
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
-        elif text != self._last_event:
-            print(text, flush=True)
-        self._last_event = text
-
-    def begin(self, number: int) -> None:
-        self._number = number
-
-    def sample(self, episode: EpisodeLog, sample: Sample) -> None:
-        """Show the newest sample; called at every one."""
-        up = sum(sample.mask.values())
-        down = "".join(
-            f", {name} down ({sample.mask_reason[name] or 'masked'})"
-            for name, used in sample.mask.items()
-            if not used
-        )
-        head = f"[{self._number}/{self._episodes}]"
-        streams = f"{up}/{len(self._table)} streams{down}"
-        if self._console.is_terminal:
-            # What changes comes first: a narrow terminal cuts the rest off.
-            self.say(
-                f"{head} {sample.time_s - episode.start_s:4.1f} s {sample.mode} | "
-                f"queue {sample.queue_length:2d} | {sample.control_rate_hz:.0f} Hz, "
-                f"{sample.latency_ms:.0f} ms | {self._successes}/{self._number - 1} ok | "
-                f"{streams} | {episode.instruction}"
-            )
-        else:
-            self.say(f"{head} {episode.instruction} | {streams} | {sample.mode}")
-
-    def end(self, episode: EpisodeLog) -> None:
-        self._successes += episode.success
-        fault = f", {' and '.join(episode.fault[1])} cut" if episode.fault else ""
-        outcome = f"success in {episode.success_time_s:.1f} s" if episode.success else "FAILED"
-        self._console.print(
-            f"episode {self._number}/{self._episodes}, seed {episode.seed}{fault}: {outcome}"
-        )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -161,7 +97,7 @@ def _perform(
     episodes = []
     try:
         with (
-            StatusLine(table, args.episodes) as line,
+            StatusLine(args.episodes) as line,
             BringupProcess(launch_arguments, args.out / "launch.log") as bringup,
             contextlib.closing(EpisodeRunner(table, FILM_RATE_HZ, line.sample, check)) as runner,
         ):

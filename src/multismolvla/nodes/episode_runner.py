@@ -240,6 +240,8 @@ class EpisodeRunner(Node):
             mode=policy.get("mode", "unknown"),
             control_rate_hz=float(policy.get("control_rate_hz", "nan")),
             latency_ms=float(policy.get("latency_ms", "nan")),
+            overload=policy.get("overload", ""),
+            shed=tuple(filter(None, policy.get("shed", "").split(","))),
         )
 
     def _decoded(self) -> dict[str, np.ndarray]:

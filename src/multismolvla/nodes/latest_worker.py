@@ -18,7 +18,7 @@ ACTIVE_S = 0.5
 
 
 class LatestWorker:
-    """Calls `work(items)` in a thread of its own, with the newest item of every client that has one.
+    """Calls `work(items)` in its own thread, with the newest item of every client that has one.
 
     An item that comes while another of its client is waiting replaces it, so that a slow worker
     falls behind in rate and never in time. The thread lives while there are clients.

@@ -42,6 +42,7 @@ from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
 from multismolvla.pose_check.check import PoseCheck, find_weights
+from multismolvla.priority import prefer_process, prepare_control_thread
 from multismolvla.sensing.stream_checks import frequency_check
 from multismolvla.streams import load_stream_table
 
@@ -78,6 +79,7 @@ class PolicyNode(Node):
         self._wanted_task = parameters.task.strip()
         self._mode = Mode("idle", "")
         self._next_status = 0.0
+        self._prepared = not parameters.realtime
 
         self._trajectory = self.create_publisher(JointTrajectory, "joint_trajectory", 1)
         self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
@@ -158,6 +160,10 @@ class PolicyNode(Node):
     # The control thread.
 
     def _tick(self) -> None:
+        if not self._prepared:
+            self._prepared = True
+            if refused := prepare_control_thread():
+                self.get_logger().info(refused)
         now_ns = self._now_ns()
         if self._playback.clock_jumped_back(now_ns):
             self.get_logger().warning("the clock was set back: starting anew with the same task")
@@ -312,5 +318,6 @@ def _contradiction(streams: list[str], mask: StreamMask) -> str:
 
 
 def main() -> None:
+    prefer_process()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     sys.exit(run(PolicyNode))

@@ -42,6 +42,7 @@ class PolicyParameters:
     joint_states_timeout_s: float
     pose_check: str
     look_ahead_points: int
+    realtime: bool
 
 
 def declare_policy_parameters(node: Node) -> PolicyParameters:
@@ -157,6 +158,13 @@ def declare_policy_parameters(node: Node) -> PolicyParameters:
             "pose_check",
             "none",
             "Masks images that do not fit the joints: none, simulation, or a file of weights.",
+        ),
+        realtime=declare(
+            node,
+            "realtime",
+            True,
+            "Run the control loop with real-time priority and locked memory where granted.",
+            read_only=True,
         ),
         look_ahead_points=number(
             "look_ahead_points", 5, 1, 50, "Points per message, one control period apart."

@@ -34,8 +34,9 @@ class SegmentationNode(SensorNode):
     """Publishes `segmentation/image`, made of the conditioned images of the same camera.
 
     The stream inherits the health of its sources: it is lost when the last of them is. Labelling
-    has its own thread, which the nodes of a process share, and always takes the newest sets. The backend `ground_truth` instead passes
-    on a simulator's `segmentation/image_raw`, which has a health of its own.
+    has its own thread, which the nodes of a process share, and always takes the newest sets. The
+    backend `ground_truth` instead passes on a simulator's `segmentation/image_raw`, which has a
+    health of its own.
     """
 
     kind = "segmentation"

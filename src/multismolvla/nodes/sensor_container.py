@@ -1,6 +1,6 @@
 """All sensor nodes of a robot in one process.
 
-    sensor_container --node rgb_node -p stream:=rgb --node rgb_node -r __ns:=/wrist ... --ros-args ...
+    sensor_container --node rgb_node -p stream:=rgb --node rgb_node -r __ns:=/wrist --ros-args ...
 
 What follows `--node` and a name are that node's own parameters, remappings and namespace; what
 follows the last `--ros-args` is for all of them. A node that raises is started anew, and a node

@@ -29,9 +29,9 @@ from multismolvla.nodes.diagnostics import (
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.run import run
+from multismolvla.priority import prefer_process, prepare_control_thread
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import GRIPPER, CalibrationError, load_calibration
-from multismolvla.robot.priority import raise_priority
 from multismolvla.robot.protocol import OVERLOAD
 from multismolvla.robot.so101 import ArmState
 from multismolvla.sensing.stream_checks import frequency_check
@@ -90,7 +90,9 @@ class SO101Driver(LifecycleNode):
             maximum=10.0,
         )
         self._realtime = fixed(
-            "realtime", True, "Run the control loop with real-time priority where it is granted."
+            "realtime",
+            True,
+            "Run the control loop with real-time priority and locked memory where granted.",
         )
         autostart = fixed("autostart", True, "Configure and activate without being asked.")
         reject_unknown(self)
@@ -188,10 +190,8 @@ class SO101Driver(LifecycleNode):
     def _tick(self) -> None:
         if not self._prepared:
             self._prepared = True
-            if self._realtime and not raise_priority():
-                self.get_logger().info(
-                    "no real-time priority for the control loop; on a busy computer it may be late"
-                )
+            if self._realtime and (refused := prepare_control_thread()):
+                self.get_logger().info(refused)
         self._loop.tick()
         status = self._loop.status()
         if (status.state, status.reason, status.fault, status.torque) != self._published:
@@ -324,4 +324,5 @@ def _verdict(report: LoopStatus) -> tuple[bytes, str]:
 
 
 def main() -> int:
+    prefer_process()
     return run(SO101Driver)

@@ -42,7 +42,7 @@ _STATUS_BEATS = round(STATUS_PERIOD_S / DIAGNOSTICS_PERIOD_S)
 class StatusPublisher:
     """Publishes a stream's status twice a second, and at once when `changed` is called.
 
-    On `/diagnostics`, while somebody listens and then 5 times a second, that is three tasks: health,
+    On `/diagnostics`, 5 times a second while somebody listens, that is three tasks: health,
     frequency and stamps. A new state, and a new reason for a loss, is also logged in one line.
 
     Args:

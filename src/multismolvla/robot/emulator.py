@@ -11,9 +11,9 @@ import tty
 from collections.abc import Iterable
 from pathlib import Path
 
+from multismolvla.priority import raise_priority
 from multismolvla.robot import protocol
 from multismolvla.robot.calibration import Calibration
-from multismolvla.robot.priority import raise_priority
 from multismolvla.robot.protocol import PacketParser
 from multismolvla.robot.servos import EmulatedServos, Plant
 

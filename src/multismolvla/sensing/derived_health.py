@@ -63,9 +63,7 @@ class DerivedHealth(StreamHealth):
         detail = "; ".join(text for text in (own.detail, f"its sources: {described}") if text)
         return replace(own, state=self.state, reasons=self.reasons, detail=detail)
 
-    def on_frame(
-        self, frame: np.ndarray, stamp_ns: int, receive_ns: int, wait_ns: int = 0
-    ) -> bool:
+    def on_frame(self, frame: np.ndarray, stamp_ns: int, receive_ns: int, wait_ns: int = 0) -> bool:
         # A frame may still be on its way when its last source is lost.
         usable = super().on_frame(frame, stamp_ns, receive_ns, wait_ns)
         return usable and not self._all_sources_lost()

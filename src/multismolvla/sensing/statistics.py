@@ -99,10 +99,7 @@ def measure(
     # Every other pixel of every other row is plenty for two percentiles.
     coarse = grey[:, ::2, ::2]
     low, high = _percentiles(coarse[np.isfinite(coarse)] if invalid_share else coarse.ravel())
-    if invalid_share:
-        deviation = _deviation(grey, valid)
-    else:
-        deviation = grey.std(axis=(1, 2))
+    deviation = _deviation(grey, valid) if invalid_share else grey.std(axis=(1, 2))
     flat_share = np.count_nonzero(deviation <= flat_std) / len(grey)
     noise = _noise(grey)
     sharpness = math.nan
