@@ -72,7 +72,8 @@ def test_silence_loses_the_stream_one_period_later_than_a_source():
     assert health.state is State.OK
     health.tick(health.deadline_ns)
     health.tick(health.deadline_ns)
-    assert (health.state, health.reasons) == (State.LOST, ("stale",))
+    # Its source is there: it is this machine that computes nothing.
+    assert (health.state, health.reasons) == (State.LOST, ("late_here",))
 
 
 def test_without_sources_only_its_own_frames_count():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.sensing.health import State, StreamHealth
+from multismolvla.sensing.health import LATE_FRAMES, TOO_OLD_NS, State, StreamHealth
 from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 
 RATE_HZ = 15.0
@@ -327,3 +327,61 @@ def test_nothing_that_comes_in_breaks_it(kind, events):
         assert (report.state is State.OK) == (report.reasons == ())
         assert report.age_s >= 0.0
         assert report.rate_hz >= 0.0
+
+
+def test_a_machine_that_runs_late_excuses_as_much_silence(bench):
+    bench.feed(10)
+    bench.health.excuse(0.1)
+    silence_ns = bench.wait_for_loss()
+    assert 2 * PERIOD + 100_000_000 <= silence_ns <= 2 * PERIOD + 125_000_000
+    assert bench.health.reasons == ("stale",)
+    assert "lost there" in bench.health.report(bench.now).detail
+
+
+@given(lag_s=st.floats(0.0, 100.0), periods=st.floats(0.0, 100.0))
+def test_no_excuse_keeps_a_picture_that_is_too_old_to_act_on(lag_s, periods):
+    bench = Bench()
+    bench.feed(10)
+    bench.health.excuse(lag_s, periods)
+    assert bench.wait_for_loss() <= TOO_OLD_NS + 20_000_000
+
+
+def test_an_excuse_ends_with_the_lag(bench):
+    bench.feed(10)
+    bench.health.excuse(0.3)
+    bench.health.excuse(0.0)
+    assert bench.wait_for_loss() <= 2 * PERIOD + 20_000_000
+
+
+def test_frames_that_lay_here_count_from_when_they_came(bench):
+    """After a pause of 0.3 s four frames wait, and none of them is a gap or a bad stamp."""
+    bench.feed(10)
+    arrivals = [bench.now + k * PERIOD for k in range(1, 5)]
+    now_ns = arrivals[-1] + 30_000_000
+    bench.health.tick(now_ns)
+    for arrival_ns in arrivals:
+        assert bench.health.on_frame(bench.live(), arrival_ns, arrival_ns, now_ns - arrival_ns)
+    assert bench.health.state is State.OK
+    assert bench.health.report(now_ns).rate_hz == pytest.approx(RATE_HZ, rel=0.05)
+
+
+def test_frames_that_lay_here_too_long_lose_the_stream_only_if_they_go_on(bench):
+    bench.feed(10)
+    for k in range(1, LATE_FRAMES + 1):
+        assert bench.health.state is State.OK
+        arrival_ns = bench.now + k * PERIOD
+        assert not bench.health.on_frame(bench.live(), arrival_ns, arrival_ns, TOO_OLD_NS + 1)
+    assert bench.health.reasons == ("late_here",)
+    bench.now += LATE_FRAMES * PERIOD
+    bench.feed(5)
+    assert bench.health.state is State.OK
+
+
+def test_a_camera_that_sends_fewer_frames_on_purpose_is_not_slow():
+    bench = Bench()
+    bench.feed(20)
+    bench.health.excuse(0.0, periods=2.0)
+    for _ in range(30):
+        bench.now += PERIOD
+        bench.feed(1)
+    assert bench.health.state is State.OK

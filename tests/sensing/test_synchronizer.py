@@ -259,3 +259,34 @@ def test_wrong_settings_are_refused(arguments):
 def test_an_unknown_stream_is_refused():
     with pytest.raises(ValueError, match="unknown stream 'sonar'"):
         make().add("sonar", 0, None, 0)
+
+
+def test_a_machine_that_runs_late_makes_sets_wait_longer():
+    synchronizer = make(("rgb", "depth"))
+    synchronizer.excused_ns = 100 * MS
+    assert not synchronizer.add("rgb", start(0), "rgb", start(0))
+    assert synchronizer.deadline_ns == start(0) + WAIT + 100 * MS
+    assert not synchronizer.tick(start(0) + WAIT)
+    (made,) = synchronizer.add("depth", start(0), "depth", start(0) + WAIT + 50 * MS)
+    assert not made.masked
+
+
+@given(
+    phase=st.integers(0, 2 * PERIOD),
+    periods=st.sampled_from((1, 2)),
+    lost=st.sets(st.integers(0, 39), max_size=10),
+)
+def test_with_windows_two_synchronisers_choose_the_same_images(phase, periods, lost):
+    """One of them misses some messages, and the camera may send half as many by itself."""
+    whole, other = make(("rgb",)), make(("rgb",))
+    for one in (whole, other):
+        one.window_ns = 2 * PERIOD
+    taken: list[set[int]] = [set(), set()]
+    for k in range(40):
+        stamp_ns = start(k * periods) + phase
+        for one, kept, missing in ((whole, taken[0], ()), (other, taken[1], lost)):
+            if k not in missing:
+                kept.update(made.stamp_ns for made in one.add("rgb", stamp_ns, k, stamp_ns))
+    assert len(taken[0]) in ((20, 21) if periods == 1 else (40,))
+    # A missed message costs its own window only.
+    assert len(taken[1] - taken[0]) <= len(lost)

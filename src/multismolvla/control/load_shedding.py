@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # What is given up, one after another, and taken back in the reverse order. The arm's control loop
 # is not among them.
 LADDER: tuple[str, ...] = ("segmentation rate", "pose check", "replanning rate", "camera rate")
 SEGMENTATION_RATE, POSE_CHECK, REPLANNING_RATE, CAMERA_RATE = LADDER
 
-# More than a camera period at 15 Hz: from then on frames are skipped.
-OVERLOADED_S = 0.08
+# Nearly a camera period at 15 Hz: beyond that, frames are skipped and sound cameras fall silent.
+OVERLOADED_S = 0.06
 # Below this there is room again.
-ROOM_S = 0.04
+ROOM_S = 0.03
 # Pause between two steps down, and time with room before a step is taken back.
 SHED_NS = 1_500_000_000
 RECOVER_NS = 4_000_000_000
@@ -72,5 +72,7 @@ class LoadShedding:
             if steps:
                 self.load = Load(True, before.reason, lag_s, LADDER[: steps - 1])
             else:
-                self.load = Load()
+                self.load = Load(lag_s=lag_s)
+        else:
+            self.load = replace(before, lag_s=lag_s)
         return self.load

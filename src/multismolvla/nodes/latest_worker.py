@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -114,6 +115,7 @@ class Client:
     ) -> None:
         self._worker, self._node, self._on_done = worker, node, on_done
         self._closed = False
+        self._outcomes: deque[tuple[Any, Exception | None]] = deque()
         # Guarded by the worker's condition: the item that is worked on next, and when it came.
         self.waiting: list[Any] = []
         self.submitted_s = float("-inf")
@@ -129,4 +131,11 @@ class Client:
 
     def done(self, result: Any, error: Exception | None) -> None:
         """Hand an outcome over to the node's executor."""
-        call_soon(self._node, lambda: self._closed or self._on_done(result, error))
+        self._outcomes.append((result, error))
+        call_soon(self._node, self._hand_over)
+
+    def _hand_over(self) -> None:
+        # An executor may run its tasks in any order; outcomes keep theirs.
+        outcome = self._outcomes.popleft()
+        if not self._closed:
+            self._on_done(*outcome)

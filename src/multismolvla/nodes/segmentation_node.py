@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -141,13 +142,20 @@ class SegmentationNode(SensorNode):
         except ValueError as error:
             self._on_labels(None, error)
         else:
-            self._worker.submit((frames, images.messages[images.reference].header))
+            header = images.messages[images.reference].header
+            self._worker.submit((frames, header, time.monotonic_ns()))
 
-    def _on_labels(self, result: tuple[np.ndarray, Header] | None, error: Exception | None) -> None:
+    def _on_labels(
+        self, result: tuple[np.ndarray, Header, int] | None, error: Exception | None
+    ) -> None:
         if result is None:
             self.refuse(f"cannot label: {' '.join(str(error).split())}")
-        else:
-            self.take(*result)
+            return
+        labels, header, submitted_ns = result
+        now_ns = time.monotonic_ns()
+        # Labels that take no longer than the next images to come are in time.
+        self._lag.note(now_ns, now_ns - submitted_ns - round(self._stream.period_s * 1e9))
+        self.take(labels, header)
 
 
 class _Labelling:
@@ -159,10 +167,10 @@ class _Labelling:
         self.worker = LatestWorker(self._label, GATHER_S)
 
     def _label(
-        self, sets: list[tuple[dict[str, np.ndarray], Header]]
-    ) -> list[tuple[np.ndarray, Header]]:
-        frames, headers = zip(*sets, strict=True)
-        return list(zip(self._segmenter.predict_batch(frames), headers, strict=True))
+        self, sets: list[tuple[dict[str, np.ndarray], Header, int]]
+    ) -> list[tuple[np.ndarray, Header, int]]:
+        frames, headers, submitted_ns = zip(*sets, strict=True)
+        return list(zip(self._segmenter.predict_batch(frames), headers, submitted_ns, strict=True))
 
 
 # The nodes of one process share a network; it goes with the last of them.

@@ -68,6 +68,12 @@ class DerivedHealth(StreamHealth):
         usable = super().on_frame(frame, stamp_ns, receive_ns, wait_ns)
         return usable and not self._all_sources_lost()
 
+    def _silence(self, silence_s: float) -> dict[str, str]:
+        if self._all_sources_lost():
+            return super()._silence(silence_s)
+        # What it is computed from comes: it is this machine that does not get round to it.
+        return {"late_here": f"late here: nothing computed for {silence_s:.2f} s"}
+
     def _troubled(self) -> dict[str, tuple[str, ...]]:
         return {
             source: reasons

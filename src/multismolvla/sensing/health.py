@@ -187,7 +187,11 @@ class StreamHealth:
         silence_s = (now_ns - self._last_ns) / 1e9
         self._deadline_ns = None
         self._arrivals.clear()
-        self._judge({"stale": f"lost there: no frame for {silence_s:.2f} s"}, {}, good=False)
+        self._judge(self._silence(silence_s), {}, good=False)
+
+    def _silence(self, silence_s: float) -> dict[str, str]:
+        """The reason for a loss by silence, with what exactly is wrong."""
+        return {"stale": f"lost there: no frame for {silence_s:.2f} s"}
 
     def _arrive(self, receive_ns: int, wait_ns: int = 0) -> None:
         if self._last_ns is not None:
