@@ -16,8 +16,14 @@ from multismolvla.evaluation import bench_policy, lerobot_environment
 from multismolvla.evaluation.bench_policy import Bench
 from multismolvla.evaluation.lerobot_environment import LeRobotEnvironmentError, lerobot_python
 from multismolvla.evaluation.policy_bench_report import LIMIT, Measurement, table, write_picture
-from multismolvla.evaluation.policy_bench_rows import Comparison, Row, Target
+from multismolvla.evaluation.policy_bench_rows import (
+    Comparison,
+    Row,
+    Target,
+    bfloat16_targets,
+)
 from multismolvla.evaluation.worker_process import WorkerError, WorkerProcess
+from multismolvla.processor import Processor, read_processor
 
 FASTER = Target("speed", 1.4, more_is_better=True)
 EXACT = Target("difference", 1e-4)
@@ -92,6 +98,30 @@ def test_an_optional_row_that_fails_is_left_out_with_its_reason(bench, tmp_path)
     assert "no operators for this processor" in bench.left_out["int8"]
 
 
+def test_a_precision_that_this_processor_lacks_is_not_tried(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_policy, "is_available", lambda precision: precision == "float32")
+    lacking = row(tmp_path, "bfloat16", optional=True)
+    lacking.worker["precision"] = "bfloat16"
+    measured = bench._compare(Comparison("x", (row(tmp_path, "float32"), lacking), rounds=1))
+    assert [m.name for m in measured] == ["float32"]
+    assert bench.left_out["bfloat16"].startswith("not on this processor: ")
+    (line,) = table(measured, bench.left_out).splitlines()[3:]
+    assert line.startswith("| bfloat16 | not on this processor")
+    assert line.count("|") == table(measured).splitlines()[0].count("|")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx512_bf16", "amx_bf16"}, {"speed": 3.0, "difference": 1e-2}),
+        ({"avx512_bf16"}, {"difference": 1e-2}),
+    ],
+)
+def test_bfloat16_has_to_be_three_times_as_fast_with_amx(flags, expected):
+    targets = bfloat16_targets(Processor("x", frozenset(flags)))
+    assert {target.quantity: target.limit for target in targets} == expected
+
+
 def test_a_row_that_every_machine_can_run_may_not_fail(bench, tmp_path):
     comparison = Comparison("x", (row(tmp_path, "float32", broken=True),), rounds=1)
     with pytest.raises(WorkerError, match="float32: no operators"):
@@ -139,7 +169,10 @@ def test_the_whole_bench_runs_on_tiny_models_without_lerobot(tmp_path, capsys):
     result = json.loads((tmp_path / "result.json").read_text())
     assert "siglip float32, 2 cameras" in [row["name"] for row in result["rows"]]
     assert all(row["peak_memory_bytes"] > 0 for row in result["rows"])
-    assert "siglip float32" in (tmp_path / "table.md").read_text()
+    written = (tmp_path / "table.md").read_text()
+    assert "siglip float32" in written and "siglip bfloat16" in written
+    assert str(read_processor()) in written
+    assert result["arithmetic"] == list(read_processor().arithmetic)
     assert (tmp_path / "bench_policy.png").stat().st_size > 0
     assert "not measured" in capsys.readouterr().out
     # Weights and inputs are gone.

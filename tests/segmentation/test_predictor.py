@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from multismolvla.segmentation.network import SegmentationNetwork
-from multismolvla.segmentation.predictor import Segmenter
+from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
+from multismolvla.segmentation.predictor import Segmenter, to_tensor
 from multismolvla.segmentation.weights import (
     WEIGHTS_FILE,
     WeightsError,
@@ -52,6 +52,43 @@ def test_labels_frames_of_the_simulator_from_any_inputs(segmenter, views, subset
         there += object_pixels.sum()
     assert right / total > 0.9
     assert found / there > (0.7 if subset == ("depth",) else 0.9)
+
+
+def test_folded_weights_label_as_the_trained_network_does(segmenter, views):
+    network = SegmentationNetwork()
+    load_weights(network, WEIGHTS_FILE)
+    network.eval()
+    differ = total = 0
+    for view in views:
+        frames = {kind: to_tensor(kind, view[kind])[None] for kind in INPUT_KINDS}
+        with torch.inference_mode():
+            expected = network(frames, torch.ones(1, 3, dtype=torch.bool))[0].argmax(0).numpy()
+        differ += (segmenter.predict({k: view[k] for k in INPUT_KINDS}) != expected).sum()
+        total += expected.size
+    # Ties alone.
+    assert differ <= 1e-4 * total
+
+
+def test_views_of_a_batch_are_labelled_as_alone(segmenter, views):
+    whole = [{kind: view[kind] for kind in INPUT_KINDS} for view in views[:3]]
+    smaller = {kind: frame[:48, :64] for kind, frame in whole[0].items()}
+    sets = [
+        whole[0],
+        {"depth": whole[1]["depth"]},
+        smaller,
+        {"rgb": whole[2]["rgb"], "depth": None},
+    ]
+    labels = segmenter.predict_batch(sets)
+    assert [each.shape for each in labels] == [(96, 96), (96, 96), (48, 64), (96, 96)]
+    for frames, ours in zip(sets, labels, strict=True):
+        assert ours.dtype == np.uint8
+        assert (ours != segmenter.predict(frames)).mean() < 1e-3
+    assert segmenter.predict_batch([]) == []
+
+
+def test_one_bad_view_of_a_batch_is_refused(segmenter, views):
+    with pytest.raises(ValueError, match="nothing to segment"):
+        segmenter.predict_batch([{"rgb": views[0]["rgb"]}, {"rgb": None}])
 
 
 def test_a_frame_of_none_is_missing(segmenter, views):

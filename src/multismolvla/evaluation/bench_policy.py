@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -44,6 +43,8 @@ from multismolvla.evaluation.policy_bench_rows import (
     start_worker,
 )
 from multismolvla.evaluation.worker_process import WorkerError, WorkerProcess
+from multismolvla.policy.fast_linear import is_available, why_not
+from multismolvla.processor import read_processor
 
 STARTS = 5
 
@@ -102,24 +103,24 @@ def main(args: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
     rows = [row for _, rows in measured for row in rows]
+    processor = read_processor()
     result = {
         "threads": args.threads,
         "rounds": args.rounds,
         "quick": args.quick,
-        "processor": _processor(),
+        "processor": processor.name,
+        "arithmetic": processor.arithmetic,
         "load_average": {"before": load_before, "after": os.getloadavg()},
         "versions": bench.versions,
         "left_out": bench.left_out,
         "rows": [as_json(row) for row in rows],
     }
     (args.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    (args.out / "table.md").write_text(table(rows))
-    write_picture(args.out / "bench_policy.png", measured)
-    print(f"\n{table(rows)}")
-    print(
-        f"{args.threads} thread(s) on {_processor()}, load {load_before[0]:.1f} before; "
-        f"result.json, table.md and bench_policy.png are in {args.out}"
-    )
+    where = f"{args.threads} thread(s) on {processor}, load {load_before[0]:.1f} before"
+    written = table(rows, bench.left_out) + f"\n{where}\n"
+    (args.out / "table.md").write_text(written)
+    write_picture(args.out / "bench_policy.png", measured, where)
+    print(f"\n{written}result.json, table.md and bench_policy.png are in {args.out}")
     missed = sum(met is not True for row in rows for _, _, met in row.verdicts())
     if args.check and (missed or bench.left_out):
         print(
@@ -186,6 +187,11 @@ class Bench:
     ) -> bool:
         """Start the row's process, unless another row has, and have it warm; False if it fails."""
         key = json.dumps(row.worker)
+        precision = row.worker.get("precision", "float32")
+        if row.optional and not is_available(precision):
+            self.left_out[row.name] = f"not on this processor: {why_not(precision)}"
+            _say(f"left out: {row.name}: {self.left_out[row.name]}")
+            return False
         try:
             if key not in workers:
                 _say(f"loading {row.name}")
@@ -275,14 +281,6 @@ def _lerobot(args: argparse.Namespace) -> Path | None:
     except LeRobotEnvironmentError as error:
         print(f"LeRobot is left out: {error}", file=sys.stderr)
         return None
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _say(text: str) -> None:

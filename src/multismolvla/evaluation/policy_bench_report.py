@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,12 @@ class Measurement:
         return [(t, value, None if value is None else t.met(value)) for t, value in values]
 
 
-def table(measurements: Sequence[Measurement]) -> str:
-    """Markdown, one line per row."""
+def table(measurements: Sequence[Measurement], left_out: Mapping[str, str] | None = None) -> str:
+    """Markdown, one line per row.
+
+    Args:
+        left_out: row that could not be measured -> why.
+    """
     lines = [
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",
@@ -99,6 +103,9 @@ def table(measurements: Sequence[Measurement]) -> str:
             "; ".join(_verdict(*verdict) for verdict in m.verdicts()),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    for name, why in (left_out or {}).items():
+        reason = " ".join(why.split()).replace("|", "/")
+        lines.append(f"| {name} | {reason} {'| ' * (len(COLUMNS) - 2)}|")
     return "\n".join(lines) + "\n"
 
 
@@ -126,8 +133,14 @@ def as_json(m: Measurement) -> dict[str, Any]:
     }
 
 
-def write_picture(path: Path, comparisons: Sequence[tuple[str, Sequence[Measurement]]]) -> None:
-    """One panel per comparison: median and quartiles of every row, and its longest time allowed."""
+def write_picture(
+    path: Path, comparisons: Sequence[tuple[str, Sequence[Measurement]]], where: str = ""
+) -> None:
+    """One panel per comparison: median and quartiles of every row, and its longest time allowed.
+
+    Args:
+        where: what it was measured on, as one line below.
+    """
     figure, panels = plt.subplots(
         len(comparisons),
         1,
@@ -153,7 +166,8 @@ def write_picture(path: Path, comparisons: Sequence[tuple[str, Sequence[Measurem
         axes.margins(x=0.2)
         axes.set_xlim(left=0.0)
         axes.set_title(name, fontsize=10, loc="left")
-    panels[-1, 0].set_xlabel("seconds; whiskers: quartiles, red: the longest that will do")
+    told = "seconds; whiskers: quartiles, red: the longest that will do"
+    panels[-1, 0].set_xlabel(f"{told}\n{where}" if where else told)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
+from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork, fold
 from multismolvla.segmentation.weights import WEIGHTS_FILE, load_weights
 
 _SHAPES = {"rgb": "(H, W, 3) uint8", "depth": "(H, W) float32", "thermal": "(H, W) float32"}
@@ -31,7 +31,7 @@ class Segmenter:
         self._threads = threads
         self._network = SegmentationNetwork()
         self.metadata = load_weights(self._network, weights)
-        self._network.eval()
+        fold(self._network)
         self._network.to(memory_format=torch.channels_last)
 
     def predict_batch(
@@ -51,25 +51,62 @@ class Segmenter:
         Raises:
             ValueError: no frame at all, an unknown kind, a wrong shape or type, or unequal sizes.
         """
-        for kind in frames:
-            if kind not in INPUT_KINDS:
-                raise ValueError(
-                    f"cannot segment frames of kind '{kind}'; expected {', '.join(INPUT_KINDS)}"
-                )
-        given = {kind: frame for kind, frame in frames.items() if frame is not None}
-        if not given:
-            raise ValueError(f"nothing to segment: give at least one of {', '.join(INPUT_KINDS)}")
-        tensors = {kind: to_tensor(kind, frame)[None] for kind, frame in given.items()}
-        sizes = {kind: tuple(tensor.shape[-2:]) for kind, tensor in tensors.items()}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"frames of one instant must have one size (H, W); got {sizes}")
-        present = torch.tensor([[kind in given for kind in INPUT_KINDS]])
+        return self.predict_batch([frames])[0]
+
+    def predict_batch(self, views: Sequence[Mapping[str, np.ndarray | None]]) -> list[np.ndarray]:
+        """Label several views at once, which takes less than one after the other.
+
+        Args:
+            views: frames of each as in `predict`; the views may have different sizes, and miss
+                different kinds.
+
+        Returns:
+            labels of each, as `predict` gives them.
+
+        Raises:
+            ValueError: as in `predict`.
+        """
+        tensors = [_to_tensors(frames) for frames in views]
         if self._threads is not None:
             # Holds for the calling thread only, so it is set here and not at the start.
             torch.set_num_threads(self._threads)
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for number, given in enumerate(tensors):
+            by_size.setdefault(next(iter(given.values())).shape[-2:], []).append(number)
+        labels: dict[int, np.ndarray] = {}
+        for numbers in by_size.values():
+            labels |= zip(numbers, self._label([tensors[n] for n in numbers]), strict=True)
+        return [labels[number] for number in range(len(views))]
+
+    def _label(self, views: list[dict[str, torch.Tensor]]) -> list[np.ndarray]:
+        """Labels of views of one size, each kind -> (C, H, W)."""
+        batch = {}
+        for kind in INPUT_KINDS:
+            given = next((view[kind] for view in views if kind in view), None)
+            if given is not None:
+                # What stands for an absent frame is never read.
+                batch[kind] = torch.stack([view.get(kind, given) for view in views])
+        present = torch.tensor([[kind in view for kind in INPUT_KINDS] for view in views])
         with torch.inference_mode():
-            logits = self._network(tensors, present)
-        return logits[0].argmax(0).to(torch.uint8).numpy()
+            logits = self._network(batch, present)
+        return list(logits.argmax(1).to(torch.uint8).numpy())
+
+
+def _to_tensors(frames: Mapping[str, np.ndarray | None]) -> dict[str, torch.Tensor]:
+    """The frames that there are as (C, H, W) float32, checked."""
+    for kind in frames:
+        if kind not in INPUT_KINDS:
+            raise ValueError(
+                f"cannot segment frames of kind '{kind}'; expected {', '.join(INPUT_KINDS)}"
+            )
+    given = {kind: frame for kind, frame in frames.items() if frame is not None}
+    if not given:
+        raise ValueError(f"nothing to segment: give at least one of {', '.join(INPUT_KINDS)}")
+    tensors = {kind: to_tensor(kind, frame) for kind, frame in given.items()}
+    sizes = {kind: tuple(tensor.shape[-2:]) for kind, tensor in tensors.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"frames of one instant must have one size (H, W); got {sizes}")
+    return tensors
 
 
 def to_tensor(kind: str, frame: np.ndarray) -> torch.Tensor:
