@@ -1,113 +1,39 @@
-"""The whole stack in simulation: every node is killed while the arm moves, and comes back."""
+"""The whole stack in simulation: every process is killed while the arm moves, and comes back."""
 
-import contextlib
 import os
 import signal
-import uuid
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
-from ament_index_python.packages import get_package_share_directory
 from patience import HANG_S
-from rclpy.signals import SignalHandlerOptions
+from stack_under_test import (
+    TASK,
+    assert_within_limits,
+    pid_of,
+    positions,
+    running_stack,
+    start_moving,
+)
 
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
-from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
-from multismolvla.nodes.episode_runner import EpisodeRunner
-from multismolvla.streams import load_stream_table
-
-MARK = "MULTISMOLVLA_STACK_UNDER_TEST"
-TASK = "put the red cube in the bin"
-# What the tick of a measurement may exceed a limit by: two steps of a 12-bit encoder.
-TICK_RAD = 2 * 2 * np.pi / 4096
 # What may be wrong with a picture itself.
 DAMAGE = ("frozen", "blank", "noisy", "blurred", "occluded", "invalid", "contradicts")
 
 
-def marked_processes() -> dict[int, str]:
-    """Process id -> command line of every process that the stack under test has started."""
-    mark = f"{MARK}={os.environ[MARK]}".encode()
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().decode()
-    return found
-
-
-def pid_of(executable: str, namespace: str = "") -> int:
-    for pid, command in marked_processes().items():
-        in_wrist = "__ns:=/wrist" in command
-        if f"/{executable}\0" in command and in_wrist == (namespace == "wrist"):
-            return pid
-    raise AssertionError(f"{executable} is not running: {marked_processes()}")
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    """A runner on a stack that is up and has every stream."""
-    os.environ[MARK] = uuid.uuid4().hex
-    table = load_stream_table(
-        Path(get_package_share_directory("multismolvla")) / "config" / "streams.yaml"
-    )
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    log = tmp_path_factory.mktemp("stack") / "launch.log"
-    with (
-        BringupProcess({"policy": "expert", "task": NO_TASK}, log) as bringup,
-        contextlib.closing(EpisodeRunner(table, check=bringup.check)) as runner,
-    ):
-        runner.wait_ready()
+    with running_stack(tmp_path_factory.mktemp("stack")) as runner:
         yield runner
-    rclpy.try_shutdown()
-    left = marked_processes()
-    assert not left, f"left behind: {left}\n{log.read_text()[-2000:]}"
 
 
-def positions(runner: EpisodeRunner) -> np.ndarray:
-    return np.array(runner.joints_rad)
-
-
-def start_moving(runner: EpisodeRunner) -> None:
-    """A fresh scene and the task in it; returns once the arm has left its pose."""
-    runner.begin_episode(TASK, seed=1)
-
-    def distance() -> float:
-        return np.abs(positions(runner) - HOME_RAD).max()
-
-    runner.wait_until(lambda: distance() < 0.05, "the arm at its home pose", HANG_S)
-    runner.wait_until(lambda: distance() > 0.2, "motion after the task", HANG_S)
-
-
-def assert_within_limits(runner: EpisodeRunner) -> None:
-    joints = positions(runner)
-    assert (joints > JOINT_LOWER_RAD - TICK_RAD).all(), joints
-    assert (joints < JOINT_UPPER_RAD + TICK_RAD).all(), joints
-
-
-@pytest.mark.parametrize(
-    ("executable", "namespace", "stream"),
-    [
-        ("rgb_node", "", "rgb"),
-        ("depth_node", "wrist", "wrist/depth"),
-        ("thermal_node", "", "thermal"),
-        ("segmentation_node", "", "segmentation"),
-    ],
-)
-def test_a_killed_sensor_node_is_masked_and_comes_back(stack, executable, namespace, stream):
+def test_the_killed_process_of_all_sensors_holds_the_arm_and_work_resumes(stack):
     start_moving(stack)
-    os.kill(pid_of(executable, namespace), signal.SIGKILL)
-    stack.wait_until(
-        lambda: stack.policy[f"mask.{stream}"] == "0", f"{stream} to be masked", HANG_S
-    )
-    assert stack.policy[f"mask_reason.{stream}"]
-    # Going on without it; a pause is no failure on a machine that other programs keep busy.
-    stack.wait_until(lambda: stack.policy["mode"] == "running", "work without it", HANG_S)
+    os.kill(pid_of("sensor_container"), signal.SIGKILL)
+    stack.wait_until(lambda: stack.policy["mode"] == "hold", "the policy to hold", HANG_S)
+    assert all(value == "0" for key, value in stack.policy.items() if key.startswith("mask."))
     assert_within_limits(stack)
-    stack.wait_until(lambda: stack.policy[f"mask.{stream}"] == "1", f"{stream} to return", HANG_S)
+    stack.wait_ready(HANG_S)
+    stack.wait_until(lambda: stack.policy["mode"] == "running", "work to resume", HANG_S)
 
 
 def test_a_killed_policy_leaves_the_arm_holding_and_work_resumes(stack):

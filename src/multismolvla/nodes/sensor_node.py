@@ -25,7 +25,8 @@ from multismolvla.nodes.parameters import ParameterError, declare, reject_unknow
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusPublisher
 from multismolvla.sensing.conditioning import RawUnits, resize, to_units
-from multismolvla.sensing.health import StreamHealth
+from multismolvla.sensing.health import TOO_OLD_NS, StreamHealth
+from multismolvla.sensing.pressure import CpuPressure
 from multismolvla.sensing.thresholds import Thresholds
 from multismolvla.streams import Stream, load_stream_table
 
@@ -68,6 +69,7 @@ class SensorNode(Node):
         self._health = self.create_health(thresholds)
         self._lag = LagProbe(self, PROBE_S).lag
         self._load = Load()
+        self._pressure = CpuPressure()
         self._image = self.create_publisher(
             Image,
             f"{self.kind}/image",
@@ -84,7 +86,7 @@ class SensorNode(Node):
             lambda: self._health.report(self._now_ns()),
             thresholds.slow_fraction,
             self._lag,
-            self._check_demand,
+            self._on_beat,
         )
         # Armed anew by every frame, so that it fires only when one is missing.
         self._silence = self.create_timer(self._stream.period_s, self._on_silence, autostart=False)
@@ -171,12 +173,16 @@ class SensorNode(Node):
     def _on_load(self, load: Load) -> None:
         self._load = load
 
-    def _check_demand(self) -> None:
+    def _on_beat(self) -> None:
         self._demand.check()
+        self._pressure.tick()
 
     def _on_silence(self) -> None:
         before = self._health.state, self._health.reasons
         lag_s = max(self._lag.worst_s(time.monotonic_ns()), self._load.lag_s)
+        if self._pressure.contended:
+            # The camera's driver may wait for a processor: a frame is awaited until it is too old.
+            lag_s = max(lag_s, TOO_OLD_NS * 1e-9)
         # A simulated camera that is to send half as many frames is silent for twice as long.
         halved = {CAMERA_RATE, SEGMENTATION_RATE} if self.kind == "segmentation" else {CAMERA_RATE}
         periods = self._health.thresholds.stale_periods if halved & set(self._load.shed) else 0.0

@@ -34,12 +34,6 @@ class Segmenter:
         fold(self._network)
         self._network.to(memory_format=torch.channels_last)
 
-    def predict_batch(
-        self, instants: Sequence[Mapping[str, np.ndarray | None]]
-    ) -> list[np.ndarray]:
-        """PLACEHOLDER"""
-        return [self.predict(frames) for frames in instants]
-
     def predict(self, frames: Mapping[str, np.ndarray | None]) -> np.ndarray:
         """Return labels (H, W) uint8, indices into `LABELS`.
 

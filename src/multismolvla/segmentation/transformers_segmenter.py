@@ -50,11 +50,9 @@ class TransformersSegmenter:
                 f"the segmentation model '{model}' has none of the classes {', '.join(LABELS[1:])}"
             )
 
-    def predict_batch(
-        self, instants: Sequence[Mapping[str, np.ndarray | None]]
-    ) -> list[np.ndarray]:
+    def predict_batch(self, views: Sequence[Mapping[str, np.ndarray | None]]) -> list[np.ndarray]:
         """Return `predict` of each."""
-        return [self.predict(frames) for frames in instants]
+        return [self.predict(frames) for frames in views]
 
     def predict(self, frames: Mapping[str, np.ndarray | None]) -> np.ndarray:
         """Return labels (H, W) uint8, indices into `LABELS`, of `rgb` (H, W, 3) uint8.

@@ -1,0 +1,89 @@
+"""The whole stack in simulation as a test has it: brought up, watched, and gone afterwards."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from ament_index_python.packages import get_package_share_directory
+from patience import HANG_S
+from rclpy.signals import SignalHandlerOptions
+
+from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
+from multismolvla.nodes.episode_runner import EpisodeRunner
+from multismolvla.streams import load_stream_table
+
+MARK = "MULTISMOLVLA_STACK_UNDER_TEST"
+TASK = "put the red cube in the bin"
+# What the tick of a measurement may exceed a limit by: two steps of a 12-bit encoder.
+TICK_RAD = 2 * 2 * np.pi / 4096
+
+
+def marked_processes() -> dict[int, str]:
+    """Process id -> command line of every process that the stack under test has started."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().decode()
+    return found
+
+
+def pid_of(executable: str, namespace: str | None = None) -> int:
+    """Process id of a node of the stack under test, in any namespace or in the one that is named."""
+    for pid, command in marked_processes().items():
+        in_wrist = "__ns:=/wrist" in command
+        if f"/{executable}\0" in command and namespace in (None, "wrist" if in_wrist else ""):
+            return pid
+    raise AssertionError(f"{executable} is not running: {marked_processes()}")
+
+
+def positions(runner: EpisodeRunner) -> np.ndarray:
+    return np.array(runner.joints_rad)
+
+
+def start_moving(runner: EpisodeRunner) -> None:
+    """A fresh scene and the task in it; returns once the arm has left its pose."""
+    runner.begin_episode(TASK, seed=1)
+
+    def distance() -> float:
+        return np.abs(positions(runner) - HOME_RAD).max()
+
+    runner.wait_until(lambda: distance() < 0.05, "the arm at its home pose", HANG_S)
+    runner.wait_until(lambda: distance() > 0.2, "motion after the task", HANG_S)
+
+
+def assert_within_limits(runner: EpisodeRunner) -> None:
+    joints = positions(runner)
+    assert (joints > JOINT_LOWER_RAD - TICK_RAD).all(), joints
+    assert (joints < JOINT_UPPER_RAD + TICK_RAD).all(), joints
+
+
+@contextlib.contextmanager
+def running_stack(folder: Path, **arguments: str) -> Iterator[EpisodeRunner]:
+    """A runner on a stack that is up and has every stream; nothing of it is left behind.
+
+    Args:
+        arguments: of the launch file.
+    """
+    os.environ[MARK] = uuid.uuid4().hex
+    table = load_stream_table(
+        Path(get_package_share_directory("multismolvla")) / "config" / "streams.yaml"
+    )
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    log = folder / "launch.log"
+    with (
+        BringupProcess({"policy": "expert", "task": NO_TASK, **arguments}, log) as bringup,
+        contextlib.closing(EpisodeRunner(table, check=bringup.check)) as runner,
+    ):
+        runner.wait_ready()
+        yield runner
+    rclpy.try_shutdown()
+    left = marked_processes()
+    assert not left, f"left behind: {left}\n{log.read_text()[-2000:]}"
