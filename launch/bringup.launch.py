@@ -12,6 +12,7 @@ ros2 launch multismolvla bringup.launch.py --show-args              # every argu
 import json
 import os
 import tempfile
+from pathlib import Path
 
 from launch import LaunchDescription
 from launch.actions import (
@@ -24,6 +25,7 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.logging import get_logger
 from launch.substitutions import (
     EnvironmentVariable,
     LaunchConfiguration,
@@ -33,6 +35,8 @@ from launch.substitutions import (
 from launch_ros.actions import Node, PushRosNamespace, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from multismolvla.shared_memory import is_ours, shortage
 
 PACKAGE = "multismolvla"
 
@@ -84,6 +88,24 @@ def node(executable, *parameters, **options):
 
 def ros_args():
     return ["--ros-args", "--log-level", LaunchConfiguration("log_level")]
+
+
+def transport(context):
+    """The Fast DDS profile: the shipped one where the shared memory is enough, one without else."""
+    shipped = Path(config("fastdds.xml").perform(context))
+    chosen = context.environment.get("FASTRTPS_DEFAULT_PROFILES_FILE")
+    if not is_ours(chosen, shipped):
+        return []
+    given = context.launch_configurations
+    processes = 4 if given["composition"] == "process" else 11
+    processes += (
+        (given["monitor"] != "none") + (given["faults"] != "") + 2 * (given["record"] != "")
+    )
+    problem = shortage(processes)
+    profile = shipped.with_name("fastdds_udp.xml") if problem else shipped
+    if problem:
+        get_logger("bringup").warning(problem)
+    return [SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))]
 
 
 def recording_info(context):
@@ -408,12 +430,7 @@ def generate_launch_description():
     return LaunchDescription(
         [
             *arguments(),
-            SetEnvironmentVariable(
-                "FASTRTPS_DEFAULT_PROFILES_FILE",
-                EnvironmentVariable(
-                    "FASTRTPS_DEFAULT_PROFILES_FILE", default_value=config("fastdds.xml")
-                ),
-            ),
+            OpaqueFunction(function=transport),
             GroupAction(
                 [
                     SetParameter(

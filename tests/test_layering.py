@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "src" / "ros2_portable"
 
 SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "priority"}
-SHARED |= {"processor"}
+SHARED |= {"processor", "shared_memory"}
 CORES = {"control", "sensing", "monitoring", "robot", "sim", "segmentation", "policy", "data"}
 CORES |= {"pose_check"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
@@ -35,6 +35,7 @@ LIGHT = {
     "kinematics": {"numpy"},
     "priority": set(),
     "processor": set(),
+    "shared_memory": set(),
 }
 
 ROS_LIBRARIES = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros"}
