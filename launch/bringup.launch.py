@@ -98,9 +98,7 @@ def transport(context):
         return []
     given = context.launch_configurations
     processes = 4 if given["composition"] == "process" else 11
-    processes += (
-        (given["monitor"] != "none") + (given["faults"] != "") + 2 * (given["record"] != "")
-    )
+    processes += sum(given[name] not in ("none", "") for name in ("monitor", "faults", "record"))
     problem = shortage(processes)
     profile = shipped.with_name("fastdds_udp.xml") if problem else shipped
     if problem:

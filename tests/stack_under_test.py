@@ -36,7 +36,7 @@ def marked_processes() -> dict[int, str]:
 
 
 def pid_of(executable: str, namespace: str | None = None) -> int:
-    """Process id of a node of the stack under test, in any namespace or in the one that is named."""
+    """Process id of a node of the stack under test, in any namespace or in this one."""
     for pid, command in marked_processes().items():
         in_wrist = "__ns:=/wrist" in command
         if f"/{executable}\0" in command and namespace in (None, "wrist" if in_wrist else ""):

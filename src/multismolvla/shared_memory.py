@@ -14,7 +14,7 @@ OTHERS = 2
 
 
 def shortage(processes: int, folder: Path = FOLDER) -> str:
-    """What is wrong with the shared memory, one line with what follows and what to do; "" if nothing.
+    """What is wrong with the shared memory, what follows and what to do, one line; "" if nothing.
 
     Args:
         processes: how many will be launched.
@@ -34,8 +34,8 @@ def shortage(processes: int, folder: Path = FOLDER) -> str:
 
 
 _FOLLOWS = (
-    "images go over UDP instead, which costs more processor time (docs/performance.md). More of it: "
-    "docker run --shm-size=512m; what killed programs left there: fastdds shm clean"
+    "images go over UDP instead, which costs more processor time (docs/performance.md). To have "
+    "more: docker run --shm-size=512m; to remove what killed programs left: fastdds shm clean"
 )
 
 

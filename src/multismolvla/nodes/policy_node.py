@@ -50,6 +50,8 @@ from multismolvla.streams import load_stream_table
 # to the second subscription only.
 TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
 STATUS_PERIOD_S = 0.1
+# Until then after the warm-up, which stops this process for a moment, lags are those of the start.
+START_S = 1.5
 # Share of the queue threshold that is left of it where the policy is asked less often.
 RELAXED_THRESHOLD = 0.5
 # Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
@@ -80,6 +82,7 @@ class PolicyNode(Node):
         self._mode = Mode("idle", "")
         self._next_status = 0.0
         self._prepared = not parameters.realtime
+        self._watch_from_s = time.monotonic() + START_S
 
         self._trajectory = self.create_publisher(JointTrajectory, "joint_trajectory", 1)
         self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
@@ -264,6 +267,8 @@ class PolicyNode(Node):
     def _watch_load(self) -> Load:
         """Look how late the nodes run, and do less or more."""
         if not self._warm_up.done:
+            self._watch_from_s = time.monotonic() + START_S
+        if time.monotonic() < self._watch_from_s:
             return self._load_watch.load  # What a start costs is no overload.
         load = self._load_watch.tick()
         self._inputs.relax(load)
