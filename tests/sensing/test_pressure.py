@@ -1,66 +1,41 @@
-"""The kernel's pressure figures, read over a window of beats."""
+"""The kernel's pressure figures, since a mark."""
 
-from multismolvla.sensing.pressure import CONTENDED, CpuPressure
+import pytest
 
-MS = 1_000_000
-
-
-class Kernel:
-    """A file as the kernel writes it, and a clock, both driven by hand."""
-
-    def __init__(self, tmp_path) -> None:
-        self.file = tmp_path / "cpu"
-        self.now_ns = self.waited_us = 0
-        self.go(0, 0)
-
-    def go(self, ms: int, waited_ms: int) -> None:
-        self.now_ns += ms * MS
-        self.waited_us += waited_ms * 1000
-        some = f"some avg10=1.00 avg60=2.00 avg300=3.00 total={self.waited_us}"
-        self.file.write_text(f"{some}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
-
-    def pressure(self) -> CpuPressure:
-        return CpuPressure(self.file, lambda: self.now_ns)
+from multismolvla.sensing.pressure import CpuPressure
 
 
-def test_the_share_is_that_since_the_last_beat_but_one(tmp_path):
-    kernel = Kernel(tmp_path)
-    pressure = kernel.pressure()
-    kernel.go(200, 200)
-    pressure.tick()
-    kernel.go(200, 50)
-    pressure.tick()
-    kernel.go(100, 25)
-    # 75 of 300 ms; what was before the last beat but one is over.
-    assert pressure.share() == 0.25 and not pressure.contended
+def write(file, total_us: int) -> None:
+    """As the kernel writes it."""
+    some = f"some avg10=1.00 avg60=2.00 avg300=3.00 total={total_us}"
+    file.write_text(f"{some}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n")
 
 
-def test_contended_processors_show_at_once(tmp_path):
-    kernel = Kernel(tmp_path)
-    pressure = kernel.pressure()
-    for _ in range(5):
-        kernel.go(200, 10)
-        pressure.tick()
-    for _ in range(8):
-        kernel.go(200, 200)
-        pressure.tick()
-    assert pressure.share() >= CONTENDED and pressure.contended
+def test_what_was_waited_counts_from_the_mark(tmp_path):
+    file = tmp_path / "cpu"
+    write(file, 5_000_000)
+    pressure = CpuPressure(file)
+    write(file, 5_060_000)
+    assert pressure.waited_s() == pytest.approx(0.06)
+    pressure.mark()
+    assert pressure.waited_s() == 0.0
+    write(file, 5_085_000)
+    assert pressure.waited_s() == pytest.approx(0.025)
 
 
-def test_a_machine_that_does_not_say_is_not_contended(tmp_path):
-    for content in (None, "", "some avg10=1.00 total=much", "nonsense"):
-        file = tmp_path / "none"
-        if content is not None:
-            file.write_text(content)
-        pressure = CpuPressure(file)
-        pressure.tick()
-        assert pressure.share() == 0.0 and not pressure.contended
+@pytest.mark.parametrize("content", [None, "", "some avg10=1.00 total=much", "nonsense"])
+def test_a_machine_that_does_not_say_keeps_nobody_waiting(tmp_path, content):
+    file = tmp_path / "cpu"
+    if content is not None:
+        file.write_text(content)
+    pressure = CpuPressure(file)
+    pressure.mark()
+    assert pressure.waited_s() == 0.0
 
 
-def test_a_counter_that_starts_over_is_no_pressure(tmp_path):
-    kernel = Kernel(tmp_path)
-    kernel.go(1, 1000)
-    pressure = kernel.pressure()
-    kernel.waited_us = 0
-    kernel.go(200, 0)
-    assert pressure.share() == 0.0
+def test_a_counter_that_starts_over_is_no_wait(tmp_path):
+    file = tmp_path / "cpu"
+    write(file, 1_000)
+    pressure = CpuPressure(file)
+    write(file, 0)
+    assert pressure.waited_s() == 0.0

@@ -25,7 +25,7 @@ from multismolvla.nodes.parameters import ParameterError, declare, reject_unknow
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusPublisher
 from multismolvla.sensing.conditioning import RawUnits, resize, to_units
-from multismolvla.sensing.health import TOO_OLD_NS, StreamHealth
+from multismolvla.sensing.health import StreamHealth
 from multismolvla.sensing.pressure import CpuPressure
 from multismolvla.sensing.thresholds import Thresholds
 from multismolvla.streams import Stream, load_stream_table
@@ -132,6 +132,7 @@ class SensorNode(Node):
             wait_ns: how long it has lain in this process.
         """
         before = self._health.state, self._health.reasons
+        self._pressure.mark()
         arrival_ns = self._now_ns() - wait_ns
         if self._health.on_frame(frame, stamp_ns(header.stamp), arrival_ns, wait_ns):
             conditioned = resize(self.kind, frame, self._stream.height, self._stream.width)
@@ -141,6 +142,7 @@ class SensorNode(Node):
     def refuse(self, reason: str, wait_ns: int = 0) -> None:
         """Count what came as no frame."""
         before = self._health.state, self._health.reasons
+        self._pressure.mark()
         self._health.on_bad_message(reason, self._now_ns() - wait_ns, wait_ns)
         self._after(before)
 
@@ -175,14 +177,12 @@ class SensorNode(Node):
 
     def _on_beat(self) -> None:
         self._demand.check()
-        self._pressure.tick()
 
     def _on_silence(self) -> None:
         before = self._health.state, self._health.reasons
-        lag_s = max(self._lag.worst_s(time.monotonic_ns()), self._load.lag_s)
-        if self._pressure.contended:
-            # The camera's driver may wait for a processor: a frame is awaited until it is too old.
-            lag_s = max(lag_s, TOO_OLD_NS * 1e-9)
+        # The camera's driver may be one of those that wait for a processor.
+        waited_s = self._pressure.waited_s()
+        lag_s = max(self._lag.worst_s(time.monotonic_ns()), self._load.lag_s, waited_s)
         # A simulated camera that is to send half as many frames is silent for twice as long.
         halved = {CAMERA_RATE, SEGMENTATION_RATE} if self.kind == "segmentation" else {CAMERA_RATE}
         periods = self._health.thresholds.stale_periods if halved & set(self._load.shed) else 0.0
