@@ -196,3 +196,10 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and said in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_example_observations_go_with_the_weights(trained, tmp_path):
+    folder, out = trained("run"), tmp_path / "out"
+    (folder / "examples.npz").write_bytes(b"as they are")
+    assert export(folder, out) == 0
+    assert (out / "examples.npz").read_bytes() == b"as they are"

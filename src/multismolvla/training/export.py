@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from multismolvla.policy.checkpoint import (
 )
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.dry_run import synthetic_observation
+from multismolvla.policy.examples import FILE_NAME as EXAMPLES
 from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.training.model_card import Facts, evaluation_section, render_model_card
 from multismolvla.training.provenance import TRAINING_FILE, whole_history, without_places
@@ -95,6 +97,8 @@ def export(source: str, out: Path, precision: str, report: Path | None) -> Facts
     exported = original._replace(model=original.model.to(PRECISIONS[precision]))
     if not _holds(out, exported):
         save_checkpoint(out, *exported)
+    if (folder / EXAMPLES).is_file():
+        shutil.copyfile(folder / EXAMPLES, out / EXAMPLES)
     (out / TRAINING_FILE).write_text(json.dumps(history, indent=1) + "\n")
     files = [file for file in out.iterdir() if file.is_file() and file.name != CARD_FILE]
     facts = Facts(
