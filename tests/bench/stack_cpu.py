@@ -200,7 +200,11 @@ def measure(checkout: Path, arguments: list[str], seconds: float, busy: int, log
     """Bring one checkout up, measure it, and take it down."""
     run = Run()
     watcher = Watcher()
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+    # Sessions of their own: the kernel may share processors out by sessions (sched_autogroup).
+    loops = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+        for _ in range(busy)
+    ]
     started = time.monotonic()
     # Another checkout has its own environment, of which nothing here may be part.
     kept = ("HOME", "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOG_DIR", "LANG")
