@@ -162,8 +162,9 @@ class Watcher:
             lags = self.run.lag_ms
             lags[name] = max(lags.get(name, 0.0), float(values["lag_ms"]))
 
-    def _on_setpoint(self, message: JointTrajectory) -> None:
-        now = time.monotonic()
+    def _on_setpoint(self, message: JointTrajectory, info: dict) -> None:
+        # When it reached this process; when its interpreter got round to it is not the sender's.
+        now = time.monotonic() - (time.time_ns() - info["received_timestamp"]) * 1e-9
         stamp_ms = message.header.stamp.sec * 1e3 + message.header.stamp.nanosec * 1e-6
         if self.measuring and self._last_setpoint_s is not None:
             self.run.stamp_period_ms.append(stamp_ms - self._last_stamp_ms)

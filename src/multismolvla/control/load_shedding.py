@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 LADDER: tuple[str, ...] = ("segmentation rate", "pose check", "replanning rate", "camera rate")
 SEGMENTATION_RATE, POSE_CHECK, REPLANNING_RATE, CAMERA_RATE = LADDER
 
-# Nearly a camera period at 15 Hz: beyond that, frames are skipped and sound cameras fall silent.
-OVERLOADED_S = 0.06
+# A camera period and a half at 15 Hz: beyond that, frames are skipped and sets come late.
+OVERLOADED_S = 0.1
 # Below this there is room again.
-ROOM_S = 0.03
+ROOM_S = 0.05
 # Pause between two steps down, and time with room before a step is taken back.
 SHED_NS = 1_500_000_000
 RECOVER_NS = 4_000_000_000

@@ -42,7 +42,7 @@ from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
 from multismolvla.pose_check.check import PoseCheck, find_weights
-from multismolvla.priority import prefer_process, prepare_control_thread
+from multismolvla.priority import prepare_control_thread
 from multismolvla.sensing.stream_checks import frequency_check
 from multismolvla.streams import load_stream_table
 
@@ -54,9 +54,6 @@ STATUS_PERIOD_S = 0.1
 START_S = 1.5
 # Share of the queue threshold that is left of it where the policy is asked less often.
 RELAXED_THRESHOLD = 0.5
-# Python's default of 5 ms lets a busy policy keep the interpreter from the control thread for a
-# quarter of its period, each time that thread needs it.
-SWITCH_INTERVAL_S = 0.0005
 
 
 class PolicyNode(Node):
@@ -323,6 +320,4 @@ def _contradiction(streams: list[str], mask: StreamMask) -> str:
 
 
 def main() -> None:
-    prefer_process()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     sys.exit(run(PolicyNode))

@@ -73,7 +73,8 @@ def measure(
         flat_std: a patch whose standard deviation does not exceed this is constant.
         edge_contrast: a patch with less contrast than this has no edge to judge sharpness by.
     """
-    sample = patches(frame)
+    # Copied once: every step below is several times as fast on neighbours in memory.
+    sample = np.ascontiguousarray(patches(frame))
     content = sample.tobytes()
     if sample.ndim == 5:
         # Three additions of whole planes: a sum along an axis of three costs five times as much.

@@ -16,6 +16,10 @@ _BACKENDS = ("egl", "osmesa", "glfw")
 # A pass takes milliseconds; a process that ends does not wait long for one that hangs.
 _EXIT_TIMEOUT_S = 1.0
 
+# Mesa's software renderer spreads a picture over all processors. A small one takes a fifth more
+# processor time so, and twice as long where the threads have to wait for processors.
+_ONE_THREAD_PIXELS = 160 * 160
+
 _open_contexts: weakref.WeakSet = weakref.WeakSet()
 
 
@@ -55,6 +59,9 @@ class OffscreenContext:
         """
         self.lock = lock
         backend = choose_backend()
+        if width * height <= _ONE_THREAD_PIXELS:
+            # Mesa reads it when it is loaded.
+            os.environ.setdefault("LP_NUM_THREADS", "0")
         try:
             self._gl = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
             self._gl.make_current()
