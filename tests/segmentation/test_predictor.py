@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from multismolvla.processor import Processor, read_processor
+from multismolvla.segmentation import predictor
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import Segmenter, to_tensor
 from multismolvla.segmentation.weights import (
@@ -152,3 +154,23 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path):
     save_file(state, tmp_path / "short", {k: v for k, v in metadata.items() if k in meaning})
     with pytest.raises(WeightsError, match=r"short: the weights fit another network.*head.bias"):
         load_weights(network, tmp_path / "short")
+
+
+@pytest.mark.skipif(not read_processor().has_amx_bfloat16, reason="no AMX on this processor")
+def test_bfloat16_gives_the_same_labels_but_for_rare_pixels(segmenter, views):
+    inputs = [{kind: view[kind] for kind in INPUT_KINDS} for view in views]
+    exact = np.stack(segmenter.predict_batch(inputs))
+    rounded = np.stack(Segmenter(threads=1, precision="bfloat16").predict_batch(inputs))
+    assert np.mean(exact != rounded) < 0.005
+
+
+def test_auto_is_what_the_processor_multiplies_and_an_unknown_precision_is_refused(monkeypatch):
+    for flags, chosen in (({"amx_bf16"}, "bfloat16"), ({"avx512f"}, "float32")):
+        monkeypatch.setattr(
+            predictor, "read_processor", lambda flags=flags: Processor("p", frozenset(flags))
+        )
+        assert Segmenter(precision="auto").precision == chosen
+    with pytest.raises(ValueError, match="no tiles"):
+        Segmenter(precision="bfloat16")
+    with pytest.raises(ValueError, match="expected auto, float32, bfloat16"):
+        Segmenter(precision="int4")

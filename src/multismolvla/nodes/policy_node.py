@@ -49,7 +49,7 @@ from multismolvla.streams import load_stream_table
 # A latched task reaches a node that starts later; one from a publisher that latches nothing comes
 # to the second subscription only.
 TASK_QOS = (QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), QoSProfile(depth=1))
-STATUS_PERIOD_S = 0.1
+STATUS_PERIOD_S = 0.2
 # Until then after the warm-up, which stops this process for a moment, lags are those of the start.
 START_S = 1.5
 # Share of the queue threshold that is left of it where the policy is asked less often.

@@ -18,6 +18,7 @@ from multismolvla.nodes.run import run
 from multismolvla.nodes.sensor_node import SensorNode
 from multismolvla.nodes.stream_status import StatusMonitor, StreamStatus
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
+from multismolvla.segmentation import PRECISIONS
 from multismolvla.sensing.conditioning import resize
 from multismolvla.sensing.derived_health import DerivedHealth
 from multismolvla.sensing.health import StreamHealth
@@ -54,6 +55,14 @@ class SegmentationNode(SensorNode):
         threads = declare(
             self, "threads", 1, "Processor threads.", minimum=1, maximum=64, read_only=True
         )
+        precision = declare(
+            self,
+            "precision",
+            "auto",
+            "Of the network; auto takes bfloat16 where the processor multiplies it in tiles.",
+            choices=PRECISIONS,
+            read_only=True,
+        )
         self._slop_s = declare(
             self,
             "slop_s",
@@ -74,7 +83,7 @@ class SegmentationNode(SensorNode):
         )
         self._labelling = None
         if self._backend != GROUND_TRUTH:
-            self._labelling = _shared_labelling(self._backend, model, threads)
+            self._labelling = _shared_labelling(self._backend, model, threads, precision)
 
     def create_health(self, thresholds: Thresholds) -> StreamHealth:
         if self._backend == GROUND_TRUTH:
@@ -177,20 +186,20 @@ class _Labelling:
 _labellings: WeakValueDictionary[tuple, _Labelling] = WeakValueDictionary()
 
 
-def _shared_labelling(backend: str, model: str, threads: int) -> _Labelling:
-    key = (_create_segmenter, backend, model, threads)
+def _shared_labelling(backend: str, *settings: object) -> _Labelling:
+    key = (_create_segmenter, backend, *settings)
     labelling = _labellings.get(key)
     if labelling is None:
-        labelling = _labellings[key] = _Labelling(_create_segmenter(backend, model, threads))
+        labelling = _labellings[key] = _Labelling(_create_segmenter(backend, *settings))
     return labelling
 
 
-def _create_segmenter(backend: str, model: str, threads: int):
+def _create_segmenter(backend: str, model: str, threads: int, precision: str):
     # Imported when chosen: torch alone costs a second and 200 MB.
     if backend == "network":
         from multismolvla.segmentation.predictor import Segmenter
 
-        return Segmenter(threads=threads)
+        return Segmenter(threads=threads, precision=precision)
     from multismolvla.segmentation.transformers_segmenter import TransformersSegmenter
 
     return TransformersSegmenter(model)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from multismolvla.processor import read_processor
+from multismolvla.segmentation import PRECISIONS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork, fold
 from multismolvla.segmentation.weights import WEIGHTS_FILE, load_weights
 
@@ -19,15 +21,33 @@ class Segmenter:
 
     inputs = INPUT_KINDS
 
-    def __init__(self, weights: Path = WEIGHTS_FILE, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: Path = WEIGHTS_FILE,
+        threads: int | None = None,
+        precision: str = "float32",
+    ) -> None:
         """Load the weights.
 
         Args:
             threads: processor threads of an inference; None leaves torch as it is.
+            precision: of the convolutions; one of `PRECISIONS`. `float32` gives the same labels on
+                every processor, `bfloat16` is for one that multiplies it in tiles, and `auto` takes
+                it there.
 
         Raises:
             WeightsError: the file is missing, damaged, or of another network.
+            ValueError: no such precision, or not on this processor.
         """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is '{precision}'; expected {', '.join(PRECISIONS)}")
+        tiles = read_processor().has_amx_bfloat16
+        if precision == "bfloat16" and not tiles:
+            raise ValueError(
+                "precision is 'bfloat16', for which this processor has no tiles (AMX); expected "
+                "'auto' or 'float32'"
+            )
+        self.precision = "bfloat16" if tiles and precision != "float32" else "float32"
         self._threads = threads
         self._network = SegmentationNetwork()
         self.metadata = load_weights(self._network, weights)
@@ -81,7 +101,8 @@ class Segmenter:
                 # What stands for an absent frame is never read.
                 batch[kind] = torch.stack([view.get(kind, given) for view in views])
         present = torch.tensor([[kind in view for kind in INPUT_KINDS] for view in views])
-        with torch.inference_mode():
+        bfloat16 = torch.autocast("cpu", torch.bfloat16, self.precision == "bfloat16")
+        with torch.inference_mode(), bfloat16:
             logits = self._network(batch, present)
         return list(logits.argmax(1).to(torch.uint8).numpy())
 
