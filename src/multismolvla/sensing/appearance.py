@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from multismolvla.sensing.statistics import FrameStatistics, measure
@@ -23,8 +25,15 @@ class Appearance:
     def judge(self, frame: np.ndarray) -> tuple[Findings, Findings]:
         """Return what makes the stream lost and what makes it degraded: reason -> detail."""
         limits = self._limits
+        # What has no limit is not measured.
         statistics = measure(
-            frame, limits.minimum, limits.maximum, limits.flat_std, limits.edge_contrast
+            frame,
+            limits.minimum,
+            limits.maximum,
+            limits.flat_std,
+            limits.edge_contrast,
+            levels=limits.black_below > -math.inf or limits.white_above < math.inf,
+            noise=limits.noise_above < math.inf or limits.edge_contrast < math.inf,
         )
         losing = self._unusable(statistics)
         self._repeats = self._repeats + 1 if statistics.content == self._previous else 0

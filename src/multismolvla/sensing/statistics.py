@@ -25,9 +25,11 @@ class FrameStatistics:
     Attributes:
         content: the sampled pixels as bytes; equal bytes mean an identical picture.
         invalid_share: share of pixels that are not finite or outside the sensor's range.
-        low, high: 1st and 99th percentile of the valid pixels; NaN where none is valid.
+        low, high: 1st and 99th percentile of the valid pixels; NaN where none is valid, or where
+            levels are not asked for.
         flat_share: share of the patches that are constant.
-        noise: standard deviation of the noise, the lower quartile over the patches.
+        noise: standard deviation of the noise, the lower quartile over the patches; 0 where noise
+            is not asked for.
         sharpness: steepest slope per pixel as a share of the contrast across it, the lesser of
             both directions: 0.5 for a perfect step, 0.13 after a blur of 3 pixels; NaN where
             the frame has no edge to judge by, or where edges are not asked for.
@@ -64,6 +66,9 @@ def measure(
     maximum: float,
     flat_std: float,
     edge_contrast: float = math.inf,
+    *,
+    levels: bool = True,
+    noise: bool = True,
 ) -> FrameStatistics:
     """Measure one frame.
 
@@ -72,6 +77,7 @@ def measure(
         minimum, maximum: the sensor's range; values outside it count as invalid.
         flat_std: a patch whose standard deviation does not exceed this is constant.
         edge_contrast: a patch with less contrast than this has no edge to judge sharpness by.
+        levels, noise: what else is asked for; sharpness needs the noise.
     """
     # Copied once: every step below is several times as fast on neighbours in memory.
     sample = np.ascontiguousarray(patches(frame))
@@ -97,16 +103,18 @@ def measure(
         if count < valid.size:
             grey = np.where(valid, grey, np.float32(np.nan))
 
-    # Every other pixel of every other row is plenty for two percentiles.
-    coarse = grey[:, ::2, ::2]
-    low, high = _percentiles(coarse[np.isfinite(coarse)] if invalid_share else coarse.ravel())
+    low = high = math.nan
+    if levels:
+        # Every other pixel of every other row is plenty for two percentiles.
+        coarse = grey[:, ::2, ::2]
+        low, high = _percentiles(coarse[np.isfinite(coarse)] if invalid_share else coarse.ravel())
     deviation = _deviation(grey, valid) if invalid_share else grey.std(axis=(1, 2))
     flat_share = np.count_nonzero(deviation <= flat_std) / len(grey)
-    noise = _noise(grey)
+    found = _noise(grey) if noise else 0.0
     sharpness = math.nan
     if edge_contrast < math.inf and invalid_share == 0.0:
-        sharpness = _sharpness(grey, max(edge_contrast, _EDGE_TO_NOISE * noise))
-    return FrameStatistics(content, invalid_share, low, high, flat_share, noise, sharpness)
+        sharpness = _sharpness(grey, max(edge_contrast, _EDGE_TO_NOISE * found))
+    return FrameStatistics(content, invalid_share, low, high, flat_share, found, sharpness)
 
 
 def _deviation(grey: np.ndarray, valid: np.ndarray) -> np.ndarray:
