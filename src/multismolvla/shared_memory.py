@@ -34,8 +34,8 @@ def shortage(processes: int, folder: Path = FOLDER) -> str:
 
 
 _FOLLOWS = (
-    "images go over UDP instead (docs/performance.md). To have more: docker run --shm-size=512m; to "
-    "remove what killed programs left: fastdds shm clean"
+    "images go over UDP instead (docs/performance.md). To have more: docker run --shm-size=512m; "
+    "to remove what killed programs left: fastdds shm clean"
 )
 
 

@@ -101,3 +101,15 @@ def test_a_policy_slower_than_the_loop_never_starves_it(latency_ticks, jitter):
             done_at = now + latency_ticks * jitter[inferences % len(jitter)]
             inferences += 1
     assert starved == 0
+
+
+@given(fixed=st.floats(0.01, 1.0), latency_s=st.floats(0.001, 10.0), scale=st.floats(0.1, 1.0))
+def test_asking_less_often_never_asks_later_than_the_latency_allows(fixed, latency_s, scale):
+    relaxed, needed = RefillThreshold(fixed), RefillThreshold(None)
+    for threshold in (relaxed, needed):
+        threshold.measured(latency_s)
+    assert relaxed.fraction(50, 0.05) == fixed
+    relaxed.scale = scale
+    fraction = relaxed.fraction(50, 0.05)
+    assert scale * fixed <= fraction <= fixed
+    assert fraction >= min(fixed, needed.fraction(50, 0.05))

@@ -72,11 +72,7 @@ class RefillThreshold:
         needed = min(1.0, self._lead_s / period_s / chunk_size) if known else 1.0
         if self._fixed is None:
             return needed
-        return (
-            self._fixed
-            if self.scale == 1.0
-            else min(self._fixed, max(needed, self.scale * self._fixed))
-        )
+        return min(self._fixed, max(needed, self.scale * self._fixed))
 
     def due(self, level: QueueLevel) -> bool:
         """True when the queue holds less than g of a chunk: the paper's test, strictly less."""

@@ -34,6 +34,8 @@ class LoadWatch:
         self._reported: dict[str, tuple[float, float]] = {}
         self._publisher = load_message.publisher(node)
         self._published = (Load(), float("-inf"))
+        # What the policy node before this one has said is over.
+        self._publisher.publish(load_message.to_status(Load()))
         node.create_subscription(
             DiagnosticArray, "so101_driver/status", self._on_driver, QoSProfile(depth=1)
         )
