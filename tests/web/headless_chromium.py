@@ -16,6 +16,8 @@ from patience import HANG_S
 
 FLAGS = (
     "--headless=new",
+    # A page that is left is gone, with its connection, and not kept for the way back.
+    "--disable-features=BackForwardCache",
     "--no-sandbox",
     "--disable-gpu",
     "--use-angle=swiftshader",
