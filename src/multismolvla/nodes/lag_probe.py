@@ -23,13 +23,16 @@ class LagProbe:
     def __init__(self, node: Node, period_s: float, lag: LagMeter | None = None) -> None:
         self.lag = LagMeter() if lag is None else lag
         self._period_ns = round(period_s * 1e9)
-        self._due_ns = time.monotonic_ns() + self._period_ns
+        # Counted from the first call: until its executor runs, a node is starting and not late.
+        self._due_ns: int | None = None
         # Simulated time that stands still, or jumps, is no load.
         node.create_timer(period_s, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_timer(self) -> None:
         now_ns = time.monotonic_ns()
+        # A timer is never early: if it seems so, the first call was late.
+        self._due_ns = now_ns if self._due_ns is None else min(self._due_ns, now_ns)
         late_ns = now_ns - self._due_ns
         self.lag.note(now_ns, late_ns)
         # A timer keeps its phase: what it missed it skips.
-        self._due_ns += (1 + max(0, late_ns) // self._period_ns) * self._period_ns
+        self._due_ns += (1 + late_ns // self._period_ns) * self._period_ns
