@@ -20,8 +20,8 @@ class LagProbe:
         lag: what it has measured.
     """
 
-    def __init__(self, node: Node, period_s: float, lag: LagMeter | None = None) -> None:
-        self.lag = LagMeter() if lag is None else lag
+    def __init__(self, node: Node, period_s: float) -> None:
+        self.lag = LagMeter()
         self._period_ns = round(period_s * 1e9)
         # Counted from the first call: until its executor runs, a node is starting and not late.
         self._due_ns: int | None = None

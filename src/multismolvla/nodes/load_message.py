@@ -13,7 +13,7 @@ from multismolvla.control.load_shedding import Load
 from multismolvla.nodes.diagnostics import key_values
 
 LOAD_TOPIC = "load"
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def load_values(load: Load) -> dict[str, str]:
@@ -60,7 +60,7 @@ def from_status(status: DiagnosticStatus) -> Load:
 
 def publisher(node: Node) -> Publisher:
     """A publisher of the load, for the one node that decides."""
-    return node.create_publisher(DiagnosticStatus, LOAD_TOPIC, _LATCHED)
+    return node.create_publisher(DiagnosticStatus, LOAD_TOPIC, LATCHED)
 
 
 def listen(node: Node, on_load: Callable[[Load], None], view: str = "") -> None:
@@ -78,5 +78,5 @@ def listen(node: Node, on_load: Callable[[Load], None], view: str = "") -> None:
 
     robot = node.get_namespace().removesuffix(f"/{view}") if view else node.get_namespace()
     node.create_subscription(
-        DiagnosticStatus, f"{robot.rstrip('/')}/{LOAD_TOPIC}", on_status, _LATCHED
+        DiagnosticStatus, f"{robot.rstrip('/')}/{LOAD_TOPIC}", on_status, LATCHED
     )

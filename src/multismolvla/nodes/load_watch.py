@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 
 from multismolvla.control.load_shedding import Load, LoadShedding
 from multismolvla.nodes import load_message
@@ -17,7 +17,6 @@ from multismolvla.nodes.stream_status import StatusMonitor
 FORGET_S = 2.0
 # While it lasts, the others follow how late the machine runs.
 REPEAT_S = 0.5
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class LoadWatch:
@@ -39,7 +38,9 @@ class LoadWatch:
         node.create_subscription(
             DiagnosticArray, "so101_driver/status", self._on_driver, QoSProfile(depth=1)
         )
-        node.create_subscription(DiagnosticStatus, "sim_node/result", self._on_simulator, _LATCHED)
+        node.create_subscription(
+            DiagnosticStatus, "sim_node/result", self._on_simulator, load_message.LATCHED
+        )
 
     @property
     def load(self) -> Load:
