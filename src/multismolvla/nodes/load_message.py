@@ -10,7 +10,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from multismolvla.control.load_shedding import Load
-from multismolvla.nodes.diagnostics import key_values
+from multismolvla.nodes.diagnostics import Task, key_values
 
 LOAD_TOPIC = "load"
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -25,14 +25,16 @@ def load_values(load: Load) -> dict[str, str]:
     }
 
 
+def to_task(load: Load) -> Task:
+    """The load as a task of a node on `/diagnostics`; a warning while the machine is overloaded."""
+    level = DiagnosticStatus.WARN if load.overloaded else DiagnosticStatus.OK
+    return Task("load", level, describe(load), load_values(load))
+
+
 def to_status(load: Load) -> DiagnosticStatus:
-    """The load as a status; a warning while the machine is overloaded."""
-    return DiagnosticStatus(
-        level=DiagnosticStatus.WARN if load.overloaded else DiagnosticStatus.OK,
-        name="load",
-        message=describe(load),
-        values=key_values(load_values(load)),
-    )
+    """The same as the message of the topic."""
+    name, level, message, values = to_task(load)
+    return DiagnosticStatus(level=level, name=name, message=message, values=key_values(values))
 
 
 def describe(load: Load) -> str:

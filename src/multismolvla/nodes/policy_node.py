@@ -250,12 +250,7 @@ class PolicyNode(Node):
                 {"weights": self._settings.pose_check},
             ),
             Task("policy", status.level, status.message, values),
-            Task(
-                "load",
-                DiagnosticStatus.WARN if load.overloaded else DiagnosticStatus.OK,
-                load_message.describe(load),
-                load_message.load_values(load),
-            ),
+            load_message.to_task(load),
             checked(
                 "control frequency", frequency_check(self._control.rate_hz, rate_hz, SLOW_LOOP)
             ),
