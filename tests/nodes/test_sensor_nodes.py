@@ -358,6 +358,9 @@ def test_the_quality_of_service_of_images_can_be_overridden(cameras):
     assert node._image.qos_profile.depth == 2
     raw = next(s for s in node.subscriptions if s.topic_name == "/rgb/image_raw")
     assert raw.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+    # The override is of these two alone, and not of what other nodes of this process start from.
+    assert qos_profile_sensor_data.reliability == ReliabilityPolicy.BEST_EFFORT
+    assert qos_profile_sensor_data.depth == 5
 
 
 def test_camera_info_is_looked_for_beside_a_remapped_image(cameras):

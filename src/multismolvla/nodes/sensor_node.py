@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 
 import cv2
 import numpy as np
@@ -70,10 +71,11 @@ class SensorNode(Node):
         self._lag = LagProbe(self, PROBE_S).lag
         self._load = Load()
         self._pressure = CpuPressure()
+        # A copy: rclpy writes an override into the profile, which all nodes of a process share.
         self._image = self.create_publisher(
             Image,
             f"{self.kind}/image",
-            qos_profile_sensor_data,
+            copy(qos_profile_sensor_data),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._info = self.create_publisher(
@@ -110,7 +112,7 @@ class SensorNode(Node):
             Image,
             f"{self.kind}/image_raw",
             with_wait(self._on_image),
-            qos_profile_sensor_data,
+            copy(qos_profile_sensor_data),  # as above
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         # Beside the image, as image_transport has it, so that it follows when that is remapped.
