@@ -13,21 +13,27 @@ PORTABLE = ROOT / "src" / "ros2_portable"
 
 SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "priority"}
 SHARED |= {"processor", "shared_memory"}
-CORES = {"control", "sensing", "monitoring", "robot", "sim", "segmentation", "policy", "data"}
-CORES |= {"pose_check"}
+CORES = {"control", "sensing", "faults", "monitoring", "robot", "sim", "segmentation", "policy"}
+CORES |= {"data", "pose_check", "pictures"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
 # listed is the edge of the program (nodes, the command line) and may import everything.
 MAY_IMPORT = {
     **{part: set() for part in CORES | SHARED},
-    "evaluation": CORES - {"robot"},
-    "replay": CORES - {"robot"} | {"evaluation"},
-    "training": CORES - {"robot"},
+    # Damage is made on frames and messages as the sensing knows them.
+    "faults": {"sensing", "sim"},
+    # The reader of recordings knows what was recorded: units, faults, the pose check's stream.
+    "data": {"sensing", "faults", "pose_check"},
+    "stack": CORES,
+    "evaluation": CORES | {"stack"},
+    "replay": CORES | {"stack"},
+    "training": CORES | {"stack"},
     "web": {"monitoring"},
 }
 # Part -> everything it may import from outside the standard library.
 LIGHT = {
     "control": {"numpy"},
     "sensing": {"numpy", "cv2"},
+    "faults": {"numpy", "cv2", "yaml"},
     "monitoring": {"numpy"},
     "pose_check": {"numpy", "cv2", "safetensors"},
     "web": {"numpy", "viser"},

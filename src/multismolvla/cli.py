@@ -11,8 +11,11 @@ from collections.abc import Sequence
 # when asked for, so that `--help` does not wait for ROS and torch.
 COMMANDS = {
     "demo": ("multismolvla.nodes.demo", "five episodes in simulation, one through an RGB loss"),
-    "demos": ("multismolvla.training.demonstrations", "record demonstrations in simulation"),
-    "dataset": ("multismolvla.training.dataset", "look at, convert and cache episodes"),
+    "demos": (
+        "multismolvla.training.demonstrations.command",
+        "record demonstrations in simulation",
+    ),
+    "dataset": ("multismolvla.training.dataset.command", "look at, convert and cache episodes"),
     "bag recover": (
         "multismolvla.data.bag_recovery",
         "finish a recording that was cut off",
@@ -23,11 +26,11 @@ COMMANDS = {
     ),
     "evaluate": ("multismolvla.evaluation.evaluate", "closed-loop success under broken cameras"),
     "export": (
-        "multismolvla.training.export",
+        "multismolvla.training.export.command",
         "write a trained policy in half precision, with its model card",
     ),
     "pose-check": (
-        "multismolvla.training.pose_check",
+        "multismolvla.training.pose_check.command",
         "learn whether pictures fit the joints, from recordings of a robot",
     ),
     "replay": (
@@ -35,14 +38,14 @@ COMMANDS = {
         "a recorded bag through the stack again, with faults, and what that changes",
     ),
     "scenarios": (
-        "multismolvla.evaluation.scenarios",
+        "multismolvla.evaluation.scenarios.command",
         "break sensors on a schedule and check what the stack does about it",
     ),
     "scenes": (
-        "multismolvla.training.scene_cache",
+        "multismolvla.training.segmentation.scene_cache",
         "draw random scenes that teach a policy to see",
     ),
-    "train": ("multismolvla.training.train", "train a policy from a recipe"),
+    "train": ("multismolvla.training.policy.command", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.
 GROUPS = {"bag": "look after recordings", "bench": "measure the stack on this machine"}

@@ -23,7 +23,7 @@ from multismolvla.policy.flow_matching import interpolate, target_velocity
 from multismolvla.policy.model import MultiSmolVLA, Prefix
 from multismolvla.policy.solvers import SOLVERS, solve
 from multismolvla.streams import Stream
-from multismolvla.training.losses import repeated
+from multismolvla.training.policy.objective import repeated
 
 STREAM = Stream("rgb", "rgb", 32, 32, 15.0, "camera_optical_frame")
 ROWS, JOINTS, DRAWS = 50, 6, 16

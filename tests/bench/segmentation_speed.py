@@ -16,8 +16,8 @@ from multismolvla.segmentation.network import INPUT_KINDS
 from multismolvla.segmentation.predictor import Segmenter
 from multismolvla.segmentation.weights import WEIGHTS_FILE
 from multismolvla.streams import load_stream_table
-from multismolvla.training.segmentation_scenes import Scenes
-from multismolvla.training.segmentation_score import SUBSETS
+from multismolvla.training.segmentation.scenes import Scenes
+from multismolvla.training.segmentation.score import SUBSETS
 
 
 def main() -> None:

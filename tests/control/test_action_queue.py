@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.control.action_queue import ActionQueue
-from multismolvla.control.chunk_merging import STRATEGIES, latest_only, merge_strategy
+from multismolvla.control.action_queue import STRATEGIES, ActionQueue, latest_only, merge_strategy
 from multismolvla.interfaces import ActionChunk
 
 PERIOD_NS = 33_333_333

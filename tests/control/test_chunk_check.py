@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multismolvla.control.chunk_check import check_chunk
+from multismolvla.control.inference import check_chunk
 from multismolvla.interfaces import ActionChunk, Observation
 
 OBSERVATION = Observation(7, {}, {}, np.zeros(6), "pick")

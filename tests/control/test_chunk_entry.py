@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.control.action_queue import ActionQueue
-from multismolvla.control.chunk_entry import AHEAD_S, nearest, stamp
-from multismolvla.control.chunk_merging import latest_only
+from multismolvla.control.action_queue import AHEAD_S, ActionQueue, latest_only, nearest, stamp
 from multismolvla.interfaces import ActionChunk
 
 PERIOD_S = 1 / 30

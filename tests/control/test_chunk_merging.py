@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multismolvla.control.chunk_merging import STRATEGIES, merge_strategy
+from multismolvla.control.action_queue import STRATEGIES, merge_strategy
 
 OLD = np.full((4, 6), 1.0)
 NEW = np.full((4, 6), 2.0)

@@ -5,9 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multismolvla.control.action_queue import QueueLevel
-from multismolvla.control.inference_schedule import RECHECK_NS, RETRY_NS, InferenceSchedule
-from multismolvla.control.observation_filter import ObservationFilter
-from multismolvla.control.threshold import RefillThreshold
+from multismolvla.control.inference import (
+    RECHECK_NS,
+    RETRY_NS,
+    InferenceSchedule,
+    ObservationFilter,
+    RefillThreshold,
+)
 from multismolvla.interfaces import Observation
 
 EMPTY = QueueLevel(0, 0.0, 0, 0.0)

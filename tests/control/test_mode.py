@@ -2,7 +2,7 @@
 
 import pytest
 
-from multismolvla.control.mode import Mode, describe
+from multismolvla.control.policy_loop import Mode, describe
 
 HOLDING = {
     "task": "pick",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.control.observation_filter import ObservationFilter
+from multismolvla.control.inference import ObservationFilter
 from multismolvla.interfaces import Observation
 
 FRAMES = {

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from multismolvla.control.action_queue import ActionQueue
-from multismolvla.control.chunk_merging import latest_only
-from multismolvla.control.playback import CLOCK_JUMP_NS, HOLD_REPEAT_NS, Playback
+from multismolvla.control.action_queue import ActionQueue, latest_only
+from multismolvla.control.policy_loop import CLOCK_JUMP_NS, HOLD_REPEAT_NS, Playback
 from multismolvla.interfaces import ActionChunk
 
 STEP_NS = 20_000_000

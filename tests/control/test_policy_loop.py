@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-from multismolvla.control.action_queue import ActionQueue
-from multismolvla.control.chunk_merging import latest_only
-from multismolvla.control.inference import Inference
-from multismolvla.control.inference_schedule import RETRY_NS, InferenceSchedule
-from multismolvla.control.observation_filter import ObservationFilter
-from multismolvla.control.playback import Playback
-from multismolvla.control.policy_loop import PolicyLoop
-from multismolvla.control.policy_view import PolicyView
-from multismolvla.control.stream_gate import StreamGate
-from multismolvla.control.stream_mask import StreamMask
-from multismolvla.control.threshold import RefillThreshold
+from multismolvla.control.action_queue import ActionQueue, latest_only
+from multismolvla.control.inference import (
+    RETRY_NS,
+    Inference,
+    InferenceSchedule,
+    ObservationFilter,
+    RefillThreshold,
+)
+from multismolvla.control.policy_loop import Playback, PolicyLoop
+from multismolvla.control.policy_view import PolicyView, StreamGate, StreamMask
 from multismolvla.interfaces import ActionChunk
 from multismolvla.streams import Stream, StreamTable
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from multismolvla.control.state_history import StateHistory
+from multismolvla.control.policy_view import StateHistory
 
 
 def history(*samples: tuple[int, float]) -> StateHistory:

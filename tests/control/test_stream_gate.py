@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.control.stream_gate import StreamGate
+from multismolvla.control.policy_view import StreamGate
 from multismolvla.streams import KINDS, Stream, StreamTable
 
 TABLE = StreamTable(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from multismolvla.control.stream_mask import stream_mask
+from multismolvla.control.policy_view import stream_mask
 
 NAMES = ("rgb", "depth")
 GOOD = {"rgb": ("OK", ""), "depth": ("DEGRADED", "slow")}

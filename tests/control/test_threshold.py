@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multismolvla.control.action_queue import QueueLevel
-from multismolvla.control.threshold import SPARE_S, RefillThreshold, parse_threshold
+from multismolvla.control.inference import SPARE_S, RefillThreshold, parse_threshold
 
 PERIOD_S = 1 / 30
 

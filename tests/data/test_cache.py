@@ -7,8 +7,7 @@ import pytest
 from made_up_episode import STREAMS, made_up_episode
 
 from multismolvla.data.cache import CacheError, TrainingCache
-from multismolvla.data.cache_writer import CacheWriter
-from multismolvla.data.samples import samples_of
+from multismolvla.data.cache_writer import CacheWriter, samples_of
 
 SIZES = dict.fromkeys(STREAMS, (6, 8))
 

@@ -10,19 +10,16 @@ import pytest
 import yaml
 
 from multismolvla.arm import HOME_RAD
-from multismolvla.evaluation import (
-    closed_loop,
-    labeller,
-    policy_in_simulation,
-    robot_in_simulation,
-    sensor_rig,
-)
-from multismolvla.evaluation.closed_loop import ClosedLoop
-from multismolvla.evaluation.conditions import Condition, middle_s, parse_condition
-from multismolvla.evaluation.outcome import EpisodeKey
-from multismolvla.evaluation.policy_source import expert_for
+from multismolvla.faults.conditions import Condition, middle_s, parse_condition
 from multismolvla.interfaces import ActionChunk
 from multismolvla.sim.expert_policy import ExpertPolicy
+from multismolvla.stack import arm_runner as robot_in_simulation
+from multismolvla.stack import closed_loop, labeller
+from multismolvla.stack import perception as sensor_rig
+from multismolvla.stack import policy_runner as policy_in_simulation
+from multismolvla.stack.closed_loop import ClosedLoop
+from multismolvla.stack.outcome import EpisodeKey
+from multismolvla.stack.policy_source import expert_for
 from multismolvla.streams import StreamTable, load_stream_table
 
 CONFIG = Path(__file__).parents[2] / "config"

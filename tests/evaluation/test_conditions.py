@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.evaluation.conditions import (
+from multismolvla.faults.conditions import (
     MIDDLE_S,
     condition_set,
     middle_s,
     parse_condition,
 )
-from multismolvla.sensing.corruptions.delivery_faults import Drop
-from multismolvla.sensing.corruptions.noise import GaussianNoise
+from multismolvla.faults.image_faults import GaussianNoise
+from multismolvla.faults.message_faults import Drop
 from multismolvla.streams import StreamTable, load_stream_table
 
 TABLE = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")

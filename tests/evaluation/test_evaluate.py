@@ -10,13 +10,13 @@ import torch
 import yaml
 
 from multismolvla.cli import main
-from multismolvla.evaluation import closed_loop
-from multismolvla.evaluation.policy_source import with_digest, without_digest
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import tiny
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.stack import closed_loop
+from multismolvla.stack.policy_source import with_digest, without_digest
 from multismolvla.streams import load_stream_table
 
 SIZE = {"height": 32, "width": 32, "rate_hz": 15.0, "frame_id": "top_camera_optical_frame"}

@@ -11,14 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.evaluation.clip import Clip
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
-from multismolvla.evaluation.mask_record import MaskRecord
-from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog, from_line
 from multismolvla.evaluation.summary import headlines, summarize
-from multismolvla.evaluation.video import read_video
-from multismolvla.evaluation.video_wall import write_video_wall
+from multismolvla.pictures.film import Clip, read_video, write_video_wall
+from multismolvla.stack.fault_record import MaskRecord
+from multismolvla.stack.outcome import EpisodeKey, Outcome, OutcomeLog, from_line
 from multismolvla.streams import Stream, StreamTable
 
 KEY = EpisodeKey("runs/small@1f2e3d4c", "clean", "red_cube_in_bin", 7)

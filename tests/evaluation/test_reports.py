@@ -5,12 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from multismolvla.evaluation.colorize import LABEL_COLOURS, colorize
-from multismolvla.evaluation.contact_sheet import write_contact_sheet
-from multismolvla.evaluation.episode_log import EpisodeLog, Sample
-from multismolvla.evaluation.film import write_film
-from multismolvla.evaluation.sensor_panel import CAPTION, tile
-from multismolvla.evaluation.timeline import MASKED, write_timeline
+from multismolvla.pictures.episode_log import EpisodeLog, Sample
+from multismolvla.pictures.film import write_contact_sheet, write_film
+from multismolvla.pictures.sensor_panel import CAPTION, LABEL_COLOURS, colorize, tile
+from multismolvla.pictures.timeline import MASKED, write_timeline
 from multismolvla.streams import Stream, StreamTable
 
 TABLE = StreamTable(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from multismolvla.evaluation.scenario_file import ScenarioError, load_scenario
-from multismolvla.sensing.corruptions.delivery_faults import Drop
-from multismolvla.sensing.corruptions.fault import JOINT_STATES
-from multismolvla.sensing.corruptions.registry import FAULTS
+from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.faults.message_faults import Drop
+from multismolvla.faults.registry import FAULTS
+from multismolvla.faults.scenario_file import ScenarioError, load_scenario
 from multismolvla.streams import load_stream_table
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -11,13 +11,13 @@ import cv2
 import pytest
 import yaml
 
-from multismolvla.evaluation import scenarios
-from multismolvla.evaluation.closed_loop import ClosedLoop
-from multismolvla.evaluation.outcome import EpisodeKey
-from multismolvla.evaluation.policy_source import expert_for
-from multismolvla.evaluation.scenario import Expectations, Scenario, ScheduledFault
-from multismolvla.evaluation.scenario_verdict import ScenarioRun
-from multismolvla.sensing.corruptions.fault import JOINT_STATES
+from multismolvla.evaluation.scenarios import command as scenarios
+from multismolvla.evaluation.scenarios.verdict import ScenarioRun
+from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.faults.scenario import Expectations, Scenario, ScheduledFault
+from multismolvla.stack.closed_loop import ClosedLoop
+from multismolvla.stack.outcome import EpisodeKey
+from multismolvla.stack.policy_source import expert_for
 from multismolvla.streams import StreamTable, load_stream_table
 
 TABLE = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from multismolvla.evaluation.episode_log import EpisodeLog, Sample
-from multismolvla.evaluation.status_line import RED, YELLOW, StatusLine, streams_text
+from multismolvla.nodes.status_line import RED, YELLOW, StatusLine, streams_text
+from multismolvla.pictures.episode_log import EpisodeLog, Sample
 
 MASK = {"rgb": True, "depth": True, "segmentation": True}
 CLEAR = dict.fromkeys(MASK, "")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from multismolvla.monitoring.point_cloud import points
+from multismolvla.nodes.depth_cloud import points
 
 K = (80.0, 0.0, 15.5, 0.0, 82.0, 11.5, 0.0, 0.0, 1.0)
 no_return = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -1.0])

@@ -8,11 +8,11 @@ import pytest
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.control.safety import SafetyFilter, SafetyLimits, SafetyState
 from multismolvla.control.trajectory import Trajectory
-from multismolvla.nodes.arm_loop import ArmLoop
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.first_order_plant import FirstOrderPlant
 from multismolvla.robot.servos import simulated_calibration
+from multismolvla.stack.arm_loop import ArmLoop
 
 TARGET = HOME_RAD - 0.2
 

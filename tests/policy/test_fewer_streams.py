@@ -6,7 +6,7 @@ import pytest
 import torch
 from model_inputs import CONFIG, NAMES, inputs, make_model
 
-from multismolvla.policy.fewer_streams import with_fewer_streams
+from multismolvla.training.policy.starting_model import with_fewer_streams
 
 BLIND = dataclasses.replace(CONFIG, objects=("red_cube",), max_state_dim=18, view_tokens=False)
 BOTH_VIEWS = ["rgb", "wrist/rgb"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from multismolvla.policy.base_model import load_encoder
 from multismolvla.policy.config import ConfigError, FourMConfig
 from multismolvla.policy.fourm import (
     FOURM_B,
@@ -17,7 +18,6 @@ from multismolvla.policy.fourm import (
     FourMEncoder,
     grid_positions,
 )
-from multismolvla.policy.fourm_weights import load_encoder
 
 FOLDER = Path(__file__).parents[1] / "golden" / "fourm_tiny"
 WEIGHTS = FOLDER / "encoder.safetensors"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from multismolvla.policy.base_model import initialise_views
 from multismolvla.policy.config import FUSIONS, FourMConfig, PolicyConfig, TextConfig, tiny
 from multismolvla.policy.fourm_views import FourMViews
-from multismolvla.policy.fourm_weights import initialise_views
 from multismolvla.policy.modality_embedding import CHANNELS
 from multismolvla.streams import KINDS, Stream
 

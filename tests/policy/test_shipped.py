@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from multismolvla.cli import main
-from multismolvla.evaluation.policy_source import with_digest, without_digest
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.policy_loading import known_policies, load_policy
 from multismolvla.policy import shipped
@@ -23,6 +22,7 @@ from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.stack.policy_source import with_digest, without_digest
 from multismolvla.streams import load_stream_table
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def test_an_evaluation_names_the_exact_weights_and_not_what_is_written_about_the
 
 
 def test_an_evaluation_runs_it(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("multismolvla.evaluation.closed_loop.DEFAULT_MAX_STEPS", {"object": 15})
+    monkeypatch.setattr("multismolvla.stack.closed_loop.DEFAULT_MAX_STEPS", {"object": 15})
     arguments = ["--policies", "small", "--tasks", "red_cube_in_bin", "--conditions", "clean"]
     arguments += ["--episodes-per-task", "1", "--workers", "1", "--no-clips"]
     arguments += ["--streams", str(ROOT / "config" / "streams.yaml"), "--out", str(tmp_path / "e")]

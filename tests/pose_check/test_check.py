@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.faults.registry import find_fault
 from multismolvla.pose_check.check import CONTRADICTS, PoseCheck
 from multismolvla.pose_check.weights import SHIPPED, load_weights
-from multismolvla.sensing.corruptions.registry import find_fault
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import find_task

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.pose_check.evidence import Evidence
+from multismolvla.pose_check.check import Evidence
 
 MARGIN = 0.7
 LOGITS = st.floats(-1e6, 1e6)

@@ -6,7 +6,7 @@ import torch
 
 from multismolvla.pose_check.network import PoseNetwork
 from multismolvla.pose_check.picture import CHANNELS, SIZE
-from multismolvla.training import pose_network
+from multismolvla.training.pose_check import network as pose_network
 
 
 @pytest.mark.parametrize("kind", CHANNELS)

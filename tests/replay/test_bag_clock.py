@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.replay.bag_clock import BagClock
+from multismolvla.data.bag_clock import BagClock
 
 TIMES = st.integers(0, 2 * 10**18)
 

@@ -15,17 +15,17 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from multismolvla.cli import main
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import PERIOD_NS, write_episode
+from multismolvla.data.bag_events import find_topics
 from multismolvla.data.recorded_bag import BagError, open_bag
-from multismolvla.evaluation.policy_source import expert_for
-from multismolvla.evaluation.scenario import Scenario, ScheduledFault
+from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.interfaces import ActionChunk
-from multismolvla.replay.bag_events import find_topics
-from multismolvla.replay.matrix import expand
 from multismolvla.replay.measures import action_error, mask_onsets
 from multismolvla.replay.one_pass import ReplaySettings, replay
+from multismolvla.replay.report import expand
 from multismolvla.replay.trace import GAP_NS, Setpoints
+from multismolvla.stack.policy_source import expert_for
 from multismolvla.streams import StreamTable, load_stream_table
-from multismolvla.training.demonstration import DemonstrationRecorder
+from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder
 
 CONFIG = Path(__file__).parents[2] / "config"
 TABLE = load_stream_table(CONFIG / "streams.yaml")

@@ -8,7 +8,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import open_bag
-from multismolvla.evaluation.scenario import Scenario, ScheduledFault
+from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.replay.agreement import agreement, sentence
 from multismolvla.replay.live_trace import observe
 from multismolvla.replay.trace import Trace

@@ -19,8 +19,8 @@ from multismolvla.segmentation.weights import (
     save_weights,
 )
 from multismolvla.streams import LABELS, load_stream_table
-from multismolvla.training.segmentation_scenes import Scenes
-from multismolvla.training.segmentation_score import SUBSETS
+from multismolvla.training.segmentation.scenes import Scenes
+from multismolvla.training.segmentation.score import SUBSETS
 
 OBJECTS = [LABELS.index(label) for label in ("cube", "cylinder", "brick")]
 TABLE = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")

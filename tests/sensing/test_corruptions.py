@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.sensing.corruptions.delivery_faults import (
+from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
+from multismolvla.faults.fault import SEVERITIES, Delivery, FrameFault, TimedFault
+from multismolvla.faults.image_faults import GaussianNoise, Occlusion
+from multismolvla.faults.message_faults import (
     Delay,
     Drop,
     Frozen,
@@ -16,12 +19,7 @@ from multismolvla.sensing.corruptions.delivery_faults import (
     Late,
     LowRate,
 )
-from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
-from multismolvla.sensing.corruptions.fault import SEVERITIES, Delivery, FrameFault, TimedFault
-from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
-from multismolvla.sensing.corruptions.noise import GaussianNoise
-from multismolvla.sensing.corruptions.occlusion import Occlusion
-from multismolvla.sensing.corruptions.registry import FAULTS, find_fault
+from multismolvla.faults.registry import FAULTS, find_fault
 from multismolvla.sensing.health import State, StreamHealth
 from multismolvla.streams import KINDS, LABELS
 

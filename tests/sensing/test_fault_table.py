@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from multismolvla.sensing.corruptions.fault_table import fault_table
-from multismolvla.sensing.corruptions.registry import FAULTS
+from multismolvla.faults.registry import FAULTS, fault_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "failure-testing.md"
 

@@ -7,19 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.sensing.corruptions.depth_faults import DepthScale, NanDepth
-from multismolvla.sensing.corruptions.fault import (
+from multismolvla.faults.fault import (
     JOINT_STATES,
     SEVERITIES,
     Delivery,
     FrameFault,
     PictureFault,
 )
-from multismolvla.sensing.corruptions.lighting import Exposure, Glare
-from multismolvla.sensing.corruptions.registry import FAULTS, make_fault
-from multismolvla.sensing.corruptions.shifted_view import ShiftedView
-from multismolvla.sensing.corruptions.smoke import Smoke
-from multismolvla.sensing.corruptions.thermal_drift import ThermalDrift
+from multismolvla.faults.image_faults import (
+    DepthScale,
+    Exposure,
+    Glare,
+    NanDepth,
+    ShiftedView,
+    Smoke,
+    ThermalDrift,
+)
+from multismolvla.faults.registry import FAULTS, make_fault
 from multismolvla.sensing.health import State, StreamHealth
 from multismolvla.streams import LABELS
 

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.sensing.corruptions.delivery_faults import Drop
-from multismolvla.sensing.corruptions.fault import JOINT_STATES, Delivery, TimedFault
-from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
-from multismolvla.sensing.corruptions.message_faults import WrongResolution
-from multismolvla.sensing.corruptions.registry import FAULTS, make_fault
-from multismolvla.sensing.corruptions.stamp_faults import (
+from multismolvla.faults.delivery_queue import FaultSchedule
+from multismolvla.faults.fault import JOINT_STATES, Delivery, TimedFault
+from multismolvla.faults.message_faults import (
+    Drop,
     DuplicateStamp,
     Reorder,
     StampDrift,
     StampJump,
     StampOffset,
+    WrongResolution,
 )
+from multismolvla.faults.registry import FAULTS, make_fault
 from multismolvla.sensing.health import State, StreamHealth
 from multismolvla.streams import KINDS
 

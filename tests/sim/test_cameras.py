@@ -13,10 +13,10 @@ import pytest
 from multismolvla.arm import HOME_RAD, JOINT_NAMES
 from multismolvla.sim import offscreen
 from multismolvla.sim.cameras import Cameras
-from multismolvla.sim.depth_sensor import MAX_RANGE_M, DepthSensor, depth_noise_m
 from multismolvla.sim.labels import label_of_geom
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.renderer import Renderer
+from multismolvla.sim.sensors import MAX_RANGE_M, DepthSensor, depth_noise_m
 from multismolvla.streams import LABELS, Stream, StreamTable, load_stream_table
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from multismolvla.sim.goals import Goal, Scene
 from multismolvla.sim.layout import BIN_CENTRE, PLATE_CENTRE, SHAPES
-from multismolvla.sim.placement import place_objects
-from multismolvla.sim.tasks import TASKS, find_task
+from multismolvla.sim.tasks import TASKS, find_task, place_objects
 
 
 def pose(x, y, z):

@@ -11,11 +11,16 @@ from multismolvla.data.cache import TrainingCache
 from multismolvla.policy.config import tiny
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import load_stream_table
-from multismolvla.training import batches
-from multismolvla.training.action_statistics import LEAST_STD_RAD, make_normalizer
-from multismolvla.training.batches import BatchMaker
-from multismolvla.training.loader import Loader
-from multismolvla.training.recipe import RELATIVE_JOINTS, AugmentRecipe, DropoutRecipe, PhaseRecipe
+from multismolvla.training.policy import batches
+from multismolvla.training.policy.batches import BatchMaker
+from multismolvla.training.policy.loader import Loader
+from multismolvla.training.policy.recipe import (
+    RELATIVE_JOINTS,
+    AugmentRecipe,
+    DropoutRecipe,
+    PhaseRecipe,
+)
+from multismolvla.training.policy.run import LEAST_STD_RAD, make_normalizer
 
 PHASE = PhaseRecipe(
     "policy",

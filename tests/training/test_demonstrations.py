@@ -11,9 +11,13 @@ from multismolvla.data.bag import PERIOD_NS, find_episodes, read_episode
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.streams import load_stream_table
-from multismolvla.training import demonstration, demonstrations
-from multismolvla.training.demonstration import DemonstrationRecorder, Learner
-from multismolvla.training.disturbance import Disturbance
+from multismolvla.training.demonstrations import command as demonstrations
+from multismolvla.training.demonstrations import demonstration
+from multismolvla.training.demonstrations.demonstration import (
+    DemonstrationRecorder,
+    Disturbance,
+    Learner,
+)
 
 TABLE = load_stream_table("config/streams.yaml")
 TASK = "red_cube_in_bin"

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multismolvla.streams import KINDS, Stream
-from multismolvla.training.dropout_curriculum import draw_hard, draw_soft, rate_at
-from multismolvla.training.recipe import DropoutRecipe
+from multismolvla.training.policy.dropout_curriculum import draw_hard, draw_soft, rate_at
+from multismolvla.training.policy.recipe import DropoutRecipe
 
 STREAMS = tuple(
     Stream(f"{view}{kind}", kind, 8, 8, 15.0, "optical_frame")

@@ -2,7 +2,7 @@
 
 import struct
 
-from multismolvla.training.event_file import EventFile, masked_crc32c
+from multismolvla.training.policy.event_file import EventFile, masked_crc32c
 
 
 def records(path):

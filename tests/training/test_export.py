@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from synthetic_cache import STREAMS, TABLE, write_cache
 
 from multismolvla.cli import main
-from multismolvla.evaluation.policy_source import with_digest
 from multismolvla.policy.checkpoint import load_checkpoint, save_checkpoint
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.config import PRESETS
@@ -17,9 +16,10 @@ from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
+from multismolvla.stack.policy_source import with_digest
 from multismolvla.streams import load_stream_table
-from multismolvla.training.export import largest_difference
-from multismolvla.training.recipe_file import as_dict, load_recipe
+from multismolvla.training.export.command import largest_difference
+from multismolvla.training.policy.recipe_file import as_dict, load_recipe
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 RECIPE = """

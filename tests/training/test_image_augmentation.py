@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from synthetic_cache import SIZE, STREAMS, draw
 
 from multismolvla.streams import Stream
-from multismolvla.training.image_augmentation import augment
-from multismolvla.training.recipe import AugmentRecipe
+from multismolvla.training.policy.image_augmentation import augment
+from multismolvla.training.policy.recipe import AugmentRecipe
 
 TABLE = tuple(
     Stream(name, name.rpartition("/")[2], SIZE, SIZE, 15.0, "optical_frame") for name in STREAMS

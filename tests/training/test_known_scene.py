@@ -7,8 +7,8 @@ import torch
 
 from multismolvla.sim.grasp import Hand
 from multismolvla.sim.layout import SHAPES
-from multismolvla.training.auxiliary_targets import auxiliary_targets
-from multismolvla.training.known_scene import known_scene
+from multismolvla.training.policy.auxiliary_targets import auxiliary_targets
+from multismolvla.training.policy.known_scene import known_scene
 
 JOINTS = np.tile([0.1, -0.5, 0.6, 1.2, 0.0, 0.4], (400, 1)).astype(np.float32)
 

@@ -5,7 +5,7 @@ import torch
 from multismolvla.policy.config import tiny
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.streams import Stream
-from multismolvla.training.losses import flow_loss, row_weights
+from multismolvla.training.policy.objective import flow_loss, row_weights
 
 STREAM = Stream("rgb", "rgb", 32, 32, 15.0, "optical_frame")
 

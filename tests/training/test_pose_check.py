@@ -8,7 +8,7 @@ from multismolvla.data.cache import TrainingCache, array_file
 from multismolvla.data.units import from_counts
 from multismolvla.pose_check.check import PoseCheck
 from multismolvla.pose_check.weights import load_weights
-from multismolvla.training.pose_samples import SHARES, PoseSamples
+from multismolvla.training.pose_check.samples import SHARES, PoseSamples
 
 # Far apart, so that any training run on any processor tells them from one another.
 PLACES = np.array([(-0.6, -0.6), (0.6, 0.6)])

@@ -6,8 +6,8 @@ import pytest
 
 from multismolvla.policy.config import small
 from multismolvla.streams import load_stream_table
-from multismolvla.training.recipe import RecipeError
-from multismolvla.training.recipe_file import changed, load_recipe
+from multismolvla.training.policy.recipe import RecipeError
+from multismolvla.training.policy.recipe_file import changed, load_recipe
 
 ROOT = Path(__file__).parents[2]
 

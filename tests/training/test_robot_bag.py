@@ -13,8 +13,8 @@ from multismolvla.data.episode import EpisodeError
 from multismolvla.data.units import from_counts
 from multismolvla.sensing.conditioning import condition
 from multismolvla.streams import load_stream_table
-from multismolvla.training.demonstration import DemonstrationRecorder
-from multismolvla.training.robot_bag import read_robot_bag
+from multismolvla.training.dataset.robot_bag import read_robot_bag
+from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder
 
 TABLE = load_stream_table("config/streams.yaml")
 EPOCH_NS = 1_760_000_000 * 10**9

@@ -7,7 +7,7 @@ import pytest
 
 from multismolvla.data.cache import TrainingCache
 from multismolvla.streams import load_stream_table
-from multismolvla.training import scene_cache
+from multismolvla.training.segmentation import scene_cache
 
 pytest.importorskip("mujoco")
 

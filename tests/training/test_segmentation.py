@@ -9,15 +9,15 @@ import torch
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.weights import load_weights
 from multismolvla.streams import LABELS, load_stream_table
-from multismolvla.training.segmentation import (
+from multismolvla.training.segmentation.command import (
     ALL_PRESENT,
     TABLE_END,
     TABLE_START,
     draw_presence,
     main,
 )
-from multismolvla.training.segmentation_scenes import Scenes
-from multismolvla.training.segmentation_score import SUBSETS, score
+from multismolvla.training.segmentation.scenes import Scenes
+from multismolvla.training.segmentation.score import SUBSETS, score
 
 CONFIG = Path(__file__).parents[2] / "config" / "streams.yaml"
 TABLE = load_stream_table(CONFIG)

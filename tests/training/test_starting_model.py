@@ -13,14 +13,14 @@ from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import load_stream_table
-from multismolvla.training.recipe import (
+from multismolvla.training.policy.recipe import (
     RELATIVE_JOINTS,
     ModelRecipe,
     PhaseRecipe,
     Recipe,
     RecipeError,
 )
-from multismolvla.training.starting_model import starting_model
+from multismolvla.training.policy.starting_model import starting_model
 
 # Of the object tokens, what is written for the hand to read.
 TOLD = ("write_object", "write_hand", "name")

@@ -18,8 +18,8 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.sim.layout import SHAPES
 from multismolvla.streams import load_stream_table
-from multismolvla.training import told_policy
-from multismolvla.training.told_policy import ToldPolicy
+from multismolvla.training.demonstrations import privileged_policy as told_policy
+from multismolvla.training.demonstrations.privileged_policy import ToldPolicy
 
 TASK = "put the red cube in the bin"
 

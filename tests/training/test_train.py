@@ -14,8 +14,8 @@ from multismolvla.cli import main
 from multismolvla.interfaces import Observation
 from multismolvla.policy.checkpoint import WEIGHTS
 from multismolvla.policy.learned_policy import LearnedPolicy
-from multismolvla.training.phase_run import PhaseRun
-from multismolvla.training.training_state import FILE_NAME
+from multismolvla.training.policy.phase_run import PhaseRun
+from multismolvla.training.policy.training_state import FILE_NAME
 
 STREAMS = ("rgb", "depth", "segmentation")
 RECIPE = {

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multismolvla.web.origin import is_own
+from multismolvla.web.server import is_own
 
 
 def test_our_own_page_is_heard_by_whichever_name_it_was_opened():

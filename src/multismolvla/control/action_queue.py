@@ -1,21 +1,127 @@
-"""The queue of actions between a slow policy and a fast control loop.
-
-Every queued target belongs to an absolute instant, so nothing is ever popped: reading interpolates
-at the time asked for. The same instant therefore gives the same target however often, and by
-whomever, it is read. Which row of a chunk that arrives late belongs to now is `chunk_entry`'s
-matter.
-"""
+"""How a chunk of actions becomes setpoints: merging, the row at which it begins, and the queue."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from multismolvla.control.chunk_entry import ChunkEntry, nearest
-from multismolvla.control.chunk_merging import MergeStrategy
 from multismolvla.interfaces import ActionChunk
+
+# Where a chunk is entered that answers what was seen a while ago.
+#
+# By then the arm has gone on along the chunk before. If the two agree, the new one is entered at
+# the row whose instant has come. If they do not, that row is a pose the arm never went to: it
+# would skip what the new chunk does first, such as closing the gripper, and being asked again
+# sooner makes it worse. `nearest` therefore enters it where it meets what the arm is told now,
+# and plays it from there.
+#
+# Pure functions; nothing here knows about clocks or locks.
+
+# (rows (T, J), period_s, age_s of the chunk's first row, pose (J,) that the arm is told now)
+# -> periods by which the chunk is played later than its stamp says; negative is earlier.
+ChunkEntry = Callable[[np.ndarray, float, float, np.ndarray], int]
+
+# Setpoints are ahead of the measured pose that a chunk begins at: by two to four rows of 1/30 s on
+# the SO-101, more while the arm accelerates.
+AHEAD_S = 0.4
+# A second of delay or haste counts as much as this distance. It decides where the arm rests and all
+# rows are near, and lets a chunk be repeated or skipped only for a reason.
+RETIMING_RAD_PER_S = 0.3
+
+
+def stamp(rows: np.ndarray, period_s: float, age_s: float, pose: np.ndarray) -> int:
+    """Each row at its own instant, wherever the arm is."""
+    return 0
+
+
+def nearest(rows: np.ndarray, period_s: float, age_s: float, pose: np.ndarray) -> int:
+    """Enter where the chunk is nearest to the pose, at most `AHEAD_S` beyond its instant.
+
+    Compared in steps of a period from the instant on, so that a chunk which agrees with the one
+    before is played as stamped, not by some part of a row off.
+    """
+    age = age_s / period_s
+    ahead = min(AHEAD_S / period_s, max(0.0, len(rows) - 1 - age))
+    delays = np.arange(-int(ahead), int(age) + 1)
+    knots = np.arange(len(rows))
+    met = np.stack([np.interp(age - delays, knots, joint) for joint in rows.T], axis=1)
+    cost = np.square(met - pose).sum(axis=1) + np.square(RETIMING_RAD_PER_S * period_s * delays)
+    return int(delays[np.argmin(cost)])
+
+
+ENTRIES: dict[str, ChunkEntry] = {"nearest": nearest, "stamp": stamp}
+
+
+# How the rows of a new chunk meet the rows still queued from the old one.
+#
+# Pure functions on rows that belong to the same instants. `old` is what the queue would have done
+# at each instant; where `covered` is False the old chunk had already ended and `old` is its last
+# target, held. Nothing here knows about clocks or locks.
+
+# (old (K, J), new (K, J), covered (K,) bool, ahead_s (K,) seconds from now) -> merged (K, J)
+MergeStrategy = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+# LeRobot's `weighted_average` gives the old chunk 0.3 and the new one 0.7
+# (lerobot/async_inference/configs.py).
+OLD_WEIGHT = 0.3
+
+
+def latest_only(
+    old: np.ndarray, new: np.ndarray, covered: np.ndarray, ahead_s: np.ndarray
+) -> np.ndarray:
+    """The new chunk replaces the old one at once. The setpoint may step."""
+    return new.copy()
+
+
+def weighted_average(
+    old: np.ndarray, new: np.ndarray, covered: np.ndarray, ahead_s: np.ndarray
+) -> np.ndarray:
+    """Average where both chunks have a target, the new chunk elsewhere. Halves no step fully."""
+    return np.where(covered[:, None], OLD_WEIGHT * old + (1.0 - OLD_WEIGHT) * new, new)
+
+
+def crossfade(
+    old: np.ndarray, new: np.ndarray, covered: np.ndarray, ahead_s: np.ndarray, *, fade_s: float
+) -> np.ndarray:
+    """Move linearly from the old chunk to the new one over `fade_s`. The setpoint never steps.
+
+    An old chunk that ends within the fade is continued by its last target: dropping it there would
+    make the very step that the fade is for.
+    """
+    weight = np.clip(ahead_s / fade_s, 0.0, 1.0)[:, None]
+    return (1.0 - weight) * old + weight * new
+
+
+STRATEGIES: tuple[str, ...] = ("latest_only", "weighted_average", "crossfade")
+
+
+def merge_strategy(name: str, crossfade_s: float) -> MergeStrategy:
+    """Return the strategy of that name.
+
+    Raises:
+        ValueError: unknown name, or a crossfade time that is not positive.
+    """
+    if name == "latest_only":
+        return latest_only
+    if name == "weighted_average":
+        return weighted_average
+    if name != "crossfade":
+        raise ValueError(f"merge is '{name}'; expected one of {', '.join(STRATEGIES)}")
+    if not crossfade_s > 0:
+        raise ValueError(f"crossfade_s is {crossfade_s}; expected a positive time in seconds")
+    return partial(crossfade, fade_s=crossfade_s)
+
+
+# The queue of actions between a slow policy and a fast control loop.
+#
+# Every queued target belongs to an absolute instant, so nothing is ever popped: reading
+# interpolates at the time asked for. The same instant therefore gives the same target however
+# often, and by whomever, it is read. Which row of a chunk that arrives late belongs to now is
+# `chunk_entry`'s matter.
 
 
 @dataclass(frozen=True)

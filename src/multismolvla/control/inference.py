@@ -1,13 +1,303 @@
-"""One call of a policy, from observation to queue, without a thread and without a clock."""
+"""When the policy is asked, and what becomes of its answer."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from multismolvla.control.action_queue import ActionQueue
-from multismolvla.control.chunk_check import check_chunk
-from multismolvla.control.inference_schedule import InferenceSchedule
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.control.action_queue import ActionQueue, QueueLevel
 from multismolvla.interfaces import ActionChunk, Observation, Policy
+
+# Leaving out observations that would tell the policy nothing new.
+#
+# The idea is LeRobot's: skip an observation whose joint positions are close to those of the last
+# one processed, unless the queue is empty (must-go). Three of its traps are closed here: the
+# tolerance is in radians, a still robot still sees (the frames and the mask count, too), and only
+# an inference that gave a chunk makes an observation 'processed', so that a failed one can always
+# be repeated.
+
+# A thumbnail of at most this many pixels a side is compared.
+_SIDE = 24
+# What counts as a change of one pixel, by kind of stream: colour levels, metres, degrees Celsius,
+# any other label. Well above the noise of such cameras; noise that passes costs an inference only.
+_PIXEL_STEP = {"rgb": 40.0, "depth": 0.02, "thermal": 3.0, "segmentation": 0.5}
+# Share of changed pixels that makes a frame different: 4 of 24 x 24, a small object that moves.
+_CHANGED_SHARE = 0.006
+
+
+class ObservationFilter:
+    """Compares an observation with the last one that led to a chunk.
+
+    Args:
+        tolerance_rad: largest joint difference that still counts as the same pose, radians; 0
+            lets every observation through.
+    """
+
+    def __init__(self, tolerance_rad: float) -> None:
+        self._tolerance_rad = tolerance_rad
+        self._last: Observation | None = None
+        self._thumbnails: dict[str, np.ndarray] = {}
+
+    def is_new(self, observation: Observation, *, must_go: bool) -> bool:
+        """True if the policy should see this observation."""
+        last = self._last
+        if must_go or last is None or observation.task != last.task:
+            return True
+        if dict(observation.mask) != dict(last.mask):
+            return True
+        # `not <` and not `>=`: a NaN in the state is a change, never 'the same'.
+        if not np.max(np.abs(observation.state - last.state)) < self._tolerance_rad:
+            return True
+        return any(
+            _differs(name, self._thumbnails.get(name), _thumbnail(frame))
+            for name, frame in observation.frames.items()
+            if frame is not None and observation.mask.get(name, False)
+        )
+
+    def processed(self, observation: Observation) -> None:
+        """Remember an observation that led to a chunk."""
+        self._last = observation
+        self._thumbnails = {
+            name: _thumbnail(frame)
+            for name, frame in observation.frames.items()
+            if frame is not None and observation.mask.get(name, False)
+        }
+
+    def reset(self) -> None:
+        """Forget: the next observation is new."""
+        self._last = None
+        self._thumbnails = {}
+
+
+def _thumbnail(frame: np.ndarray) -> np.ndarray:
+    step_y, step_x = (-(-size // _SIDE) for size in frame.shape[:2])
+    return frame[::step_y, ::step_x].astype(np.float32)
+
+
+def _differs(stream: str, old: np.ndarray | None, new: np.ndarray) -> bool:
+    if old is None or old.shape != new.shape:
+        return True
+    # NaN (no return) compares False: a depth camera's flickering holes are no change.
+    changed = np.abs(new - old) > _PIXEL_STEP[stream.rpartition("/")[2]]
+    if changed.ndim == 3:
+        changed = changed.any(axis=2)
+    return bool(changed.mean() > _CHANGED_SHARE)
+
+
+# When to ask for the next chunk.
+#
+# SmolVLA (arXiv 2506.01844, section 3.3, asynchronous inference) asks when the queue holds less
+# than a fraction g of a chunk, and shows that nothing runs dry while g is at least the expected
+# latency of the server over the time of one frame over the chunk's size. Here the latency is
+# measured.
+#
+# No threshold helps a policy whose chunks span less than twice its latency (plus the age of the
+# observation): with one call in flight that is how far apart the end of one chunk's observation
+# and the arrival of the next chunk may lie.
+
+# The next inference may be slower than those seen: ask half as early again as the rule says. One
+# that takes longer still may come too late, once: then it has been seen.
+MARGIN = 1.5
+# Kept beside that: an observation waits for its set of images (a camera period at 15 Hz), and the
+# margin of a fast policy alone is less than a row.
+SPARE_S = 0.1
+# A slow inference is believed at once and forgotten over about ten faster ones.
+FORGETTING = 0.1
+
+
+def parse_threshold(value: str | float | int) -> float | None:
+    """Return the fixed fraction, or None for `auto`.
+
+    Raises:
+        ValueError: neither `auto` nor a number in (0, 1].
+    """
+    if value == "auto":
+        return None
+    try:
+        fraction = float(value)
+    except ValueError:
+        fraction = -1.0
+    if isinstance(value, bool) or not 0.0 < fraction <= 1.0:
+        raise ValueError(f"queue_threshold is {value!r}; expected 'auto' or a number in (0, 1]")
+    return fraction
+
+
+class RefillThreshold:
+    """The fraction g of a chunk below which the next inference is due.
+
+    Args:
+        fixed: a constant g, or None to derive it from the measured latency.
+        margin: factor on the measured latency, at least 1.
+    """
+
+    def __init__(self, fixed: float | None = None, margin: float = MARGIN) -> None:
+        self._fixed = fixed
+        self._margin = margin
+        self._latency_s = 0.0
+        # Below 1 the policy is asked less often, down to what the latency demands.
+        self.scale = 1.0
+
+    @property
+    def latency_s(self) -> float:
+        """Latency to plan with, seconds; 0.0 before the first inference."""
+        return self._latency_s
+
+    def measured(self, latency_s: float) -> None:
+        """Take in the time from asking for a chunk to having it, seconds."""
+        slower = max(0.0, latency_s)
+        faded = (1.0 - FORGETTING) * self._latency_s + FORGETTING * slower
+        self._latency_s = max(slower, faded)
+
+    def fraction(self, chunk_size: int, period_s: float) -> float:
+        """g in [0, 1] for chunks of this size; 1.0 while nothing is known."""
+        known = chunk_size > 0 and period_s > 0 and self._latency_s > 0.0
+        needed = min(1.0, self._lead_s / period_s / chunk_size) if known else 1.0
+        if self._fixed is None:
+            return needed
+        return min(self._fixed, max(needed, self.scale * self._fixed))
+
+    def due(self, level: QueueLevel) -> bool:
+        """True when the queue holds less than g of a chunk: the paper's test, strictly less."""
+        if level.actions == 0:
+            return True
+        g = self.fraction(level.chunk_size, level.period_s)
+        return level.actions / level.chunk_size < g
+
+    def must_go(self, level: QueueLevel) -> bool:
+        """True when an inference is needed, not merely asked for by a high fixed threshold.
+
+        Without it the queue might be empty before the next one is done.
+        """
+        return level.actions == 0 or level.seconds <= self._lead_s
+
+    @property
+    def _lead_s(self) -> float:
+        return self._margin * self._latency_s + SPARE_S
+
+
+# Deciding when an inference starts: one at a time, early enough, again after a failure.
+
+# A policy that fails at once is asked again at this pace, not in a busy loop.
+RETRY_NS = 200_000_000
+# About one camera period: what the filter left out may look different then.
+RECHECK_NS = 60_000_000
+
+
+class InferenceSchedule:
+    """Holds no thread and no queue: the owner asks, infers and reports back.
+
+    The order is `due` (cheap, before any image is converted), `started`, `accepts` (with the
+    observation), then one of `succeeded`, `failed`, `declined` and `dropped`. Nothing that happens
+    in an inference can end the flow: after a failure the next one is due again.
+
+    Two threads share it without a lock: one asks (`due`, `started`, `refresh`, `reset`), the other
+    infers and reports. What belongs to an inference is the second one's until `in_flight` falls,
+    which is therefore the last thing that a report does.
+    """
+
+    def __init__(self, threshold: RefillThreshold, observation_filter: ObservationFilter) -> None:
+        self._threshold = threshold
+        self._filter = observation_filter
+        self._in_flight = False
+        self._refresh = False
+        self._refreshing = False
+        self._started_ns = 0
+        self._not_before_ns: int | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether an inference has started and not been reported back."""
+        return self._in_flight
+
+    def due(self, now_ns: int, level: QueueLevel) -> bool:
+        """True when the next observation should be taken."""
+        if self._in_flight:
+            return False
+        if self._not_before_ns is not None and now_ns < self._not_before_ns:
+            return False
+        return self._refresh or self._threshold.due(level)
+
+    def accepts(self, observation: Observation, level: QueueLevel) -> bool:
+        """True when this observation is worth an inference."""
+        must_go = self._refreshing or self._threshold.must_go(level)
+        return self._filter.is_new(observation, must_go=must_go)
+
+    def refresh(self) -> None:
+        """Ask for an inference however full the queue is: what it was based on has changed."""
+        self._refresh = True
+
+    def started(self, now_ns: int) -> None:
+        """An observation is being taken; the latency counts from here."""
+        self._in_flight = True
+        self._refreshing, self._refresh = self._refresh, False
+        self._started_ns = now_ns
+
+    def succeeded(self, now_ns: int, observation: Observation) -> float:
+        """The chunk is merged; return the latency of this inference, seconds."""
+        self._not_before_ns = None
+        latency_s = (now_ns - self._started_ns) * 1e-9
+        self._threshold.measured(latency_s)
+        self._filter.processed(observation)
+        self._in_flight = False
+        return latency_s
+
+    def failed(self, now_ns: int) -> None:
+        """The inference gave nothing usable; the next one may start after a short pause."""
+        self._not_before_ns = now_ns + RETRY_NS
+        self._in_flight = False
+
+    def declined(self, now_ns: int) -> None:
+        """`accepts` said no; the next observation may be taken a camera period later."""
+        self._not_before_ns = now_ns + RECHECK_NS
+        self._in_flight = False
+
+    def dropped(self) -> None:
+        """The answer came for a task or a time that is over: neither a success nor a failure."""
+        self._in_flight = False
+
+    def reset(self) -> None:
+        """Forget the last observation and any pause: new task, or the clock jumped back.
+
+        An inference in flight stays in flight until it is reported back.
+        """
+        self._filter.reset()
+        self._refresh = False
+        self._not_before_ns = None
+
+
+# A chunk is looked at before it may move anything.
+
+
+def check_chunk(chunk: object, observation: Observation) -> ActionChunk:
+    """Return the policy's answer if it can be executed.
+
+    Raises:
+        ValueError: says in one line what is wrong with it.
+    """
+    if not isinstance(chunk, ActionChunk):
+        raise ValueError(f"the policy returned {type(chunk).__name__}; expected an ActionChunk")
+    actions = np.asarray(chunk.actions)
+    if actions.ndim != 2 or actions.shape[1] != len(JOINT_NAMES) or len(actions) == 0:
+        raise ValueError(
+            f"the chunk has shape {actions.shape}; expected (T, {len(JOINT_NAMES)}) with T >= 1"
+        )
+    if not np.issubdtype(actions.dtype, np.floating):
+        raise ValueError(f"the chunk holds {actions.dtype}; expected floating point radians")
+    if not np.isfinite(actions).all():
+        row, joint = np.argwhere(~np.isfinite(actions))[0]
+        raise ValueError(
+            f"the chunk has {actions[row, joint]} for {JOINT_NAMES[joint]} in row {row}; "
+            "expected finite radians"
+        )
+    if chunk.stamp_ns != observation.stamp_ns:
+        raise ValueError(
+            f"the chunk answers the observation of {chunk.stamp_ns} ns; "
+            f"expected {observation.stamp_ns} ns"
+        )
+    return chunk
+
+
+# One call of a policy, from observation to queue, without a thread and without a clock.
 
 
 class Inference:

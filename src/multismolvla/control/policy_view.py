@@ -1,18 +1,197 @@
-"""What the policy may know now: the newest set of images, joint states and ground truth."""
+"""What the policy may see now: newest set of frames, masks, joint states."""
 
 from __future__ import annotations
 
+import threading
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from multismolvla.control.state_history import StateHistory
-from multismolvla.control.stream_mask import StreamMask, stream_mask
 from multismolvla.interfaces import Observation
-from multismolvla.streams import StreamTable
+from multismolvla.streams import KINDS, StreamTable
+
+# Joint positions of the last second: the state at the instant of the images can be taken.
+
+
+class StateHistory:
+    """Positions (J,) by stamp. Written by one thread, read by others.
+
+    Args:
+        span_ns: how much is kept, nanoseconds.
+    """
+
+    def __init__(self, span_ns: int = 1_000_000_000) -> None:
+        self._span_ns = span_ns
+        self._lock = threading.Lock()
+        self._samples: deque[tuple[int, np.ndarray]] = deque()
+
+    def add(self, stamp_ns: int, positions: np.ndarray) -> None:
+        """Take in a sample; one that is not newer than the last replaces what came after it."""
+        with self._lock:
+            while self._samples and self._samples[-1][0] >= stamp_ns:
+                self._samples.pop()
+            self._samples.append((stamp_ns, positions))
+            while self._samples[0][0] < stamp_ns - self._span_ns:
+                self._samples.popleft()
+
+    def latest(self) -> np.ndarray | None:
+        """(J,) newest positions, None without any."""
+        with self._lock:
+            return self._samples[-1][1] if self._samples else None
+
+    def age_s(self, now_ns: int) -> float | None:
+        """Age of the newest sample, None without one."""
+        with self._lock:
+            return (now_ns - self._samples[-1][0]) * 1e-9 if self._samples else None
+
+    def at(self, stamp_ns: int, slack_ns: int | None = None) -> np.ndarray | None:
+        """Positions at an instant: linear between samples, the nearest sample outside of them.
+
+        Args:
+            slack_ns: how far outside there is still an answer; None for however far.
+        """
+        with self._lock:
+            samples = list(self._samples)
+        if not samples:
+            return None
+        outside_ns = max(samples[0][0] - stamp_ns, stamp_ns - samples[-1][0])
+        if slack_ns is not None and outside_ns > slack_ns:
+            return None
+        after = bisect_right([stamp for stamp, _ in samples], stamp_ns)
+        if after == 0:
+            return samples[0][1]
+        if after == len(samples):
+            return samples[-1][1]
+        (t0, p0), (t1, p1) = samples[after - 1], samples[after]
+        return p0 + (p1 - p0) * ((stamp_ns - t0) / (t1 - t0))
+
+    def clear(self) -> None:
+        """Forget every sample: the clock was set back."""
+        with self._lock:
+            self._samples.clear()
+
+
+# Which streams the policy may use now, and why not the others.
+
+
+@dataclass(frozen=True)
+class StreamMask:
+    """Availability of every stream of the table, in its order.
+
+    Attributes:
+        available: stream name -> True where the stream may be used.
+        reasons: stream name -> why it may not be used, "" where it may.
+    """
+
+    available: Mapping[str, bool] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def lost_since(self, earlier: StreamMask) -> list[str]:
+        """Streams that were available in `earlier` and are not now."""
+        return [
+            name for name, was in earlier.available.items() if was and not self.available.get(name)
+        ]
+
+
+def stream_mask(
+    names: Collection[str],
+    statuses: Mapping[str, tuple[str, str]],
+    absent: Mapping[str, str],
+    set_age_s: float | None,
+    max_set_age_s: float,
+    lag_s: float = 0.0,
+) -> StreamMask:
+    """Combine what the sensor nodes say with what has arrived.
+
+    A stream is available only if its status is in time and does not say LOST, and the newest set of
+    images has a message of it. A status that says OK cannot make up for an image that is not there,
+    nor the other way round.
+
+    Args:
+        names: every stream of the table.
+        statuses: stream name -> (state, reason); a stream without an entry has no status at all.
+        absent: streams that have no message in the newest set -> why, such as `late`.
+        set_age_s: age of the newest set, None before the first one.
+        max_set_age_s: age from which the newest set counts for nothing.
+        lag_s: how late this process runs, which tells a set that is late here from one that was
+            never sent.
+    """
+    reasons = {}
+    for name in names:
+        state, reason = statuses.get(name, ("LOST", "no status"))
+        if state == "LOST":
+            reasons[name] = reason or "lost"
+        elif set_age_s is None or set_age_s > max_set_age_s:
+            late_here = set_age_s is not None and set_age_s - lag_s <= max_set_age_s
+            reasons[name] = "late_here" if late_here else "no image set"
+        elif name in absent:
+            reasons[name] = f"image {absent[name]}"
+        else:
+            reasons[name] = ""
+    return StreamMask({name: not reasons[name] for name in names}, reasons)
+
+
+# Whether enough streams are left to act on; with too few the arm holds still.
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """What the policy may do now.
+
+    Attributes:
+        go: False means that the arm must hold.
+        reason: one sentence for the person at the robot; empty when `go`.
+    """
+
+    go: bool
+    reason: str = ""
+
+
+class StreamGate:
+    """The minimum of streams that a policy needs.
+
+    Args:
+        table: the streams and their kinds.
+        min_visual_streams: streams that must be available; 0 never holds, for a policy that does
+            not look.
+        kinds: the kinds that count, for a policy that reads only some of them.
+
+    Raises:
+        ValueError: a kind is unknown, or the table has too few streams to ever let the arm move.
+    """
+
+    def __init__(
+        self, table: StreamTable, min_visual_streams: int, kinds: tuple[str, ...] = KINDS
+    ) -> None:
+        for kind in kinds:
+            if kind not in KINDS:
+                raise ValueError(f"kinds has '{kind}'; expected some of {', '.join(KINDS)}")
+        self._names = tuple(stream.name for stream in table if stream.kind in kinds)
+        if not 0 <= min_visual_streams <= len(self._names):
+            raise ValueError(
+                f"min_visual_streams is {min_visual_streams}; expected 0 to {len(self._names)}, "
+                f"the number of streams of kind {', '.join(kinds)} in the stream table"
+            )
+        self._minimum = min_visual_streams
+
+    def decide(self, mask: Mapping[str, bool]) -> GateDecision:
+        """Decide from the mask (stream name -> may be used); a stream it lacks counts as lost."""
+        left = [name for name in self._names if mask.get(name, False)]
+        if len(left) >= self._minimum:
+            return GateDecision(True)
+        which = f" ({', '.join(left)})" if left else ""
+        return GateDecision(
+            False,
+            f"holding: {len(left)} of {len(self._names)} streams left{which}, "
+            f"at least {self._minimum} needed",
+        )
+
+
+# What the policy may know now: the newest set of images, joint states and ground truth.
 
 # Ground truth that has stopped is no truth: an expert would act on a world that has moved on.
 MAX_OBJECTS_AGE_NS = 1_000_000_000

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
-from multismolvla.data.lerobot_columns import (
+from multismolvla.data.lerobot_layout import (
     column,
     column_type,
     newest_frames,

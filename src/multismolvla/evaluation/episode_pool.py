@@ -13,20 +13,20 @@ from pathlib import Path
 
 import cv2
 
-from multismolvla.evaluation.clip import Clip
-from multismolvla.evaluation.closed_loop import ClosedLoop
-from multismolvla.evaluation.conditions import Condition
-from multismolvla.evaluation.labeller import Segmenter
-from multismolvla.evaluation.outcome import EpisodeKey, Outcome
-from multismolvla.evaluation.policy_source import (
+from multismolvla.faults.conditions import Condition
+from multismolvla.interfaces import Policy
+from multismolvla.pictures.film import Clip
+from multismolvla.pose_check.check import SIMULATION, find_weights
+from multismolvla.sim.worker_start import start_worker
+from multismolvla.stack.closed_loop import ClosedLoop
+from multismolvla.stack.labeller import Segmenter
+from multismolvla.stack.outcome import EpisodeKey, Outcome
+from multismolvla.stack.policy_source import (
     EXPERT,
     expert_for,
     load_checkpoint_policy,
     without_digest,
 )
-from multismolvla.interfaces import Policy
-from multismolvla.pose_check.check import SIMULATION, find_weights
-from multismolvla.sim.worker_start import start_worker
 from multismolvla.streams import StreamTable
 
 SEGMENTATIONS = ("ground_truth", "network")

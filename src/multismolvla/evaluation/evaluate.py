@@ -16,10 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from multismolvla.control.chunk_entry import ENTRIES
-from multismolvla.control.threshold import parse_threshold
-from multismolvla.evaluation.closed_loop import MASKS
-from multismolvla.evaluation.conditions import SETS, condition_set, parse_condition
+from multismolvla.control.action_queue import ENTRIES
+from multismolvla.control.inference import parse_threshold
 from multismolvla.evaluation.episode_pool import (
     SEGMENTATIONS,
     Job,
@@ -30,14 +28,16 @@ from multismolvla.evaluation.episode_pool import (
 )
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
-from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
-from multismolvla.evaluation.policy_in_simulation import EXECUTIONS, QUEUE_THRESHOLD
-from multismolvla.evaluation.policy_source import SMALL, with_digest, without_digest
-from multismolvla.evaluation.pose_check_option import add_pose_check
 from multismolvla.evaluation.summary import summarize
-from multismolvla.evaluation.video_wall import write_video_wall
+from multismolvla.faults.conditions import SETS, condition_set, parse_condition
+from multismolvla.pictures.film import write_video_wall
 from multismolvla.pose_check.check import find_weights
 from multismolvla.sim.tasks import TASKS, find_task
+from multismolvla.stack.closed_loop import MASKS
+from multismolvla.stack.outcome import EpisodeKey, Outcome, OutcomeLog
+from multismolvla.stack.policy_runner import EXECUTIONS, QUEUE_THRESHOLD
+from multismolvla.stack.policy_source import SMALL, with_digest, without_digest
+from multismolvla.stack.pose_check_option import add_pose_check
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Far from the seeds of demonstrations, so that no scene has been trained on.

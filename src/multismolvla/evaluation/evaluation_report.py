@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from multismolvla.evaluation.conditions import CLEAN
-from multismolvla.evaluation.policy_source import without_digest
 from multismolvla.evaluation.summary import TARGETS, Headline, Row, Setting, headlines
+from multismolvla.faults.conditions import CLEAN
+from multismolvla.stack.policy_source import without_digest
 
 
 def render_report(rows: Sequence[Row]) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from multismolvla.evaluation.closed_loop import ClosedLoop
-from multismolvla.evaluation.conditions import CLEAN, Condition
-from multismolvla.evaluation.outcome import EpisodeKey
+from multismolvla.faults.conditions import CLEAN, Condition
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.policy.examples import FILE_NAME, save_examples
 from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.segmentation.predictor import Segmenter
+from multismolvla.stack.closed_loop import ClosedLoop
+from multismolvla.stack.outcome import EpisodeKey
 from multismolvla.streams import load_stream_table
 
 TASK, SEED = "red_cube_in_bin", 100_007

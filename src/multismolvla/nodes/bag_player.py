@@ -23,11 +23,11 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from multismolvla.data import bag_messages as messages
+from multismolvla.data.bag_events import COMMAND, OBJECTS, TASK, ReplayBag, find_topics
 from multismolvla.data.recorded_bag import BagError, open_bag
+from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.run import run
-from multismolvla.replay.bag_events import COMMAND, OBJECTS, TASK, ReplayBag, find_topics
-from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.streams import load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -9,9 +9,9 @@ from cv_bridge import CvBridge, CvBridgeError
 from sensor_msgs.msg import Image, JointState
 
 from multismolvla.data.units import to_counts
+from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.sensing.conditioning import to_units
-from multismolvla.sensing.corruptions.fault import JOINT_STATES, Delivery
 
 # A stamp is 32 bits of seconds; what a fault moves out of them stays at their end.
 MAX_STAMP_NS = 2**31 * 10**9 - 1

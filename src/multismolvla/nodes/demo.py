@@ -20,15 +20,14 @@ from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.argument_types import positive
-from multismolvla.evaluation.contact_sheet import write_contact_sheet
-from multismolvla.evaluation.episode_log import EpisodeLog
-from multismolvla.evaluation.film import write_film
-from multismolvla.evaluation.status_line import StatusLine
-from multismolvla.evaluation.timeline import write_timeline
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.nodes.run import stop_on_signal
+from multismolvla.nodes.status_line import StatusLine
+from multismolvla.pictures.episode_log import EpisodeLog
+from multismolvla.pictures.film import write_contact_sheet, write_film
+from multismolvla.pictures.timeline import write_timeline
 from multismolvla.policy.shipped import NotShippedError, shipped_folder
 from multismolvla.streams import StreamTable, load_stream_table
 

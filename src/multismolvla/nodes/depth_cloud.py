@@ -1,6 +1,9 @@
-"""A depth stream as a point cloud, made while somebody looks at it."""
+"""Depth images as points in space."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from cv_bridge import CvBridge
@@ -9,10 +12,35 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from multismolvla.monitoring.point_cloud import points
 from multismolvla.nodes.monitor_messages import point_cloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.stamp_ns import stamp_ns
+
+
+def points(depth_m: np.ndarray, k: Sequence[float], stride: int = 1) -> np.ndarray:
+    """Return the points (N, 3) float32 in the optical frame, metres, of the pixels with a return.
+
+    Args:
+        depth_m: (H, W) distance along the optical axis; NaN, infinite or not positive = no return.
+        k: (9,) camera matrix by rows, for this image's size; pixel centres lie at integers.
+        stride: every how many-th pixel of every how many-th row is taken.
+
+    Raises:
+        ValueError: the image is not (H, W), or the camera matrix is not one.
+    """
+    if depth_m.ndim != 2:
+        raise ValueError(f"depth has shape {depth_m.shape}; expected (H, W)")
+    fx, fy, cx, cy = (float(k[i]) for i in (0, 4, 2, 5))
+    if not (all(map(math.isfinite, (fx, fy, cx, cy))) and fx > 0 and fy > 0):
+        raise ValueError(f"camera_info has fx {fx}, fy {fy}, cx {cx}, cy {cy}; is it calibrated?")
+    z = depth_m[::stride, ::stride].astype(np.float32)
+    v, u = np.indices(z.shape, np.float32) * stride
+    seen = np.isfinite(z) & (z > 0)
+    z = z[seen]
+    return np.column_stack([(u[seen] - cx) / fx * z, (v[seen] - cy) / fy * z, z]).astype(np.float32)
+
+
+# A depth stream as a point cloud, made while somebody looks at it.
 
 # Without an image for this long the cloud goes away: it would look like what the camera sees.
 STALE_NS = 1_000_000_000

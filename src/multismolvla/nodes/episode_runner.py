@@ -20,8 +20,8 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.evaluation.episode_log import EpisodeLog, Sample
 from multismolvla.nodes.misconfigured import MISCONFIGURED
+from multismolvla.pictures.episode_log import EpisodeLog, Sample
 from multismolvla.streams import StreamTable
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

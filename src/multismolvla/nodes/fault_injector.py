@@ -18,14 +18,13 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.evaluation.scenario_file import load_scenario
+from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
+from multismolvla.faults.fault import JOINT_STATES, TimedFault
+from multismolvla.faults.scenario_file import load_scenario
 from multismolvla.nodes.damaged_messages import DamagedMessages
 from multismolvla.nodes.fault_parameters import NAMES, NONE, FaultParameters
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
-from multismolvla.sensing.corruptions.delivery_queue import DeliveryQueue
-from multismolvla.sensing.corruptions.fault import JOINT_STATES, TimedFault
-from multismolvla.sensing.corruptions.fault_schedule import FaultSchedule
 from multismolvla.streams import load_stream_table
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 from rclpy.node import Node
 
+from multismolvla.faults.fault import Fault
+from multismolvla.faults.registry import FAULTS, make_fault
 from multismolvla.nodes.parameters import declare
-from multismolvla.sensing.corruptions.fault import Fault
-from multismolvla.sensing.corruptions.registry import FAULTS, make_fault
 
 NONE = "none"
 NAMES = ("fault", "severity", "seed", "parameters")

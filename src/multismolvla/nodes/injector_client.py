@@ -10,8 +10,8 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
+from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.nodes.fault_parameters import NONE
-from multismolvla.sensing.corruptions.fault import JOINT_STATES
 
 INJECTOR = "fault_injector"
 

@@ -17,9 +17,7 @@ from visualization_msgs.msg import MarkerArray
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.load_shedding import POSE_CHECK, SEGMENTATION_RATE, Load
-from multismolvla.control.policy_view import PolicyView, SetCheck
-from multismolvla.control.state_history import StateHistory
-from multismolvla.control.stream_mask import StreamMask
+from multismolvla.control.policy_view import PolicyView, SetCheck, StateHistory, StreamMask
 from multismolvla.interfaces import Observation
 from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.stamp_ns import stamp_ns

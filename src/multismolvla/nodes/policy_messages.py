@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.control.stream_mask import StreamMask
+from multismolvla.control.policy_view import StreamMask
 from multismolvla.policy.dry_run import DryRunReport
 
 

@@ -17,19 +17,16 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.control.action_queue import ActionQueue
-from multismolvla.control.chunk_entry import ENTRIES
-from multismolvla.control.chunk_merging import merge_strategy
-from multismolvla.control.inference import Inference
-from multismolvla.control.inference_schedule import InferenceSchedule
+from multismolvla.control.action_queue import ENTRIES, ActionQueue, merge_strategy
+from multismolvla.control.inference import (
+    Inference,
+    InferenceSchedule,
+    ObservationFilter,
+    RefillThreshold,
+)
 from multismolvla.control.load_shedding import REPLANNING_RATE, Load
-from multismolvla.control.mode import Mode, describe
-from multismolvla.control.observation_filter import ObservationFilter
-from multismolvla.control.playback import Playback
-from multismolvla.control.policy_loop import PolicyLoop
-from multismolvla.control.stream_gate import StreamGate
-from multismolvla.control.stream_mask import StreamMask
-from multismolvla.control.threshold import RefillThreshold
+from multismolvla.control.policy_loop import Mode, Playback, PolicyLoop, describe
+from multismolvla.control.policy_view import StreamGate, StreamMask
 from multismolvla.nodes import load_message
 from multismolvla.nodes.diagnostics import SLOW_LOOP, Diagnostics, Task, checked
 from multismolvla.nodes.inference_thread import InferenceThread

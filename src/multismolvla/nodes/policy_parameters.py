@@ -8,9 +8,8 @@ from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from multismolvla.control.chunk_entry import ENTRIES
-from multismolvla.control.chunk_merging import STRATEGIES
-from multismolvla.control.threshold import parse_threshold
+from multismolvla.control.action_queue import ENTRIES, STRATEGIES
+from multismolvla.control.inference import parse_threshold
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.policy_loading import CHUNKINGS, PRECISIONS
 

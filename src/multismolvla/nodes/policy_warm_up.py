@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from multismolvla.control.threshold import RefillThreshold
+from multismolvla.control.inference import RefillThreshold
 from multismolvla.interfaces import Policy
 from multismolvla.nodes.policy_messages import dry_run_line, dry_run_values
 from multismolvla.nodes.run import freeze_garbage

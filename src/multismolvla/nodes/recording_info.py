@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.streams import load_stream_table
-from multismolvla.training.git_revision import git_says
+from multismolvla.training.provenance import git_says
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Nodes come up one after the other.

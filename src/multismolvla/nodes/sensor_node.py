@@ -17,10 +17,9 @@ from std_msgs.msg import Header
 
 from multismolvla.control.load_shedding import CAMERA_RATE, SEGMENTATION_RATE, Load
 from multismolvla.nodes import load_message
-from multismolvla.nodes.arrival import with_wait
 from multismolvla.nodes.camera_info import scaled
 from multismolvla.nodes.health_parameters import declare_thresholds
-from multismolvla.nodes.lag_probe import LagProbe
+from multismolvla.nodes.lag_probe import LagProbe, with_wait
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.stamp_ns import stamp_ns

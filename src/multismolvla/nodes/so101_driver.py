@@ -17,7 +17,6 @@ from trajectory_msgs.msg import JointTrajectory
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.control.safety import SafetyFilter, SafetyLimits, SafetyState
 from multismolvla.control.trajectory import Trajectory, TrajectoryError
-from multismolvla.nodes.arm_loop import ArmLoop, LoopStatus
 from multismolvla.nodes.diagnostics import (
     DIAGNOSTICS_PERIOD_S,
     SLOW_LOOP,
@@ -35,6 +34,7 @@ from multismolvla.robot.calibration import GRIPPER, CalibrationError, load_calib
 from multismolvla.robot.protocol import OVERLOAD
 from multismolvla.robot.so101 import ArmState
 from multismolvla.sensing.stream_checks import frequency_check
+from multismolvla.stack.arm_loop import ArmLoop, LoopStatus
 
 # How long a service waits for the control loop.
 TORQUE_TIMEOUT_S = 2.0

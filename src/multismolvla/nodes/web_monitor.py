@@ -17,7 +17,8 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.evaluation.sensor_panel import board
+from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.faults.registry import FAULTS
 from multismolvla.monitoring.gripper_path import PlannedPath, in_arm_order
 from multismolvla.monitoring.health_panel import Light
 from multismolvla.monitoring.page_html import plot_html, timeline_html, verdict_html
@@ -31,8 +32,7 @@ from multismolvla.nodes.run import run
 from multismolvla.nodes.status_message import said
 from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.nodes.watched_messages import planned, stream_states
-from multismolvla.sensing.corruptions.fault import JOINT_STATES
-from multismolvla.sensing.corruptions.registry import FAULTS
+from multismolvla.pictures.sensor_panel import board
 from multismolvla.streams import load_stream_table
 from multismolvla.web.page import TOP, UNPLUGGED, Breakable, Page
 from multismolvla.web.server import is_loopback

@@ -1,9 +1,12 @@
-"""A checkpoint as a policy: observation in, chunk of joint targets out."""
+"""Giving main memory back that nothing uses any more."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import ctypes
 import dataclasses
+import gc
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +19,6 @@ from torch import Tensor
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.interfaces import ActionChunk, Observation
-from multismolvla.policy import main_memory
 from multismolvla.policy.checkpoint import resolve
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.chunk_continuation import ChunkContinuation
@@ -32,6 +34,19 @@ from multismolvla.policy.real_time_chunking import RealTimeChunking
 from multismolvla.policy.solvers import Velocity
 from multismolvla.policy.tokenizer import Tokenizer
 from multismolvla.streams import Stream
+
+
+def release_memory() -> None:
+    """Collect garbage and have the C library give its free pages back to the system.
+
+    Without it the peak of loading stays with the process: glibc keeps what was freed.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+# A checkpoint as a policy: observation in, chunk of joint targets out.
 
 AUTO = "auto"
 # What `threads: 0` chooses from, as far as the machine has as many processors.
@@ -201,7 +216,7 @@ class LearnedPolicy:
         """Choose precision and threads where that is left to it, then measure a few chunks from
         made-up observations; what comes after is as after a reset."""
         choice = None if self._source is None else self._choose()
-        main_memory.release()
+        release_memory()
         return dry_run(
             self,
             self._config.streams,

@@ -3,7 +3,7 @@
 Patches tell where something is only to who has learnt to look there, and a small policy learns that
 last. Here a query per object looks at each view and gives place, heading, whether it is held, and
 how sure it is of that. Training compares these numbers with the simulator's truth
-(`training/auxiliary_heads.py`); the language model then reads them as tokens.
+(`training/policy/auxiliary_heads.py`); the language model then reads them as tokens.
 
 A camera above the table shows where things are in the room, one at the wrist where they are for the
 hand. So every view answers in both frames, each answer with its own expected error, and the answers

@@ -23,29 +23,27 @@ from pathlib import Path
 from tqdm import tqdm
 
 from multismolvla.argument_types import positive
+from multismolvla.data.bag_events import OBJECTS, TASK, ReplayBag, find_topics
 from multismolvla.data.recorded_bag import open_bag
-from multismolvla.evaluation.labeller import Segmenter
-from multismolvla.evaluation.policy_source import (
+from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.faults.scenario import Scenario
+from multismolvla.faults.scenario_file import find_scenarios, load_scenario
+from multismolvla.interfaces import Policy
+from multismolvla.pose_check.check import find_weights
+from multismolvla.replay.live_trace import observe
+from multismolvla.replay.one_pass import CachedSegmenter, ReplaySettings, replay
+from multismolvla.replay.report import Replayed, expand, write_results
+from multismolvla.replay.trace import Setpoints, Trace
+from multismolvla.stack.labeller import Segmenter
+from multismolvla.stack.policy_source import (
     EXPERT,
     expert_for,
     load_checkpoint_policy,
     with_digest,
     without_digest,
 )
-from multismolvla.evaluation.pose_check_option import add_pose_check
-from multismolvla.evaluation.scenario import Scenario
-from multismolvla.evaluation.scenario_file import find_scenarios, load_scenario
-from multismolvla.evaluation.shipped_config import shipped_config
-from multismolvla.interfaces import Policy
-from multismolvla.pose_check.check import find_weights
-from multismolvla.replay.bag_events import OBJECTS, TASK, ReplayBag, find_topics
-from multismolvla.replay.cached_segmenter import CachedSegmenter
-from multismolvla.replay.live_trace import observe
-from multismolvla.replay.matrix import expand
-from multismolvla.replay.one_pass import ReplaySettings, replay
-from multismolvla.replay.report import Replayed, write_results
-from multismolvla.replay.trace import Setpoints, Trace
-from multismolvla.sensing.corruptions.fault import JOINT_STATES
+from multismolvla.stack.pose_check_option import add_pose_check
+from multismolvla.stack.shipped_config import shipped_config
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Of an inference, where nothing was recorded.

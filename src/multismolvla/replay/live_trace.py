@@ -13,14 +13,14 @@ import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
+from multismolvla.data.bag_events import COMMAND
 from multismolvla.data.recorded_bag import RecordedBag
-from multismolvla.evaluation.fault_record import FaultRecord
-from multismolvla.evaluation.policy_in_simulation import CONTROL_HZ
-from multismolvla.evaluation.scenario import Scenario
-from multismolvla.evaluation.sensor_rig import MAX_WAIT_S, SLOP_S
-from multismolvla.replay.bag_events import COMMAND
+from multismolvla.faults.scenario import Scenario
 from multismolvla.replay.trace import Plan, Setpoints, Trace
 from multismolvla.sensing.synchronizer import Synchronizer
+from multismolvla.stack.fault_record import FaultRecord
+from multismolvla.stack.perception import MAX_WAIT_S, SLOP_S
+from multismolvla.stack.policy_runner import CONTROL_HZ
 from multismolvla.streams import StreamTable
 
 STATUS, CHUNK = "policy/status", "policy/chunk"

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
+from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.replay.trace import Setpoints, Trace
-from multismolvla.sensing.corruptions.fault import JOINT_STATES
 from multismolvla.streams import StreamTable
 
 # How far ahead of a merge its actions are compared, seconds.

@@ -1,13 +1,184 @@
-"""Does a frame look like the picture of a live, unobstructed, focused sensor?"""
+"""What a frame looks like in a handful of numbers, cheap enough for every frame of every camera.
+
+Everything is computed on a 4 x 4 grid of small patches, so the cost does not grow with the image.
+The pixels inside a patch are neighbours, which noise and blur need; the patches are spread over the
+whole frame, which occlusion needs.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from multismolvla.sensing.statistics import FrameStatistics, measure
 from multismolvla.sensing.thresholds import Thresholds
+
+GRID = 4
+MAX_PATCH = 32
+# Contrast below this many units of noise may be noise alone, and tells nothing about edges.
+_EDGE_TO_NOISE = 8.0
+
+
+@dataclass(frozen=True)
+class FrameStatistics:
+    """Numbers of one frame, in the units of its kind (levels of 255, metres, degrees Celsius).
+
+    Attributes:
+        content: the sampled pixels as bytes; equal bytes mean an identical picture.
+        invalid_share: share of pixels that are not finite or outside the sensor's range.
+        low, high: 1st and 99th percentile of the valid pixels; NaN where none is valid, or where
+            levels are not asked for.
+        flat_share: share of the patches that are constant.
+        noise: standard deviation of the noise, the lower quartile over the patches; 0 where noise
+            is not asked for.
+        sharpness: steepest slope per pixel as a share of the contrast across it, the lesser of
+            both directions: 0.5 for a perfect step, 0.13 after a blur of 3 pixels; NaN where
+            the frame has no edge to judge by, or where edges are not asked for.
+    """
+
+    content: bytes
+    invalid_share: float
+    low: float
+    high: float
+    flat_share: float
+    noise: float
+    sharpness: float
+
+
+def patches(frame: np.ndarray) -> np.ndarray:
+    """Return a view (GRID, GRID, P, Q[, C]) of patches from the middle of each grid cell.
+
+    A frame too small for the grid is one single patch: (1, 1, H, W[, C]).
+    """
+    height, width = frame.shape[0] // GRID, frame.shape[1] // GRID
+    if height < 4 or width < 4:
+        return frame[None, None]
+    cells = frame[: GRID * height, : GRID * width].reshape(
+        GRID, height, GRID, width, *frame.shape[2:]
+    )
+    rows, columns = min(height, MAX_PATCH), min(width, MAX_PATCH)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return cells[:, top : top + rows, :, left : left + columns].swapaxes(1, 2)
+
+
+def measure(
+    frame: np.ndarray,
+    minimum: float,
+    maximum: float,
+    flat_std: float,
+    edge_contrast: float = math.inf,
+    *,
+    levels: bool = True,
+    noise: bool = True,
+) -> FrameStatistics:
+    """Measure one frame.
+
+    Args:
+        frame: (H, W, 3) uint8 or (H, W) of any numeric type, not empty.
+        minimum, maximum: the sensor's range; values outside it count as invalid.
+        flat_std: a patch whose standard deviation does not exceed this is constant.
+        edge_contrast: a patch with less contrast than this has no edge to judge sharpness by.
+        levels, noise: what else is asked for; sharpness needs the noise.
+    """
+    # Copied once: every step below is several times as fast on neighbours in memory.
+    sample = np.ascontiguousarray(patches(frame))
+    content = sample.tobytes()
+    if sample.ndim == 5:
+        # Three additions of whole planes: a sum along an axis of three costs five times as much.
+        total = sample[..., 0].astype(np.uint16)
+        total += sample[..., 1]
+        total += sample[..., 2]
+        grey = total / np.float32(3.0)
+    else:
+        grey = sample.astype(np.float32)
+    grey = grey.reshape(-1, *grey.shape[2:])
+
+    invalid_share = 0.0
+    if frame.dtype.kind == "f":
+        # Comparisons with NaN are false, so NaN and infinity fall out here too.
+        valid = (grey >= minimum) & (grey <= maximum)
+        count = np.count_nonzero(valid)
+        invalid_share = 1.0 - count / valid.size
+        if count == 0:
+            return FrameStatistics(content, 1.0, math.nan, math.nan, 0.0, 0.0, math.nan)
+        if count < valid.size:
+            grey = np.where(valid, grey, np.float32(np.nan))
+
+    low = high = math.nan
+    if levels:
+        # Every other pixel of every other row is plenty for two percentiles.
+        coarse = grey[:, ::2, ::2]
+        low, high = _percentiles(coarse[np.isfinite(coarse)] if invalid_share else coarse.ravel())
+    deviation = _deviation(grey, valid) if invalid_share else grey.std(axis=(1, 2))
+    flat_share = np.count_nonzero(deviation <= flat_std) / len(grey)
+    found = _noise(grey) if noise else 0.0
+    sharpness = math.nan
+    if edge_contrast < math.inf and invalid_share == 0.0:
+        sharpness = _sharpness(grey, max(edge_contrast, _EDGE_TO_NOISE * found))
+    return FrameStatistics(content, invalid_share, low, high, flat_share, found, sharpness)
+
+
+def _deviation(grey: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(N,) standard deviation of the valid pixels of each patch (N, P, Q).
+
+    A patch without any valid pixel is a hole, not a constant surface: its deviation is NaN.
+    """
+    count = valid.sum(axis=(1, 2), dtype=np.float32)
+    count[count == 0.0] = np.nan
+    mean = np.where(valid, grey, np.float32(0.0)).sum(axis=(1, 2)) / count
+    apart = np.where(valid, grey - mean[:, None, None], np.float32(0.0))
+    return np.sqrt(np.einsum("npq,npq->n", apart, apart) / count)
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    if values.size == 0:
+        return math.nan, math.nan
+    below, above = int(0.01 * (values.size - 1)), math.ceil(0.99 * (values.size - 1))
+    ordered = np.partition(values, (below, above))
+    return float(ordered[below]), float(ordered[above])
+
+
+def _noise(grey: np.ndarray) -> float:
+    """Standard deviation of the noise, after J. Immerkaer, Fast Noise Variance Estimation (1996).
+
+    His mask is blind to constant and linear structure. Noise is in every patch and texture in some,
+    so the lower quartile over the patches tells them apart.
+    """
+    if min(grey.shape[1:]) < 3:
+        return 0.0
+    across = grey[:, :, :-2] - 2.0 * grey[:, :, 1:-1] + grey[:, :, 2:]
+    both = np.abs(across[:, :-2] - 2.0 * across[:, 1:-1] + across[:, 2:])
+    if np.isnan(both).any():
+        usable = np.isfinite(both)
+        count = usable.sum(axis=(1, 2))
+        if not count.any():
+            return 0.0
+        total = np.where(usable, both, 0.0).sum(axis=(1, 2))
+        means = total[count > 0] / count[count > 0]
+    else:
+        means = both.mean(axis=(1, 2))
+    quartile = np.partition(means, len(means) // 4)[len(means) // 4]
+    return float(quartile) * math.sqrt(math.pi / 2.0) / 6.0
+
+
+def _sharpness(grey: np.ndarray, edge_contrast: float) -> float:
+    contrast = grey.max(axis=(1, 2)) - grey.min(axis=(1, 2))
+    edged = contrast >= edge_contrast
+    if min(grey.shape[1:]) < 3 or not edged.any():
+        return math.nan
+    edges = grey[edged]
+    # Sobel's mask: smoothed along the edge, so that the sensor's noise does not pass for sharpness.
+    rows = edges[:, :-2] + 2.0 * edges[:, 1:-1] + edges[:, 2:]
+    columns = edges[:, :, :-2] + 2.0 * edges[:, :, 1:-1] + edges[:, :, 2:]
+    slope_x = np.abs(rows[:, :, 2:] - rows[:, :, :-2]).max(axis=(1, 2)) / 8.0
+    slope_y = np.abs(columns[:, 2:] - columns[:, :-2]).max(axis=(1, 2)) / 8.0
+    steepness_x = slope_x / contrast[edged]
+    steepness_y = slope_y / contrast[edged]
+    return float(min(steepness_x.max(), steepness_y.max()))
+
+
+# Does a frame look like the picture of a live, unobstructed, focused sensor?
 
 Findings = dict[str, str]
 

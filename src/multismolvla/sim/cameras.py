@@ -9,11 +9,15 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from multismolvla.sim.depth_sensor import DepthSensor
 from multismolvla.sim.labels import label_of_geom, temperature_of_geom
 from multismolvla.sim.renderer import Renderer
-from multismolvla.sim.rgb_sensor import RgbSensor
-from multismolvla.sim.thermal_sensor import BACKGROUND_C, ThermalSensor, apparent_temperature_c
+from multismolvla.sim.sensors import (
+    BACKGROUND_C,
+    DepthSensor,
+    RgbSensor,
+    ThermalSensor,
+    apparent_temperature_c,
+)
 from multismolvla.streams import Stream, StreamTable
 
 

@@ -1,9 +1,10 @@
-"""What a checkpoint learnt from: code, data and the checkpoints before it, told without them."""
+"""Which code it was: what git says of the checkout that this package runs from."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,19 @@ from typing import Any
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.policy.checkpoint import CheckpointError, resolve
 from multismolvla.training.data_seeds import data_seeds
+
+
+def git_says(*arguments: str) -> str:
+    """Output of `git arguments...` in this package's folder; `unknown` outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return result.stdout.strip() or "unknown"
+
+
+# What a checkpoint learnt from: code, data and the checkpoints before it, told without them.
 
 TRAINING_FILE = "training.json"
 # Keys of `recipe.model` that name a checkpoint to begin with.

@@ -1,0 +1,222 @@
+"""A recorded bag as the stack would meet it: what came when, by stream, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.data import bag_messages as messages
+from multismolvla.data.bag_clock import BagClock, find_clock
+from multismolvla.data.bag_info import read_info
+from multismolvla.data.recorded_bag import BagError, RecordedBag
+from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.pose_check.check import NONE
+from multismolvla.sensing.conditioning import RawUnits, to_units
+from multismolvla.streams import StreamTable
+
+TASK, COMMAND, OBJECTS = "task", "joint_trajectory", "ground_truth/objects"
+# What a bag has beside images, by the name that `--topics` knows it by.
+OTHERS = {
+    JOINT_STATES: messages.JOINT_STATE,
+    TASK: messages.STRING,
+    COMMAND: messages.TRAJECTORY,
+    OBJECTS: messages.MARKERS,
+}
+IMAGE_TYPES = (messages.IMAGE, messages.COMPRESSED_IMAGE)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that came.
+
+    Attributes:
+        now_ns: when, on the clock of the stamps.
+        source: a stream of the table or a name of `OTHERS`.
+        stamp_ns: what the message says; of one without a stamp `now_ns`.
+        value: a frame in SI units; joint positions (6,); the instruction; object -> pose.
+        problem: why there is no value, "" where there is one.
+    """
+
+    now_ns: int
+    source: str
+    stamp_ns: int
+    value: Any = None
+    problem: str = ""
+
+
+@dataclass
+class ReplayBag:
+    """Says where a bag has what, and reads it.
+
+    Attributes:
+        topics: stream or name of `OTHERS` -> topic; what the bag lacks is not in it.
+        clock: from the recorder's times to those of the stamps.
+        units: stream -> what the integers of its images mean, where the recording tells.
+        labels_recorded: labels are taken from the bag, not made from its images.
+        first_task: the instruction that the policy was started with, before any of the bag's.
+        git_revision: of the code that was recorded, "" where the recording does not tell.
+        pose_check: what the recorded stack compared images with the joints by.
+    """
+
+    bag: RecordedBag
+    table: StreamTable
+    topics: dict[str, str] = field(default_factory=dict)
+    clock: BagClock = field(default_factory=BagClock)
+    units: dict[str, RawUnits] = field(default_factory=dict)
+    labels_recorded: bool = False
+    first_task: str = ""
+    git_revision: str = ""
+    pose_check: str = NONE
+
+    @property
+    def missing(self) -> list[str]:
+        """Streams of the table that the bag has no images for, nor images to label."""
+        return [
+            stream.name
+            for stream in self.table
+            if stream.name not in self.topics
+            and not (
+                not self.labels_recorded and any(s in self.topics for s in stream.derived_from)
+            )
+        ]
+
+    @property
+    def end_ns(self) -> int:
+        """When the last event comes, 0 without any; reads the bag, and decodes nothing."""
+        times_ns = (self.clock.at(logged_ns) for _, logged_ns, _ in self.bag.messages(self._played))
+        return max(times_ns, default=0)
+
+    @property
+    def _played(self) -> dict[str, str]:
+        """Topic -> source, of what there are events of."""
+        return {topic: source for source, topic in self.topics.items() if source != COMMAND}
+
+    def events(self) -> Iterator[Event]:
+        """Everything in the order in which it came."""
+        sources = self._played
+        store = messages.typestore()
+        now_ns = 0
+        for topic, logged_ns, data in self.bag.messages(sources):
+            # A recorder with a cache may write a message after one that came later.
+            now_ns = max(now_ns, self.clock.at(logged_ns))
+            source = sources[topic]
+            try:
+                message = store.deserialize_cdr(data, self.bag.topics[topic].type_name)
+                yield self._event(source, message, now_ns)
+            # A message that was damaged in the recording; cameras send such ones, too.
+            except Exception as error:
+                yield Event(now_ns, source, now_ns, problem=" ".join(str(error).split()))
+
+    def commands(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times (N,) nanoseconds and targets (N, 6) radians that the arm was given; N may be 0."""
+        times, targets = [], []
+        store = messages.typestore()
+        topic = self.topics.get(COMMAND)
+        for _, logged_ns, data in self.bag.messages([topic] if topic else []):
+            message = store.deserialize_cdr(data, messages.TRAJECTORY)
+            if tuple(message.joint_names) == JOINT_NAMES and message.points:
+                when, what = messages.points(message, self.clock.at(logged_ns))
+                times.append(when[0])
+                targets.append(what[0])
+        order = np.argsort(np.array(times, np.int64), kind="stable")
+        return np.array(times, np.int64)[order], np.array(targets).reshape(-1, 6)[order]
+
+    def _event(self, source: str, message: Any, now_ns: int) -> Event:
+        if source == TASK:
+            return Event(now_ns, source, now_ns, message.data.strip())
+        if source == OBJECTS:
+            poses = {marker.ns: _pose(marker.pose) for marker in message.markers}
+            return Event(now_ns, source, now_ns, poses)
+        # Drivers of others leave the stamp at zero.
+        stamp_ns = messages.stamp_of(message.header) or now_ns
+        if source == JOINT_STATES:
+            positions = messages.joint_positions(message)
+            known = np.isfinite(positions).all()
+            return Event(now_ns, source, stamp_ns, positions, "" if known else "not our joints")
+        kind = self.table[source].kind
+        frame = to_units(kind, messages.picture(message, kind), self.units.get(source))
+        return Event(now_ns, source, stamp_ns, frame)
+
+
+def find_topics(
+    bag: RecordedBag,
+    table: StreamTable,
+    namespace: str = "",
+    given: Mapping[str, str] | None = None,
+    labels: str = "auto",
+) -> ReplayBag:
+    """Find out where a bag has what.
+
+    A stream's topic is the one that is given, or that of the stream table, or `STREAM/image_raw`
+    in the namespace, or `STREAM/image` of a bag that has only conditioned images.
+
+    Args:
+        given: stream or name of `OTHERS` -> topic.
+        labels: `recorded` and `network` say where labels come from; `auto` takes recorded ones
+            where the recorded stack did, and where there are no raw images to label.
+
+    Raises:
+        BagError: the bag lacks a topic that is given, or has no images; one line.
+    """
+    given = dict(given or {})
+    prefix = f"/{namespace.strip('/')}".rstrip("/")
+    for name, topic in given.items():
+        if name not in table.names and name not in OTHERS:
+            known = ", ".join((*table.names, *OTHERS))
+            raise BagError(f"--topics {name}={topic}: unknown name '{name}'; expected {known}")
+        if topic not in bag.topics:
+            have = ", ".join(sorted(bag.topics))
+            raise BagError(f"{bag.path}: has no topic '{topic}' ({name}); it has {have}")
+    found = ReplayBag(bag, table)
+    for stream in table:
+        raw = table.topics.get(stream.name) or f"{prefix}/{stream.name}/image_raw"
+        wanted = (given.get(stream.name, ""), raw, f"{raw}/compressed")
+        _take(found, stream.name, wanted, IMAGE_TYPES)
+    derived = [stream.name for stream in table if stream.derived_from]
+    info = read_info(bag, prefix)
+    # A recorder has a simulator publish its labels, whether the stack looks at them or not.
+    took_labels = info.launch_arguments.get("segmentation") == "ground_truth"
+    raw_cameras = any(name not in derived for name in found.topics)
+    found.labels_recorded = labels == "recorded" or (
+        labels == "auto" and (took_labels or not raw_cameras)
+    )
+    found.first_task, found.git_revision = info.task(prefix), info.git_revision
+    found.pose_check = info.pose_check(prefix)
+    found.units = {stream.name: info.units(stream, prefix) for stream in table}
+    for stream in table:
+        if stream.name not in found.topics:
+            _take(found, stream.name, [f"{prefix}/{stream.name}/image"], IMAGE_TYPES)
+        if not found.labels_recorded and stream.name in derived:
+            found.topics.pop(stream.name, None)
+    if not found.topics:
+        have = ", ".join(sorted(bag.topics)) or "nothing"
+        raise BagError(
+            f"{bag.path}: has images of no stream of the table; name them with "
+            f"--topics STREAM=TOPIC; it has {have}"
+        )
+    for name, type_name in OTHERS.items():
+        _take(found, name, (given.get(name, ""), f"{prefix}/{name}"), (type_name,))
+    images = [topic for name, topic in found.topics.items() if name not in OTHERS]
+    found.clock = find_clock(bag, images)
+    return found
+
+
+def _take(found: ReplayBag, name: str, topics: Collection[str], types: Collection[str]) -> None:
+    """Take the first of the topics that the bag has, if it is of one of the types."""
+    for topic in topics:
+        if topic in found.bag.topics:
+            type_name = found.bag.topics[topic].type_name
+            if type_name not in types:
+                wanted = " or ".join(types)
+                raise BagError(f"{found.bag.path}: {topic} is a {type_name}; expected {wanted}")
+            found.topics[name] = topic
+            return
+
+
+def _pose(pose: Any) -> np.ndarray:
+    p, q = pose.position, pose.orientation
+    return np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])

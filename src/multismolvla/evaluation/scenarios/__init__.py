@@ -1,0 +1,1 @@
+"""Sensor failures on a schedule, and whether the stack does what is expected."""

@@ -1,0 +1,142 @@
+"""Break sensors on a schedule and check what the stack does about it.
+
+Each scenario is a YAML file (docs/failure-testing.md): what breaks when, and how soon it must be
+masked and back in use. The stack runs in simulated time without ROS, by the same code as live. Exit
+status 0 if all came out as expected, 1 if not; <out>/report.md and junit.xml say what did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from multismolvla.evaluation.scenarios.report import (
+    render_junit,
+    render_markdown,
+    totals,
+    write_chart,
+)
+from multismolvla.evaluation.scenarios.verdict import ScenarioRun
+from multismolvla.faults.registry import fault_table
+from multismolvla.faults.scenario import Scenario
+from multismolvla.faults.scenario_file import find_scenarios, load_scenario
+from multismolvla.interfaces import Policy
+from multismolvla.pose_check.check import find_weights
+from multismolvla.stack.closed_loop import ClosedLoop
+from multismolvla.stack.outcome import EpisodeKey
+from multismolvla.stack.policy_runner import QUEUE_THRESHOLD
+from multismolvla.stack.policy_source import (
+    EXPERT,
+    expert_for,
+    load_checkpoint_policy,
+    with_digest,
+    without_digest,
+)
+from multismolvla.stack.pose_check_option import add_pose_check
+from multismolvla.stack.shipped_config import shipped_config
+from multismolvla.streams import StreamTable, load_stream_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="scenarios, or folders of them (default: all that are shipped, config/faults)",
+    )
+    parser.add_argument(
+        "--policy", help="'expert', 'small' or a folder, instead of what the scenarios say"
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="of all cameras (default: of the stream table)"
+    )
+    parser.add_argument("--streams", type=Path, help="stream table (default: the shipped one)")
+    parser.add_argument("--out", type=Path, default=Path("out/scenarios"), help="%(default)s")
+    parser.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
+    add_pose_check(parser)
+    parser.add_argument(
+        "--list-faults", action="store_true", help="print every fault with its parameters and end"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the scenarios and write the reports. Exit status 0, 1 for a failure or an error."""
+    if args.list_faults:
+        print("\n".join(fault_table()))
+        return 0
+    try:
+        table = _table(args)
+        files = find_scenarios(args.files or [shipped_config() / "faults"])
+        scenarios = [load_scenario(file, table) for file in files]
+        if args.policy is not None:
+            scenarios = [replace(scenario, policy=args.policy) for scenario in scenarios]
+        loop = ClosedLoop(table, pose_check=find_weights(args.pose_check))
+        runs = _run(loop, scenarios, table, args.device)
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "report.md").write_text(render_markdown(runs))
+        (args.out / "junit.xml").write_text(render_junit(runs))
+        write_chart(args.out / "timeline.png", runs)
+    except (ValueError, OSError) as error:
+        print(f"multismolvla scenarios: {error}", file=sys.stderr)
+        return 1
+    failed = [run.scenario.name for run in runs if run.failures]
+    print("\n".join(totals(runs)))
+    passed = f"{len(runs) - len(failed)} of {len(runs)} passed"
+    print(f"{passed}; in {args.out}: report.md, timeline.png, junit.xml")
+    return 1 if failed else 0
+
+
+def _table(args: argparse.Namespace) -> StreamTable:
+    table = load_stream_table(args.streams or shipped_config() / "streams.yaml")
+    if args.rate is None:
+        return table
+    if not args.rate > 0:
+        raise ValueError(f"--rate is {args.rate:g}; expected a positive number")
+    return StreamTable(tuple(replace(stream, rate_hz=args.rate) for stream in table))
+
+
+def _run(
+    loop: ClosedLoop, scenarios: Sequence[Scenario], table: StreamTable, device: str
+) -> list[ScenarioRun]:
+    """Run all of them in one simulator, telling at once which ones fail."""
+    policies: dict[str, Policy] = {}
+    runs = []
+    try:
+        with tqdm(scenarios, unit="scenario") as bar:
+            for scenario in bar:
+                bar.set_postfix_str(scenario.name)
+                runs.append(_run_one(loop, scenario, table, device, policies))
+                for line in runs[-1].failures:
+                    bar.write(f"{scenario.name}: {line}")
+    finally:
+        loop.close()
+    return runs
+
+
+def _run_one(
+    loop: ClosedLoop,
+    scenario: Scenario,
+    table: StreamTable,
+    device: str,
+    policies: dict[str, Policy],
+) -> ScenarioRun:
+    started_s = time.monotonic()
+    name = with_digest(scenario.policy)
+    key = EpisodeKey(
+        name, scenario.name, scenario.task, scenario.seed, queue_threshold=QUEUE_THRESHOLD
+    )
+    if name not in policies:
+        policies[name] = (
+            expert_for(key.execution, key.latency_s)
+            if name == EXPERT
+            else load_checkpoint_policy(without_digest(name), table, device)[0]
+        )
+    outcome, record = loop.run_scenario(policies[name], key, scenario)
+    return ScenarioRun(scenario, outcome, record, time.monotonic() - started_s)

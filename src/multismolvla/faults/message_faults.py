@@ -1,0 +1,301 @@
+"""Faults of messages: of their delivery, their stamps and what they hold."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from dataclasses import dataclass, replace
+
+from multismolvla.faults.fault import Delivery, Fault, parameter
+from multismolvla.sensing.conditioning import resize
+from multismolvla.streams import KINDS
+
+# Messages that are not what their reader expects.
+
+
+@dataclass
+class WrongResolution(Fault):
+    """Pictures of another size: a driver that came up in another mode."""
+
+    name = "wrong_resolution"
+    kinds = KINDS
+    scale: float = parameter(
+        "of the size", 0.01, 4.0, (0.75, 0.5, 0.33, 0.2, 0.1), "of height and width"
+    )
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        height, width = (max(1, round(n * self.scale)) for n in delivery.frame.shape[:2])
+        return [replace(delivery, frame=resize(self.kind, delivery.frame, height, width))]
+
+
+@dataclass
+class WrongEncoding(Fault):
+    """Messages say that they hold something that no camera of this kind sends."""
+
+    name = "wrong_encoding"
+    kinds = KINDS
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        return [replace(delivery, encoding="32FC1" if self.kind == "rgb" else "rgb8")]
+
+
+@dataclass
+class TruncatedData(Fault):
+    """Messages end before their picture does: a link that loses packets."""
+
+    name = "truncated_data"
+    kinds = KINDS
+    share: float = parameter(
+        "of the bytes", 0.0, 0.999, (0.95, 0.75, 0.5, 0.25, 0.0), "what comes of a picture"
+    )
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        return [replace(delivery, share=self.share)]
+
+
+# Faults of when frames come, whether they come, and whether they are new. Pixels stay sound.
+
+
+@dataclass
+class Drop(Fault):
+    """Nothing comes: an unplugged camera."""
+
+    name = "drop"
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        return []
+
+
+@dataclass
+class BurstLoss(Fault):
+    """Now and then nothing comes for a while: a loose plug, a congested link."""
+
+    name = "burst_loss"
+    burst_s: float = parameter("s", 0.0, 60.0, (0.1, 0.2, 0.4, 0.8, 1.5), "mean duration of a gap")
+    every_s: float = parameter("s", 0.01, 60.0, (2.0,), "mean time between two gaps")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._silent = True
+        self._until_ns: int | None = None
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        if self._until_ns is None:
+            self._until_ns = delivery.stamp_ns
+        while delivery.stamp_ns >= self._until_ns:
+            self._silent = not self._silent
+            mean_s = self.burst_s if self._silent else self.every_s
+            self._until_ns += 1 + round(self._rng.exponential(mean_s) * 1e9)
+        return [] if self._silent else [delivery]
+
+
+@dataclass
+class LowRate(Fault):
+    """Only some of the frames come, evenly spread: an overloaded camera or processor."""
+
+    name = "low_rate"
+    share: float = parameter(
+        "of the frames", 0.0, 1.0, (1 / 2, 1 / 3, 1 / 5, 1 / 8, 1 / 15), "share that comes"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._frames = 0
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        # The tolerance keeps every third frame in spite of rounding.
+        due = int(self._frames * self.share + 1e-9)
+        self._frames += 1
+        return [delivery] if int(self._frames * self.share + 1e-9) > due else []
+
+
+@dataclass
+class Frozen(Fault):
+    """The same picture again and again, with new stamps: a hung driver."""
+
+    name = "frozen"
+    freeze_s: float = parameter(
+        "s", 0.0, 3600.0, (0.2, 0.5, 1.0, 1.5, 2.0), "how long the picture stands still"
+    )
+    every_s: float = parameter(
+        "s", 0.01, 3600.0, (2.0,), "time from one freeze to the next; up to freeze_s: for good"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._held: Delivery | None = None
+        self._start_ns = 0
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        since_s = (delivery.stamp_ns - self._start_ns) * 1e-9
+        for_good = self.freeze_s >= self.every_s
+        if self._held is None or (since_s >= self.every_s and not for_good):
+            self._held, self._start_ns = delivery, delivery.stamp_ns
+            return [delivery]
+        if for_good or since_s < self.freeze_s:
+            return [replace(delivery, frame=self._held.frame)]
+        return [delivery]
+
+
+@dataclass
+class Late(Fault):
+    """Old pictures with new stamps: a camera with a queue whose driver stamps what it takes out.
+
+    Nothing outside of the pictures shows it, unlike a `Delay`. The queue fills while pictures come
+    at half speed.
+    """
+
+    name = "late"
+    delay_s: float = parameter(
+        "s", 0.0, 10.0, (0.1, 0.2, 0.4, 0.7, 1.0), "how old the pictures are"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._past: deque[Delivery] = deque()
+        self._start_ns: int | None = None
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        if self._start_ns is None:
+            self._start_ns = delivery.stamp_ns
+        self._past.append(delivery)
+        age_ns = min(round(self.delay_s * 1e9), (delivery.stamp_ns - self._start_ns) // 2)
+        while len(self._past) > 1 and self._past[1].stamp_ns <= delivery.stamp_ns - age_ns:
+            self._past.popleft()
+        return [replace(delivery, frame=self._past[0].frame)]
+
+
+@dataclass
+class Delay(Fault):
+    """Frames come late, with the stamps of when they were taken: a slow link."""
+
+    name = "delay"
+    delay_s: float = parameter(
+        "s", 0.0, 10.0, (0.05, 0.1, 0.2, 0.5, 1.0), "how much later they come"
+    )
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        return [replace(delivery, arrive_ns=delivery.arrive_ns + round(self.delay_s * 1e9))]
+
+
+@dataclass
+class Jitter(Fault):
+    """Frames come late by an amount that changes from frame to frame, in their order."""
+
+    name = "jitter"
+    spread_s: float = parameter(
+        "s", 0.0, 10.0, (0.03, 0.06, 0.1, 0.2, 0.4), "latest that a frame may come"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._last_ns = 0
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        late_ns = round(self._rng.uniform(0.0, self.spread_s) * 1e9)
+        self._last_ns = max(self._last_ns, delivery.arrive_ns + late_ns)
+        return [replace(delivery, arrive_ns=self._last_ns)]
+
+
+# Stamps that lie. Pictures and the times at which they come stay sound.
+
+
+class WrongClock(Fault):
+    """The camera's clock differs from that of the robot by an amount that may change."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._first_ns: int | None = None
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        if self._first_ns is None:
+            self._first_ns = delivery.stamp_ns
+        offset_s = self._offset_s((delivery.stamp_ns - self._first_ns) * 1e-9)
+        return [replace(delivery, stamp_ns=delivery.stamp_ns + round(offset_s * 1e9))]
+
+    @abstractmethod
+    def _offset_s(self, since_s: float) -> float:
+        """How far the clock is ahead, `since_s` seconds after the fault began."""
+
+
+@dataclass
+class StampOffset(WrongClock):
+    """The clock is ahead, or behind, by the same amount all the time."""
+
+    name = "stamp_offset"
+    offset_s: float = parameter(
+        "s", -1e6, 1e6, (0.01, 0.04, 0.09, 0.5, 5.0), "how far stamps are ahead"
+    )
+
+    def _offset_s(self, since_s: float) -> float:
+        return self.offset_s
+
+
+@dataclass
+class StampDrift(WrongClock):
+    """The clock runs too fast or too slowly."""
+
+    name = "stamp_drift"
+    rate: float = parameter(
+        "s/s", -0.9, 10.0, (0.001, 0.01, 0.05, 0.2, 1.0), "what it gains in a second"
+    )
+
+    def _offset_s(self, since_s: float) -> float:
+        return self.rate * since_s
+
+
+@dataclass
+class StampJump(WrongClock):
+    """The clock is set, and set back again after the same time: two servers of time at odds."""
+
+    name = "stamp_jump"
+    jump_s: float = parameter(
+        "s", -1e6, 1e6, (-0.02, -0.05, -0.2, -2.0, -60.0), "how far it is set"
+    )
+    every_s: float = parameter("s", 0.01, 3600.0, (1.0,), "time between two jumps")
+
+    def _offset_s(self, since_s: float) -> float:
+        return self.jump_s if int(since_s / self.every_s + 1e-9) % 2 == 0 else 0.0
+
+
+@dataclass
+class DuplicateStamp(Fault):
+    """Some frames bear the stamp of the one before."""
+
+    name = "duplicate_stamp"
+    share: float = parameter(
+        "of the frames", 0.0, 1.0, (0.1, 0.25, 0.5, 0.75, 1.0), "frames with an old stamp"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._last_ns: int | None = None
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        if self._last_ns is not None and self._rng.random() < self.share:
+            return [replace(delivery, stamp_ns=self._last_ns)]
+        self._last_ns = delivery.stamp_ns
+        return [delivery]
+
+
+@dataclass
+class Reorder(Fault):
+    """Some frames come right after the one that was taken after them."""
+
+    name = "reorder"
+    share: float = parameter(
+        "of the frames", 0.0, 1.0, (0.1, 0.25, 0.5, 0.75, 1.0), "frames that change places"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._held: Delivery | None = None
+
+    def apply(self, delivery: Delivery) -> list[Delivery]:
+        if self._held is not None:
+            held, self._held = self._held, None
+            return [delivery, replace(held, arrive_ns=delivery.arrive_ns)]
+        if self._rng.random() < self.share:
+            self._held = delivery
+            return []
+        return [delivery]

@@ -1,0 +1,1 @@
+"""Looking at, converting and caching episodes."""

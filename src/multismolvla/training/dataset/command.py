@@ -1,0 +1,203 @@
+"""Looks at recorded episodes, makes a training cache of them, converts them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from multismolvla.argument_types import positive
+from multismolvla.data.bag import write_episode
+from multismolvla.data.cache import CacheError
+from multismolvla.data.cache_writer import CacheWriter
+from multismolvla.data.episode import Episode, EpisodeError
+from multismolvla.data.lerobot_layout import UNITS
+from multismolvla.data.lerobot_writer import LeRobotWriter
+from multismolvla.training.dataset.episode_sources import EpisodeSource, ForeignData, find_sources
+from multismolvla.training.progress_line import ProgressLine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="dataset_command", required=True, metavar="COMMAND")
+
+    info = commands.add_parser("info", help="what is in a folder of episodes")
+    _add_sources(info)
+    info.set_defaults(run=_info)
+
+    cache = commands.add_parser("cache", help="memory-mapped arrays for training")
+    _add_sources(cache)
+    cache.add_argument("--out", type=Path, default=Path("data/cache"), metavar="DIR")
+    cache.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="keep every n-th camera instant"
+    )
+    cache.add_argument(
+        "--streams",
+        nargs="*",
+        metavar="S",
+        default=["all"],
+        help="streams to keep, or 'all'; none named: everything but pictures",
+    )
+    cache.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.05,
+        metavar="X",
+        help="of the episodes (default: 0.05)",
+    )
+    cache.add_argument(
+        "--keep-failed",
+        action="store_true",
+        help="also what the expert failed at; a learner's failures are always kept",
+    )
+    cache.set_defaults(run=_cache)
+
+    for name, run, text in (
+        ("to-lerobot", _to_lerobot, "write a LeRobot data set v3.0"),
+        ("to-mcap", _to_mcap, "write rosbag2 bags"),
+    ):
+        convert = commands.add_parser(name, help=text)
+        _add_sources(convert)
+        convert.add_argument("--out", type=Path, required=True, metavar="DIR")
+        convert.set_defaults(run=run)
+
+
+def main(args: argparse.Namespace) -> int:
+    try:
+        return args.run(args)
+    except (CacheError, EpisodeError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing unfinished was kept", file=sys.stderr)
+        return 130
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="SOURCE",
+        help="folder of bags, or a LeRobot data set v3.0",
+    )
+    foreign = parser.add_argument_group("LeRobot data sets of others")
+    foreign.add_argument(
+        "--cameras",
+        nargs="+",
+        type=_pair,
+        metavar="CAMERA=STREAM",
+        help="for example front=rgb wrist=wrist/rgb; streams without a camera are masked",
+    )
+    foreign.add_argument(
+        "--units", choices=UNITS, default="lerobot", help="of joints (lerobot: degrees, per cent)"
+    )
+    foreign.add_argument(
+        "--size",
+        nargs=2,
+        type=positive,
+        metavar=("H", "W"),
+        help="bring frames to this size, for example 96 96",
+    )
+    robot = parser.add_argument_group("bags of a robot")
+    robot.add_argument("--table", type=Path, default=Path("config/streams.yaml"), metavar="FILE")
+    robot.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    camera, equals, stream = text.partition("=")
+    if not (camera and equals and stream):
+        raise argparse.ArgumentTypeError(f"'{text}' is not CAMERA=STREAM")
+    return camera, stream
+
+
+def _sources(args: argparse.Namespace, folders: Sequence[Path]) -> list[EpisodeSource]:
+    cameras = dict(args.cameras) if args.cameras else None
+    size = tuple(args.size) if args.size else None
+    foreign = ForeignData(cameras, args.units, size, args.table, args.namespace)
+    return find_sources(folders, foreign)
+
+
+def _loaded(title: str, sources: Sequence[EpisodeSource]) -> Iterator[tuple[str, Episode]]:
+    with ProgressLine(title, len(sources)) as line:
+        for number, source in enumerate(sources, 1):
+            yield source.name, source.load()
+            line.update(number)
+
+
+def _info(args: argparse.Namespace) -> int:
+    episodes, successes, steps = Counter(), Counter(), Counter()
+    streams: dict[str, tuple[int, ...]] = {}
+    for _, episode in _loaded("reading", _sources(args, args.sources)):
+        episodes[episode.instruction] += 1
+        successes[episode.instruction] += episode.success
+        steps[episode.instruction] += len(episode)
+        streams |= {name: frames.shape[1:] for name, frames in episode.frames.items()}
+    for instruction in sorted(episodes):
+        print(
+            f"{episodes[instruction]:5d} episodes, {successes[instruction]:5d} succeeded, "
+            f"{steps[instruction] / episodes[instruction]:5.0f} steps on average: {instruction}"
+        )
+    print(f"{sum(episodes.values()):5d} episodes, {sum(steps.values())} steps")
+    for name, shape in streams.items():
+        print(f"      {name} {'x'.join(str(size) for size in shape)}")
+    return 0
+
+
+def _cache(args: argparse.Namespace) -> int:
+    shapes, objects = _contents(args)
+    streams = {name: shape[:2] for name, shape in shapes.items()}
+    if args.streams != ["all"]:
+        unknown = [name for name in args.streams if name not in streams]
+        if unknown:
+            raise EpisodeError(f"no stream '{unknown[0]}'; the episodes have {', '.join(streams)}")
+        streams = {name: streams[name] for name in args.streams}
+    left_out = samples = kept = 0
+    with CacheWriter(
+        args.out, streams, objects, every=args.every, validation_share=args.validation_share
+    ) as writer:
+        for name, episode in _loaded("caching", _sources(args, args.sources)):
+            by_expert = episode.meta.get("source", "expert") == "expert"
+            if not episode.success and by_expert and not args.keep_failed:
+                left_out += 1
+                continue
+            samples += writer.add(name, episode)
+            kept += 1
+    size = sum(path.stat().st_size for path in args.out.iterdir())
+    print(
+        f"{args.out}: {samples} samples of {kept} episodes, {size / 1e9:.2f} GB; "
+        f"{left_out} failed episodes left out"
+    )
+    return 0
+
+
+def _contents(args: argparse.Namespace) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+    """Streams with their shapes, and objects: what the first episode of every folder has."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    objects: dict[str, None] = {}
+    for folder in args.sources:
+        episode = _sources(args, [folder])[0].load()
+        for name, frames in episode.frames.items():
+            shapes.setdefault(name, frames.shape[1:])
+        objects |= dict.fromkeys(episode.object_poses)
+    return shapes, tuple(objects)
+
+
+def _to_lerobot(args: argparse.Namespace) -> int:
+    sources = _sources(args, args.sources)
+    with LeRobotWriter(args.out, *_contents(args)) as writer:
+        for _, episode in _loaded("converting", sources):
+            writer.add(episode)
+    print(f"{args.out}: {len(sources)} episodes")
+    return 0
+
+
+def _to_mcap(args: argparse.Namespace) -> int:
+    sources = _sources(args, args.sources)
+    # A bag is whole or not there, so that a conversion that broke off can go on.
+    missing = [source for source in sources if not (args.out / source.name).exists()]
+    for name, episode in _loaded("converting", missing):
+        write_episode(args.out / name, episode)
+    print(f"{args.out}: {len(sources)} episodes, {len(missing)} of them new")
+    return 0

@@ -1,0 +1,88 @@
+"""Episodes wherever they come from, bags and LeRobot data sets, under one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multismolvla.data.bag import find_episodes, is_episode, read_episode
+from multismolvla.data.episode import Episode, EpisodeError
+from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
+from multismolvla.data.units import kind_of
+from multismolvla.sensing.conditioning import resize
+from multismolvla.streams import load_stream_table
+from multismolvla.training.dataset.robot_bag import read_robot_bag
+
+
+@dataclass(frozen=True)
+class EpisodeSource:
+    """An episode that can be read.
+
+    Attributes:
+        name: of the episode, unique within its folder.
+        load: reads it; raises EpisodeError, one line.
+    """
+
+    name: str
+    load: Callable[[], Episode]
+
+
+@dataclass(frozen=True)
+class ForeignData:
+    """How recordings are to be understood that are not this package's own.
+
+    Attributes:
+        cameras: camera of the data set -> our stream; None where all data is ours.
+        units: `lerobot` (degrees, gripper in per cent) or `radians`.
+        size: (height, width) that frames are brought to, by the code that the sensor nodes use.
+        table: the stream table of a robot's bags.
+        namespace: of the topics of a robot's bags.
+    """
+
+    cameras: Mapping[str, str] | None = None
+    units: str = "lerobot"
+    size: tuple[int, int] | None = None
+    table: Path = Path("config/streams.yaml")
+    namespace: str = ""
+
+    def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
+        return frame if self.size is None else resize(kind_of(stream), frame, *self.size)
+
+
+OURS = ForeignData()
+
+
+def find_sources(folders: Sequence[Path], foreign: ForeignData = OURS) -> list[EpisodeSource]:
+    """Every episode below the folders.
+
+    Raises:
+        EpisodeError: there are none in one of them.
+    """
+    return [source for folder in folders for source in _sources(folder, foreign)]
+
+
+def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
+    if not folder.is_dir():
+        raise EpisodeError(f"{folder}: no such folder")
+    if is_lerobot(folder):
+        reader = LeRobotReader(folder, foreign.cameras, foreign.units, foreign.resize)
+        for number in range(len(reader)):
+            yield EpisodeSource(
+                f"{folder.name}/{number:06d}", lambda number=number: reader.read(number)
+            )
+        return
+    bags = find_episodes(folder)
+    if not bags:
+        raise EpisodeError(f"{folder}: no episodes in it")
+    for bag in bags:
+        name = bag.relative_to(folder).as_posix() if bag != folder else folder.name
+        if is_episode(bag):
+            yield EpisodeSource(name, lambda bag=bag: read_episode(bag))
+        else:
+            # A robot's bag may hold several episodes; there are few of them, so it is read now.
+            episodes = read_robot_bag(bag, load_stream_table(foreign.table), foreign.namespace)
+            for number, episode in enumerate(episodes):
+                yield EpisodeSource(f"{name}-{number}", lambda episode=episode: episode)

@@ -1,0 +1,214 @@
+"""Records the scripted expert in simulation, or a learner's states with the expert's labels.
+
+One rosbag2 bag per episode: OUT/TASK/SEED. Run again to go on where it stopped, or with more
+episodes. The seeds of a task are consecutive; for each that fails another one is added, and the
+failed episode is kept in OUT/failed. Two runs with the same settings record the same scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import signal
+import sys
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+from multismolvla.argument_types import positive, share
+from multismolvla.data.bag import write_episode
+from multismolvla.sim.offscreen import RenderingError
+from multismolvla.sim.tasks import TASKS, find_task
+from multismolvla.sim.worker_start import start_worker
+from multismolvla.streams import StreamTableError, load_stream_table
+from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder, Learner
+from multismolvla.training.demonstrations.demonstration_folder import (
+    DemonstrationsError,
+    SeedPlan,
+    Settings,
+    bag_folder,
+    claimed_folder,
+)
+from multismolvla.training.progress_line import ProgressLine
+from multismolvla.training.provenance import git_says
+
+# Evaluation counts from 1 000 000 on: no scene is both learned from and judged by.
+FIRST_SEED = 100_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    parser.add_argument("--out", type=Path, default=Path("data/demos"), metavar="DIR", help="bags")
+    parser.add_argument(
+        "--episodes-per-task", type=positive, default=100, metavar="N", help="successes per task"
+    )
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="T", default=["all"], help="ids or instructions, or 'all'"
+    )
+    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="processes")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, metavar="S", help="first seed")
+    parser.add_argument(
+        "--noise",
+        type=share,
+        default=0.7,
+        metavar="X",
+        help="greatest scale of the disturbance of executed actions; 0 is none, above 1 is refused",
+    )
+    parser.add_argument("--table", type=Path, default=Path("config/streams.yaml"), metavar="FILE")
+    parser.add_argument(
+        "--streams",
+        nargs="*",
+        metavar="S",
+        default=["all"],
+        help="streams to record, or 'all'; none named: no pictures, and nothing is rendered",
+    )
+    learner = parser.add_argument_group("a learner's own states (DAgger)")
+    learner.add_argument(
+        "--policy", default="expert", metavar="P", help="checkpoint that drives; labels: expert"
+    )
+    learner.add_argument(
+        "--expert-share",
+        type=share,
+        default=0.3,
+        metavar="X",
+        help="share of the chunks followed that are the expert's all the same",
+    )
+    learner.add_argument(
+        "--stream-loss",
+        type=share,
+        default=0.0,
+        metavar="X",
+        help="probability that the learner does without a stream during a chunk",
+    )
+    learner.add_argument(
+        "--told",
+        action="store_true",
+        help="the learner is told where objects are, with errors, and sees nothing; it needs no "
+        "stream recorded",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    try:
+        tasks = [task.id for task in TASKS]
+        if args.tasks != ["all"]:
+            tasks = list(dict.fromkeys(find_task(name).id for name in args.tasks))
+        table = load_stream_table(args.table)
+        streams = table.names
+        if args.streams != ["all"]:
+            streams = tuple(table[name].name for name in args.streams)
+        settings = Settings(
+            args.seed,
+            args.noise,
+            streams,
+            args.policy,
+            args.expert_share,
+            args.stream_loss,
+            args.told,
+        )
+        if args.policy != "expert" and not (streams or args.told):
+            raise DemonstrationsError(
+                f"{args.policy} needs pictures: name --streams, or have it --told"
+            )
+        # A checkpoint that cannot be loaded would otherwise be told by every process at length.
+        _load_learner(settings)
+        with claimed_folder(args.out, settings):
+            return _record_all(args, settings, tasks)
+    except (DemonstrationsError, RenderingError, StreamTableError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the finished episodes are kept, run again to go on", file=sys.stderr)
+        return 130
+
+
+def _record_all(args: argparse.Namespace, settings: Settings, tasks: list[str]) -> int:
+    plans = {
+        task: SeedPlan(args.out, task, settings.seed, args.episodes_per_task) for task in tasks
+    }
+    # Task by task within each round, so that a recording cut short is balanced.
+    rounds = itertools.zip_longest(*(plan.seeds() for plan in list(plans.values())))
+    jobs = deque(
+        (task, seed)
+        for seeds in rounds
+        for task, seed in zip(tasks, seeds, strict=True)
+        if seed is not None
+    )
+    total = len(tasks) * args.episodes_per_task
+    there = sum(plan.kept for plan in plans.values())
+    started, recorded, succeeded = time.monotonic(), 0, 0
+    pool = ProcessPoolExecutor(
+        args.workers,
+        get_context("spawn"),
+        _start_worker,
+        (settings, args.table, git_says("describe", "--always", "--dirty")),
+    )
+    running: set[Future] = set()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ProgressLine("demonstrations", total) as line:
+            line.update(there)
+            while jobs or running:
+                while jobs and len(running) < 2 * args.workers:
+                    running.add(pool.submit(_record_one, args.out, *jobs.popleft()))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, kept, success = future.result()
+                    plans[task].add(kept)
+                    jobs.extend((task, seed) for seed in plans[task].seeds())
+                    recorded, succeeded = recorded + 1, succeeded + success
+                rate = 60.0 * recorded / (time.monotonic() - started)
+                there = sum(plan.kept for plan in plans.values())
+                line.update(there, f"{rate:.0f} episodes/min, {succeeded}/{recorded} succeeded")
+    except BrokenProcessPool:
+        raise DemonstrationsError("a recording process died; run again to go on") from None
+    finally:
+        # Running episodes take a second or two to end, and end whole.
+        pool.shutdown(wait=True, cancel_futures=True)
+    failed = sum(plan.done - plan.kept for plan in plans.values())
+    print(f"{args.out}: {there} episodes of {len(tasks)} tasks, {failed} failed ones apart")
+    return 0
+
+
+_recorder: DemonstrationRecorder
+_settings: Settings
+_meta: dict[str, str]
+
+
+def _start_worker(settings: Settings, table: Path, revision: str) -> None:
+    global _recorder, _settings, _meta
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_worker()
+    _recorder = DemonstrationRecorder(
+        load_stream_table(table), settings.streams, _load_learner(settings)
+    )
+    _settings, _meta = settings, {"git_revision": revision}
+
+
+def _load_learner(settings: Settings) -> Learner | None:
+    if settings.policy == "expert":
+        return None
+    # torch, only where it is needed.
+    if settings.told:
+        from multismolvla.training.demonstrations.privileged_policy import ToldPolicy
+
+        policy = ToldPolicy.load(settings.policy, threads=1, seed=settings.seed)
+    else:
+        from multismolvla.policy.learned_policy import LearnedPolicy
+
+        policy = LearnedPolicy.load(settings.policy, threads=1, noise_scale=1.0)
+    return Learner(
+        policy, settings.policy, settings.expert_share, settings.stream_loss, settings.told
+    )
+
+
+def _record_one(out: Path, task: str, seed: int) -> tuple[str, bool, bool]:
+    """Record and write an episode: its task, whether it counts, whether it succeeded."""
+    episode = _recorder.record(task, seed, _settings.noise, _meta)
+    # A learner's failures are what it has to learn from.
+    kept = episode.success or _settings.policy != "expert"
+    write_episode(bag_folder(out, task, seed, kept), episode)
+    return task, kept, episode.success

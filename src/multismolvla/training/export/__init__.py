@@ -1,0 +1,1 @@
+"""Writing a trained policy as it is shipped."""

@@ -1,0 +1,114 @@
+"""Train a policy from a recipe: `multismolvla train config/training/small.yaml`.
+
+The same command begins a run and goes on with one that was stopped, by Ctrl-C, --minutes or a
+power cut; a run that was stopped ends with the same weights as one that was not. Under
+`accelerate launch` it uses several processes or machines. Every phase leaves a checkpoint that
+runs as a policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+from multismolvla.training.policy.recipe import RecipeError
+from multismolvla.training.policy.recipe_file import load_recipe
+from multismolvla.training.provenance import git_says
+
+DEFAULT_RECIPE = Path("config/training/small.yaml")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "recipe", type=Path, nargs="?", default=DEFAULT_RECIPE, help="default: %(default)s"
+    )
+    parser.add_argument("--data", type=Path, help="folder of the training cache, for data.cache")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the run; default: out/training/<name of the recipe>"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value of the recipe, as in phases.0.steps=100; may be repeated",
+    )
+    parser.add_argument(
+        "--streams", type=Path, default=Path("config/streams.yaml"), help="the stream table"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 lets it choose")
+    parser.add_argument("--minutes", type=float, help="stop after so long, to be gone on with")
+    parser.add_argument("--fresh", action="store_true", help="begin anew, dropping what is there")
+    parser.add_argument("--cpu", action="store_true", help="no GPU, even if there is one")
+    parser.add_argument(
+        "--mixed-precision", default="no", choices=("no", "bf16", "fp16"), help="on a GPU"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train; return 0 when done, 1 on an error, 2 on a wrong recipe, 130 when stopped by Ctrl-C."""
+    try:
+        overrides = list(args.set)
+        if args.data:
+            overrides.append(f"data.cache={json.dumps(str(args.data))}")
+        recipe = load_recipe(args.recipe, overrides)
+    except RecipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    import torch
+
+    from multismolvla.training.policy.phase_run import DivergedError
+    from multismolvla.training.policy.run import Run
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    folder = args.out or Path("out/training") / args.recipe.stem
+    stop = _Stop(args.minutes)
+    try:
+        run = Run(
+            recipe,
+            folder,
+            args.streams,
+            args.cpu,
+            args.mixed_precision,
+            git_says("rev-parse", "HEAD"),
+            args.fresh,
+        )
+        finished = run.run(stop)
+    except (ValueError, DivergedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        stop.close()
+    if not finished:
+        print(f"stopped; the same command goes on: {folder}")
+    return 130 if stop.interrupted else 0
+
+
+class _Stop:
+    """Says when to stop: after Ctrl-C or SIGTERM, or when the time is up."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.interrupted = False
+        self._until = None if minutes is None else time.monotonic() + 60.0 * minutes
+        self._before = {
+            number: signal.signal(number, self._interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+
+    def __call__(self) -> bool:
+        return self.interrupted or (self._until is not None and time.monotonic() > self._until)
+
+    def close(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, _frame: object) -> None:
+        if self.interrupted:  # The second one does not wait for the step to end.
+            raise KeyboardInterrupt
+        self.interrupted = True

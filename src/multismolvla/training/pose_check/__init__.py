@@ -1,0 +1,1 @@
+"""Training the pose check of a robot."""

@@ -1,0 +1,135 @@
+"""Random scenes as a training cache, to teach the eyes: `multismolvla scenes --out data/scenes`.
+
+Demonstrations show few tables, each for a long time; where things are is learnt from many tables.
+A scene costs a picture and no simulation, and its light, colours and cameras vary as well.
+There are no actions in it: it serves phases of the kind `perception`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from multismolvla.data.cache import FORMAT, INDEX_FILE, array_file
+from multismolvla.data.cache_writer import sample_layout
+from multismolvla.data.episode import PERIOD_S
+from multismolvla.data.units import to_counts
+from multismolvla.sim.layout import SHAPES
+from multismolvla.sim.worker_start import start_worker
+from multismolvla.streams import StreamTable, load_stream_table
+from multismolvla.training.segmentation.scenes import Scenes
+
+# Scenes of a block are one "episode", drawn with a seed of their own.
+BLOCK = 50
+# Of segmentation's training and report and of the demonstrations, none has these seeds.
+FIRST_SEED = 3_000_000
+VALIDATION_SHARE = 0.04
+# Labels bear a loose camera; places do not: what the camera is off by, they are off by as well.
+CAMERA_SHIFT_M, FIXTURE_SHIFT_M = 0.001, 0.002
+INSTRUCTION = "look at the table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--out", type=Path, default=Path("data/scenes"), help="folder to write")
+    parser.add_argument("--count", type=int, default=10_000, help="scenes; default: %(default)s")
+    parser.add_argument("--workers", type=int, default=2, help="processes; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write the cache; return the exit status."""
+    try:
+        table = load_stream_table(args.streams)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.count < 1 or args.workers < 1:
+        print("error: --count and --workers must be positive numbers", file=sys.stderr)
+        return 2
+    if args.out.exists() and not (args.out / INDEX_FILE).exists() and any(args.out.iterdir()):
+        print(f"error: {args.out} is not empty and holds no cache", file=sys.stderr)
+        return 2
+    write_scenes(args.out, table, args.count, args.workers, args.seed)
+    return 0
+
+
+def write_scenes(folder: Path, table: StreamTable, count: int, workers: int, seed: int) -> None:
+    """Write a cache of `count` scenes, rounded up to whole blocks; the same for any `workers`."""
+    blocks = -(-count // BLOCK)
+    beside = folder.parent / f".writing-{folder.name}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for name, (dtype, shape) in _layout(table).items():
+        path = array_file(beside, name)
+        np.lib.format.open_memmap(path, "w+", dtype, (blocks * BLOCK, *shape))
+    tasks = [(beside, table, block, seed) for block in range(blocks)]
+    context = multiprocessing.get_context("spawn")  # a renderer does not survive a fork
+    with (
+        context.Pool(workers, start_worker) as pool,
+        tqdm(total=blocks * BLOCK, unit="scene") as bar,
+    ):
+        for _ in pool.imap_unordered(_write_block, tasks):
+            bar.update(BLOCK)
+    held_out = round(VALIDATION_SHARE * blocks)
+    index = {
+        "format": FORMAT,
+        "samples": blocks * BLOCK,
+        "streams": list(table.names),
+        "instructions": [INSTRUCTION],
+        "objects": list(SHAPES),
+        "period_s": PERIOD_S,
+        "sequential": False,
+        "episodes": [
+            {
+                "name": f"scenes/{block:06d}",
+                "split": "validation" if block < held_out else "train",
+                "start": block * BLOCK,
+                "length": BLOCK,
+                "instruction": INSTRUCTION,
+                "meta": {"seed": FIRST_SEED + seed + block, "source": "scenes"},
+            }
+            for block in range(blocks)
+        ],
+    }
+    (beside / INDEX_FILE).write_text(json.dumps(index))
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def _layout(table: StreamTable) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    sizes = {stream.name: (stream.height, stream.width) for stream in table}
+    return sample_layout(sizes, len(SHAPES))
+
+
+def _write_block(task: tuple[Path, StreamTable, int, int]) -> None:
+    folder, table, block, seed = task
+    arrays = {n: np.load(array_file(folder, n), mmap_mode="r+") for n in _layout(table)}
+    scenes = Scenes(
+        table,
+        FIRST_SEED + seed + block,
+        vary_appearance=True,
+        camera_shift_m=CAMERA_SHIFT_M,
+        fixture_shift_m=FIXTURE_SHIFT_M,
+    )
+    for row in range(BLOCK):
+        sample = block * BLOCK + row
+        views = scenes.next()
+        for stream in table:
+            frame = views[stream.view][stream.kind]
+            arrays[stream.name][sample] = to_counts(stream.kind, frame)
+        arrays["mask"][sample] = True
+        arrays["state"][sample] = scenes.joints
+        arrays["chunk"][sample] = scenes.joints
+        arrays["object_poses"][sample] = np.stack([scenes.object_poses[name] for name in SHAPES])
+        arrays["episode"][sample] = block
+        arrays["row"][sample] = row
+    scenes.close()
