@@ -4,9 +4,10 @@ from message_filters import SimpleFilter, Subscriber
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from multismolvla.nodes.stream_status import StatusPublisher, StreamStatus
+from multismolvla.nodes.stream_status import StatusPublisher
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.sensing.health import HealthReport, State
+from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.streams import Stream
 
 MS = 1_000_000

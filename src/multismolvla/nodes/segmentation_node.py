@@ -16,12 +16,13 @@ from multismolvla.nodes.latest_worker import LatestWorker
 from multismolvla.nodes.parameters import ParameterError, declare
 from multismolvla.nodes.run import run
 from multismolvla.nodes.sensor_node import SensorNode
-from multismolvla.nodes.stream_status import StatusMonitor, StreamStatus
+from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.segmentation import PRECISIONS
 from multismolvla.sensing.conditioning import resize
 from multismolvla.sensing.derived_health import DerivedHealth
 from multismolvla.sensing.health import StreamHealth
+from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.sensing.thresholds import Thresholds
 

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.time import Time
 
 from multismolvla.nodes.diagnostics import LEVELS, key_values
 from multismolvla.sensing.health import HealthReport, State
+from multismolvla.sensing.reported_health import StreamStatus, parse_status
 
 _WORDS = {State.OK: "OK", State.DEGRADED: "degraded", State.LOST: "lost"}
-
-
-@dataclass(frozen=True)
-class StreamStatus:
-    """What is known of one stream on the receiving side.
-
-    Attributes:
-        reasons: health reasons; `status_late` where the status itself does not come.
-        lag_s: how late the node of the stream runs, seconds.
-    """
-
-    state: State = State.LOST
-    reasons: tuple[str, ...] = ("status_late",)
-    rate_hz: float = 0.0
-    age_s: float = float("inf")
-    frames: int = 0
-    lag_s: float = 0.0
-
-    @property
-    def alive(self) -> bool:
-        """Whether the stream may be used and is worth waiting for."""
-        return self.state is not State.LOST
 
 
 def sentence(stream: str, report: HealthReport) -> str:
@@ -77,19 +54,9 @@ def from_message(message: DiagnosticArray) -> StreamStatus:
     Raises:
         ValueError: it is not a stream's status.
     """
-    try:
-        values = {pair.key: pair.value for pair in message.status[0].values}
-        return StreamStatus(
-            state=State[values["state"]],
-            reasons=tuple(reason for reason in values["reason"].split(",") if reason),
-            rate_hz=float(values["rate_hz"]),
-            age_s=float(values["age_s"]),
-            frames=int(values["frames"]),
-            # Recordings from before it was measured have none.
-            lag_s=float(values.get("lag_ms", "0")) * 1e-3,
-        )
-    except (IndexError, KeyError, ValueError) as error:
-        raise ValueError(f"not the status of a stream: {type(error).__name__}: {error}") from None
+    if not message.status:
+        raise ValueError("not the status of a stream: it is empty")
+    return parse_status({pair.key: pair.value for pair in message.status[0].values})
 
 
 def said(message: DiagnosticArray) -> dict[str, str]:

@@ -16,26 +16,21 @@ from multismolvla.nodes.diagnostics import (
     Task,
     checked,
 )
-from multismolvla.nodes.status_message import (
-    StreamStatus,
-    from_message,
-    sentence,
-    status_values,
-    to_message,
-)
+from multismolvla.nodes.status_message import from_message, sentence, status_values, to_message
 from multismolvla.sensing.health import HealthReport, State
 from multismolvla.sensing.lag import LagMeter
+from multismolvla.sensing.reported_health import (
+    LATE_S,
+    STATUS_PERIOD_S,
+    ReportedHealth,
+    StreamStatus,
+)
 from multismolvla.sensing.stream_checks import frequency_check, stamp_check
 from multismolvla.streams import Stream
 
 STATUS_QOS = QoSProfile(depth=1)
-# What changes is published at once; this only says that the node is there. Its images say so, too,
-# and a stream without images is masked before its status is late.
-STATUS_PERIOD_S = 0.6
 # A camera that comes and goes must not fill the log; what lasts is told after this time.
 LOG_PERIOD_S = 0.5
-# Three statuses in a row must be missing before silence counts as the publisher's death.
-LATE_S = 3 * STATUS_PERIOD_S
 _STATUS_BEATS = round(STATUS_PERIOD_S / DIAGNOSTICS_PERIOD_S)
 
 
@@ -137,11 +132,7 @@ class StatusPublisher:
 
 
 class StatusMonitor:
-    """Keeps the newest status of every stream; one that stays away counts as a lost stream.
-
-    Attributes:
-        statuses: stream -> newest status; lost with `status_late` before the first.
-    """
+    """Keeps the newest status of every stream; one that stays away counts as a lost stream."""
 
     def __init__(
         self,
@@ -157,11 +148,7 @@ class StatusMonitor:
             late_s: silence after which a status counts as late.
         """
         self._node = node
-        self._late_ns = round(late_s * 1e9)
-        self.statuses = {stream: StreamStatus() for stream in streams}
-        self._received_ns: dict[str, int] = {}
-        # Found late once. What came while this process did not run is taken before the next look.
-        self._suspects: set[str] = set()
+        self._streams = {stream: ReportedHealth(late_s) for stream in streams}
         self._listeners = [on_change] if on_change else []
         self._subscriptions = [
             node.create_subscription(
@@ -170,9 +157,14 @@ class StatusMonitor:
                 lambda message, stream=stream: self._on_status(stream, message),
                 STATUS_QOS,
             )
-            for stream in self.statuses
+            for stream in self._streams
         ]
         self._timer = node.create_timer(late_s / 4.0, self._on_timer)
+
+    @property
+    def statuses(self) -> dict[str, StreamStatus]:
+        """Stream -> newest status; lost with `status_late` before the first."""
+        return {stream: health.status for stream, health in self._streams.items()}
 
     def close(self) -> None:
         """Stop listening."""
@@ -186,7 +178,7 @@ class StatusMonitor:
 
     def alive(self, stream: str) -> bool:
         """Whether the stream may be used and is worth waiting for."""
-        return self.statuses[stream].alive
+        return self._streams[stream].status.alive
 
     def _on_status(self, stream: str, message: DiagnosticArray) -> None:
         try:
@@ -197,29 +189,16 @@ class StatusMonitor:
                 f"{stream}/status: {error}; ignored", throttle_duration_sec=5.0
             )
             return
-        self._received_ns[stream] = self._node.get_clock().now().nanoseconds
-        self._suspects.discard(stream)
-        self._set(stream, status)
+        self._update(stream, lambda health, now_ns: health.on_status(status, now_ns))
 
     def _on_timer(self) -> None:
-        now_ns = self._node.get_clock().now().nanoseconds
-        for stream, received_ns in list(self._received_ns.items()):
-            if now_ns < received_ns:  # The clock was set back.
-                self._received_ns[stream] = now_ns
-            elif now_ns - received_ns > self._late_ns:
-                if stream not in self._suspects:
-                    self._suspects.add(stream)
-                    continue
-                self._suspects.discard(stream)
-                del self._received_ns[stream]
-                last = self.statuses[stream]
-                self._set(
-                    stream, StreamStatus(age_s=last.age_s + self._late_ns / 1e9, frames=last.frames)
-                )
+        for stream in self._streams:
+            self._update(stream, ReportedHealth.tick)
 
-    def _set(self, stream: str, status: StreamStatus) -> None:
-        before = self.statuses[stream]
-        self.statuses[stream] = status
-        if (status.state, status.reasons) != (before.state, before.reasons):
+    def _update(self, stream: str, change: Callable[[ReportedHealth, int], None]) -> None:
+        health = self._streams[stream]
+        before = health.state, health.reasons
+        change(health, self._node.get_clock().now().nanoseconds)
+        if (health.state, health.reasons) != before:
             for listener in self._listeners:
-                listener(stream, status)
+                listener(stream, health.status)

@@ -9,7 +9,8 @@ from message_filters import SimpleFilter
 from rclpy.node import Node
 
 from multismolvla.nodes.stamp_ns import stamp_ns
-from multismolvla.nodes.stream_status import StatusMonitor, StreamStatus
+from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
 
 # A set that waited longer would be too old when it is complete.

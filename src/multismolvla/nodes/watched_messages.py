@@ -10,7 +10,7 @@ from trajectory_msgs.msg import JointTrajectory
 from multismolvla.monitoring.gripper_path import in_arm_order
 from multismolvla.monitoring.health_panel import StreamState
 from multismolvla.nodes.stamp_ns import stamp_ns
-from multismolvla.nodes.status_message import StreamStatus
+from multismolvla.sensing.reported_health import StreamStatus
 
 
 def planned(message: JointTrajectory) -> tuple[list[int], np.ndarray]:
