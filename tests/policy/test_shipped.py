@@ -85,7 +85,7 @@ def test_an_evaluation_runs_it(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("multismolvla.stack.closed_loop.DEFAULT_MAX_STEPS", {"object": 15})
     arguments = ["--policies", "small", "--tasks", "red_cube_in_bin", "--conditions", "clean"]
     arguments += ["--episodes-per-task", "1", "--workers", "1", "--no-clips"]
-    arguments += ["--streams", str(ROOT / "config" / "streams.yaml"), "--out", str(tmp_path / "e")]
+    arguments += ["--out", str(tmp_path / "e")]
     assert main(["evaluate", *arguments]) == 0, capsys.readouterr().err
     (line,) = (tmp_path / "e" / "outcomes.jsonl").read_text().splitlines()
     outcome = json.loads(line)
@@ -102,7 +102,7 @@ def test_missing_weights_are_one_clear_line_everywhere(absent, tmp_path, capsys)
     assert "\n" not in str(error.value) and "small" not in known_policies()
     for command in (
         ["demo", "--policy", "small", "--out", str(tmp_path / "demo")],
-        ["evaluate", "--policies", "small", "--streams", str(ROOT / "config" / "streams.yaml")],
+        ["evaluate", "--policies", "small"],
     ):
         assert main([*command, "--out", str(tmp_path / "out")]) == 1
         printed = capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_a_cache_of_both_forms_leaves_the_experts_failures_out(bags, tmp_path, c
     cache = TrainingCache(tmp_path / "cache")
     assert len(cache.episodes) == 8 and len(cache) == 24
     assert cache.sample([0]).mask.shape == (1, 4)
-    keep = ["--keep-failed", "--every", "2", "--streams", "depth"]
+    keep = ["--keep-failed", "--every", "2", "--only", "depth"]
     assert main(["dataset", "cache", *sources, "--out", str(tmp_path / "cache"), *keep]) == 0
     cache = TrainingCache(tmp_path / "cache")
     assert (len(cache.episodes), len(cache), cache.streams) == (9, 18, ("depth",))
@@ -75,7 +75,7 @@ def test_info_counts_what_is_there(bags, capsys):
     [
         (["info", "nowhere"], "nowhere: no such folder"),
         (["info", "."], "no episodes in it"),
-        (["cache", "bags", "--streams", "sonar"], "no stream 'sonar'"),
+        (["cache", "bags", "--only", "sonar"], "no stream 'sonar'"),
         (["to-lerobot", "bags", "--out", "bags"], "exists already"),
     ],
 )

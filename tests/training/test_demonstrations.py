@@ -123,9 +123,9 @@ def test_a_learner_drives_and_the_expert_labels():
     assert depths[0].dtype == np.float32 and 0.05 < np.nanmedian(depths[0]) < 2.0
 
 
-def test_a_told_learner_gets_the_poses_and_needs_no_pictures():
+def test_a_privileged_learner_gets_the_poses_and_needs_no_frames():
     policy = StandsStill()
-    learner = Learner(policy, "made/up", expert_share=0.0, told=True)
+    learner = Learner(policy, "made/up", expert_share=0.0, privileged=True)
     with closing(DemonstrationRecorder(TABLE, (), learner)) as recorder:
         episode = recorder.record(TASK, 0, noise=0.0, max_steps=40)
     # All chunks followed are the learner's own, without a disturbance.
@@ -138,11 +138,11 @@ def test_a_told_learner_gets_the_poses_and_needs_no_pictures():
 
 
 def test_a_learner_that_would_see_nothing_is_refused(tmp_path, capsys):
-    with pytest.raises(ValueError, match="needs pictures"):
+    with pytest.raises(ValueError, match="needs frames"):
         DemonstrationRecorder(TABLE, (), Learner(StandsStill(), "made/up"))
-    assert demos(tmp_path / "out", "--policy", "some/one", "--streams") == 1
+    assert demos(tmp_path / "out", "--policy", "some/one", "--only", "none") == 1
     printed = capsys.readouterr().err
-    assert "some/one needs pictures" in printed and printed.count("\n") == 1
+    assert "some/one needs frames" in printed and printed.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -220,14 +220,14 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, quick, capsys):
     assert "noise 0.7, not 0.1" in printed and printed.count("\n") == 1 and quick == []
 
 
-def test_a_folder_from_before_learners_were_told_is_gone_on_with(tmp_path, quick):
+def test_a_folder_with_the_old_settings_is_continued(tmp_path, quick):
     demos(tmp_path, "--episodes-per-task", "1")
     path = tmp_path / "demos.json"
     settings = json.loads(path.read_text())
-    assert settings.pop("told") is False
+    assert settings.pop("privileged") is False
     path.write_text(json.dumps(settings))
     assert demos(tmp_path, "--episodes-per-task", "1") == 0
-    path.write_text(json.dumps(settings | {"told": True}))
+    path.write_text(json.dumps(settings | {"told": True}))  # the key's former name
     assert demos(tmp_path, "--episodes-per-task", "1") == 1
 
 
@@ -246,7 +246,7 @@ def test_a_value_out_of_range_is_one_line(tmp_path, capsys, option, value, said)
 
 def test_an_unknown_task_or_stream_is_one_line(tmp_path, capsys):
     assert main(["demos", "--out", str(tmp_path), "--tasks", "dance"]) == 1
-    assert main(["demos", "--out", str(tmp_path), "--streams", "sonar"]) == 1
+    assert main(["demos", "--out", str(tmp_path), "--only", "sonar"]) == 1
     printed = capsys.readouterr().err
     assert "unknown task 'dance'" in printed and "unknown stream 'sonar'" in printed
 
@@ -259,7 +259,7 @@ def test_a_checkpoint_that_is_none_is_one_line(tmp_path, capsys):
 
 
 def test_processes_record_whole_bags(tmp_path):
-    arguments = ["--episodes-per-task", "1", "--tasks", TASK, "--streams", "thermal", "--seed", "5"]
+    arguments = ["--episodes-per-task", "1", "--tasks", TASK, "--only", "thermal", "--seed", "5"]
     assert main(["demos", "--out", str(tmp_path), "--workers", "1", *arguments]) == 0
     assert json.loads((tmp_path / "demos.json").read_text())["streams"] == ["thermal"]
     episode = read_episode(find_episodes(tmp_path)[0])

@@ -72,6 +72,6 @@ def test_frames_that_were_masked_teach_nothing(tmp_path):
 def test_a_stream_that_no_cache_has_is_one_line(tmp_path, capsys):
     cache = write_cache(tmp_path / "cache", episodes=3)
     out = tmp_path / "check.safetensors"
-    assert cli.main(["pose-check", str(cache), "--streams", "front/rgb", "--out", str(out)]) == 2
+    assert cli.main(["pose-check", str(cache), "--only", "front/rgb", "--out", str(out)]) == 2
     assert "has no stream 'front/rgb'" in capsys.readouterr().err
     assert not out.exists()

@@ -29,7 +29,8 @@ from multismolvla.stack.policy_source import (
 )
 from multismolvla.streams import StreamTable
 
-SEGMENTATIONS = ("ground_truth", "network")
+# As the launch argument `segmentation` names them.
+SEGMENTATIONS = ("network", "ground_truth")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PoolSettings:
     device: str = "cpu"
     min_visual_streams: int = 1
     all_streams: bool = False
-    segmentation: str = "ground_truth"
+    segmentation: str = "network"
     pose_check: str = SIMULATION
     clips: Path | None = None
 

@@ -38,6 +38,7 @@ from multismolvla.stack.outcome import EpisodeKey, Outcome, OutcomeLog
 from multismolvla.stack.policy_runner import EXECUTIONS, QUEUE_THRESHOLD
 from multismolvla.stack.policy_source import SMALL, with_digest, without_digest
 from multismolvla.stack.pose_check_option import add_pose_check
+from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Far from the seeds of demonstrations, so that no scene has been trained on.
@@ -139,12 +140,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--segmentation",
         choices=SEGMENTATIONS,
-        default=SEGMENTATIONS[0],
-        help="labels from the simulator, or as live from the network and its sources "
-        "(default: %(default)s)",
+        default="network",
+        help="labels by the network from its source streams, as on the robot, or the simulator's "
+        "own, which are privileged (default: %(default)s)",
     )
     add_pose_check(parser)
-    parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
+    add_streams(parser)
     parser.add_argument("--no-clips", action="store_true", help="keep no pictures of failures")
 
 
@@ -158,7 +159,7 @@ def _threshold(text: str) -> float | None:
 def main(args: argparse.Namespace) -> int:
     """Run what is missing, then write the report. Exit status 0, 1 for an error, 130 for Ctrl-C."""
     try:
-        table = load_stream_table(args.streams)
+        table = load_stream_table(stream_table_file(args.streams))
         jobs = _jobs(args, table)
         _same_robot(args, table)
         find_weights(args.pose_check)
@@ -256,7 +257,7 @@ def _same_robot(args: argparse.Namespace, table: StreamTable) -> None:
     before = json.loads(file.read_text())
     for name, value in robot.items():
         if before.get(name) != value:
-            option = {"streams": "--streams"}.get(name, f"--{name.replace('_', '-')}")
+            option = f"--{name.replace('_', '-')}"
             raise ValueError(f"{file}: made with another {option}; choose another --out")
 
 

@@ -17,6 +17,7 @@ from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.segmentation.predictor import Segmenter
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.outcome import EpisodeKey
+from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import load_stream_table
 
 TASK, SEED = "red_cube_in_bin", 100_007
@@ -43,11 +44,10 @@ class _Recorder:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of the checkpoint")
-    parser.add_argument(
-        "--streams", type=Path, default=Path("config/streams.yaml"), help="stream table"
-    )
+    add_streams(parser)
     args = parser.parse_args()
-    loop = ClosedLoop(load_stream_table(args.streams), segmenter=Segmenter(threads=1))
+    table = load_stream_table(stream_table_file(args.streams))
+    loop = ClosedLoop(table, segmenter=Segmenter(threads=1))
     recorder = _Recorder(LearnedPolicy.load(args.folder, threads=1, seed=0))
     key = EpisodeKey(str(args.folder), CLEAN, TASK, SEED, queue_threshold=0.9)
     outcome = loop.run(recorder, key, Condition(CLEAN))

@@ -43,7 +43,7 @@ from multismolvla.stack.policy_source import (
     without_digest,
 )
 from multismolvla.stack.pose_check_option import add_pose_check
-from multismolvla.stack.shipped_config import shipped_config
+from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Of an inference, where nothing was recorded.
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=TOPIC",
         help="of streams, joint_states, task, joint_trajectory, in bags of other stacks",
     )
-    where.add_argument("--streams", type=Path, help="stream table (default: the shipped one)")
+    add_streams(where)
     where.add_argument("--task", default="", help="instruction, instead of those of the bag")
     where.add_argument(
         "--labels",
@@ -150,7 +150,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _replay(args: argparse.Namespace) -> Replayed:
-    table = load_stream_table(args.streams or shipped_config() / "streams.yaml")
+    table = load_stream_table(stream_table_file(args.streams))
     scenarios = [load_scenario(file, table) for file in find_scenarios(args.faults)]
     scenarios += expand(args.fault, table, args.fault_start, args.fault_duration)
     given = dict(args.topics)

@@ -39,7 +39,7 @@ from multismolvla.stack.policy_source import (
     without_digest,
 )
 from multismolvla.stack.pose_check_option import add_pose_check
-from multismolvla.stack.shipped_config import shipped_config
+from multismolvla.stack.shipped_config import add_streams, shipped_config, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 
 
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="of all cameras (default: of the stream table)"
     )
-    parser.add_argument("--streams", type=Path, help="stream table (default: the shipped one)")
+    add_streams(parser)
     parser.add_argument("--out", type=Path, default=Path("out/scenarios"), help="%(default)s")
     parser.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
     add_pose_check(parser)
@@ -94,7 +94,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> StreamTable:
-    table = load_stream_table(args.streams or shipped_config() / "streams.yaml")
+    table = load_stream_table(stream_table_file(args.streams))
     if args.rate is None:
         return table
     if not args.rate > 0:

@@ -15,6 +15,7 @@ from multismolvla.data.cache_writer import CacheWriter
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_layout import UNITS
 from multismolvla.data.lerobot_writer import LeRobotWriter
+from multismolvla.stack.shipped_config import add_streams
 from multismolvla.training.dataset.episode_sources import EpisodeSource, ForeignData, find_sources
 from multismolvla.training.progress_line import ProgressLine
 
@@ -33,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=positive, default=1, metavar="N", help="keep every n-th camera instant"
     )
     cache.add_argument(
-        "--streams",
-        nargs="*",
-        metavar="S",
+        "--only",
+        nargs="+",
+        metavar="STREAM",
         default=["all"],
-        help="streams to keep, or 'all'; none named: everything but pictures",
+        help="streams to keep; 'all', or 'none' to keep everything but frames",
     )
     cache.add_argument(
         "--validation-share",
@@ -101,7 +102,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="bring frames to this size, for example 96 96",
     )
     robot = parser.add_argument_group("bags of a robot")
-    robot.add_argument("--table", type=Path, default=Path("config/streams.yaml"), metavar="FILE")
+    add_streams(robot)
     robot.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
 
 
@@ -115,7 +116,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _sources(args: argparse.Namespace, folders: Sequence[Path]) -> list[EpisodeSource]:
     cameras = dict(args.cameras) if args.cameras else None
     size = tuple(args.size) if args.size else None
-    foreign = ForeignData(cameras, args.units, size, args.table, args.namespace)
+    foreign = ForeignData(cameras, args.units, size, args.streams, args.namespace)
     return find_sources(folders, foreign)
 
 
@@ -148,11 +149,13 @@ def _info(args: argparse.Namespace) -> int:
 def _cache(args: argparse.Namespace) -> int:
     shapes, objects = _contents(args)
     streams = {name: shape[:2] for name, shape in shapes.items()}
-    if args.streams != ["all"]:
-        unknown = [name for name in args.streams if name not in streams]
+    if args.only == ["none"]:
+        streams = {}
+    elif args.only != ["all"]:
+        unknown = [name for name in args.only if name not in streams]
         if unknown:
             raise EpisodeError(f"no stream '{unknown[0]}'; the episodes have {', '.join(streams)}")
-        streams = {name: streams[name] for name in args.streams}
+        streams = {name: streams[name] for name in args.only}
     left_out = samples = kept = 0
     with CacheWriter(
         args.out, streams, objects, every=args.every, validation_share=args.validation_share

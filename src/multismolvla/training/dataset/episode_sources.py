@@ -13,6 +13,7 @@ from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
 from multismolvla.data.units import kind_of
 from multismolvla.sensing.conditioning import resize
+from multismolvla.stack.shipped_config import stream_table_file
 from multismolvla.streams import load_stream_table
 from multismolvla.training.dataset.robot_bag import read_robot_bag
 
@@ -38,14 +39,14 @@ class ForeignData:
         cameras: camera of the data set -> our stream; None where all data is ours.
         units: `lerobot` (degrees, gripper in per cent) or `radians`.
         size: (height, width) that frames are brought to, by the code that the sensor nodes use.
-        table: the stream table of a robot's bags.
+        table: the stream table of a robot's bags; None for the installed one.
         namespace: of the topics of a robot's bags.
     """
 
     cameras: Mapping[str, str] | None = None
     units: str = "lerobot"
     size: tuple[int, int] | None = None
-    table: Path = Path("config/streams.yaml")
+    table: Path | None = None
     namespace: str = ""
 
     def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
@@ -83,6 +84,7 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
             yield EpisodeSource(name, lambda bag=bag: read_episode(bag))
         else:
             # A robot's bag may hold several episodes; there are few of them, so it is read now.
-            episodes = read_robot_bag(bag, load_stream_table(foreign.table), foreign.namespace)
+            table = load_stream_table(stream_table_file(foreign.table))
+            episodes = read_robot_bag(bag, table, foreign.namespace)
             for number, episode in enumerate(episodes):
                 yield EpisodeSource(f"{name}-{number}", lambda episode=episode: episode)

@@ -23,6 +23,7 @@ from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.sim.worker_start import start_worker
+from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import StreamTableError, load_stream_table
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder, Learner
 from multismolvla.training.demonstrations.demonstration_folder import (
@@ -57,13 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="greatest scale of the disturbance of executed actions; 0 is none, above 1 is refused",
     )
-    parser.add_argument("--table", type=Path, default=Path("config/streams.yaml"), metavar="FILE")
+    add_streams(parser)
     parser.add_argument(
-        "--streams",
-        nargs="*",
-        metavar="S",
+        "--only",
+        nargs="+",
+        metavar="STREAM",
         default=["all"],
-        help="streams to record, or 'all'; none named: no pictures, and nothing is rendered",
+        help="streams to record; 'all', or 'none' to render and record no frames",
     )
     learner = parser.add_argument_group("a learner's own states (DAgger)")
     learner.add_argument(
@@ -84,10 +85,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="probability that the learner does without a stream during a chunk",
     )
     learner.add_argument(
-        "--told",
+        "--privileged",
         action="store_true",
-        help="the learner is told where objects are, with errors, and sees nothing; it needs no "
-        "stream recorded",
+        help="give the learner noisy object poses from the simulator instead of camera frames; "
+        "works with --only none",
     )
 
 
@@ -96,10 +97,12 @@ def main(args: argparse.Namespace) -> int:
         tasks = [task.id for task in TASKS]
         if args.tasks != ["all"]:
             tasks = list(dict.fromkeys(find_task(name).id for name in args.tasks))
-        table = load_stream_table(args.table)
-        streams = table.names
-        if args.streams != ["all"]:
-            streams = tuple(table[name].name for name in args.streams)
+        table_file = stream_table_file(args.streams)
+        table = load_stream_table(table_file)
+        whole = {"all": table.names, "none": ()}
+        streams = whole.get(args.only[0]) if len(args.only) == 1 else None
+        if streams is None:
+            streams = tuple(table[name].name for name in args.only)
         settings = Settings(
             args.seed,
             args.noise,
@@ -107,16 +110,16 @@ def main(args: argparse.Namespace) -> int:
             args.policy,
             args.expert_share,
             args.stream_loss,
-            args.told,
+            args.privileged,
         )
-        if args.policy != "expert" and not (streams or args.told):
+        if args.policy != "expert" and not (streams or args.privileged):
             raise DemonstrationsError(
-                f"{args.policy} needs pictures: name --streams, or have it --told"
+                f"{args.policy} needs frames: name streams with --only, or use --privileged"
             )
-        # A checkpoint that cannot be loaded would otherwise be told by every process at length.
+        # Otherwise every process would print its own long error about a bad checkpoint.
         _load_learner(settings)
         with claimed_folder(args.out, settings):
-            return _record_all(args, settings, tasks)
+            return _record_all(args, settings, tasks, table_file)
     except (DemonstrationsError, RenderingError, StreamTableError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -125,7 +128,9 @@ def main(args: argparse.Namespace) -> int:
         return 130
 
 
-def _record_all(args: argparse.Namespace, settings: Settings, tasks: list[str]) -> int:
+def _record_all(
+    args: argparse.Namespace, settings: Settings, tasks: list[str], table_file: Path
+) -> int:
     plans = {
         task: SeedPlan(args.out, task, settings.seed, args.episodes_per_task) for task in tasks
     }
@@ -144,7 +149,7 @@ def _record_all(args: argparse.Namespace, settings: Settings, tasks: list[str]) 
         args.workers,
         get_context("spawn"),
         _start_worker,
-        (settings, args.table, git_says("describe", "--always", "--dirty")),
+        (settings, table_file, git_says("describe", "--always", "--dirty")),
     )
     running: set[Future] = set()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -192,16 +197,16 @@ def _load_learner(settings: Settings) -> Learner | None:
     if settings.policy == "expert":
         return None
     # torch, only where it is needed.
-    if settings.told:
-        from multismolvla.training.demonstrations.privileged_policy import ToldPolicy
+    if settings.privileged:
+        from multismolvla.training.demonstrations.privileged_policy import PrivilegedPolicy
 
-        policy = ToldPolicy.load(settings.policy, threads=1, seed=settings.seed)
+        policy = PrivilegedPolicy.load(settings.policy, threads=1, seed=settings.seed)
     else:
         from multismolvla.policy.learned_policy import LearnedPolicy
 
         policy = LearnedPolicy.load(settings.policy, threads=1, noise_scale=1.0)
     return Learner(
-        policy, settings.policy, settings.expert_share, settings.stream_loss, settings.told
+        policy, settings.policy, settings.expert_share, settings.stream_loss, settings.privileged
     )
 
 

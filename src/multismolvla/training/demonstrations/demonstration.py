@@ -82,14 +82,14 @@ class Learner:
         source: where it came from, for the record.
         expert_share: share of the followed chunks that are the expert's, so that episodes get on.
         stream_loss: probability that the learner does without a stream while it follows a chunk.
-        told: the learner reads the true poses, and no pictures.
+        privileged: the learner reads object poses from the simulator instead of frames.
     """
 
     policy: Policy
     source: str
     expert_share: float = 0.3
     stream_loss: float = 0.0
-    told: bool = False
+    privileged: bool = False
 
 
 @dataclass
@@ -124,10 +124,10 @@ class DemonstrationRecorder:
     def __init__(
         self, table: StreamTable, streams: Sequence[str], learner: Learner | None = None
     ) -> None:
-        if learner is not None and not (streams or learner.told):
+        if learner is not None and not (streams or learner.privileged):
             raise ValueError(
-                f"{learner.source} needs pictures and no stream is recorded: name streams, or have "
-                "it told where things are"
+                f"{learner.source} needs frames, but no stream is recorded: name streams, or use "
+                "a privileged learner"
             )
         self._table = table
         self._streams = tuple(streams)
@@ -217,7 +217,7 @@ class DemonstrationRecorder:
         self, truth: Observation, rows: _Rows, rng: np.random.Generator
     ) -> np.ndarray:
         """What the learner does now, seeing what is recorded, less the streams it is denied."""
-        if self._learner.told:
+        if self._learner.privileged:
             return self._learner.policy.infer(truth).actions
         available = rng.random(len(self._streams)) >= self._learner.stream_loss
         if not available.any():

@@ -20,7 +20,7 @@ class DemonstrationsError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the episodes of a folder have in common; saved beside them."""
+    """Settings shared by the episodes of a folder; saved beside them."""
 
     seed: int
     noise: float
@@ -28,12 +28,12 @@ class Settings:
     policy: str
     expert_share: float
     stream_loss: float
-    told: bool = False
+    privileged: bool = False
 
 
 @contextlib.contextmanager
 def claimed_folder(out: Path, settings: Settings) -> Iterator[None]:
-    """Make the folder ours, check whose episodes it holds, clear what broke off."""
+    """Lock the folder, check that its episodes have these settings, remove unfinished ones."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         try:
@@ -43,8 +43,9 @@ def claimed_folder(out: Path, settings: Settings) -> Iterator[None]:
         wanted = json.loads(json.dumps(asdict(settings)))
         path = out / SETTINGS_FILE
         if path.exists():
-            # Folders from before learners could be told do not say that theirs were not.
-            found = {"told": False} | json.loads(path.read_text())
+            found = json.loads(path.read_text())
+            # The key had another name, and the oldest folders have none.
+            found = {"privileged": found.pop("told", False)} | found
             differing = [key for key, value in wanted.items() if found.get(key) != value]
             if differing:
                 key = differing[0]

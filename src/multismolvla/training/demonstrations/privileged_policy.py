@@ -20,10 +20,10 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import Tokenizer
 from multismolvla.training.policy.auxiliary_targets import auxiliary_targets
 from multismolvla.training.policy.known_scene import known_scene
-from multismolvla.training.policy.privileged_reading import read_told
+from multismolvla.training.policy.privileged_reading import read_privileged
 
 
-class ToldPolicy:
+class PrivilegedPolicy:
     """Acts on the true poses in `Observation.privileged`, for a simulator; pictures are ignored.
 
     The first observation after a `reset` and the seed decide what is drawn until the next one: the
@@ -63,7 +63,7 @@ class ToldPolicy:
         self.reset()
 
     @classmethod
-    def load(cls, source: str | Path, **options) -> ToldPolicy:
+    def load(cls, source: str | Path, **options) -> PrivilegedPolicy:
         """Load a folder or, by its id `owner/name`, a checkpoint on the hub.
 
         Raises:
@@ -105,7 +105,7 @@ class ToldPolicy:
         mask = torch.ones(1, len(config.streams), dtype=torch.bool)
         told = self._normalizer.normalize_state(joints)
         with torch.inference_mode():
-            prefix = read_told(self._model, scene, mask, *language, told, compact=True)
+            prefix = read_privileged(self._model, scene, mask, *language, told, compact=True)
             actions = self._engine.sample(prefix, torch.from_numpy(noise))
         radians = self._normalizer.unnormalize_action(actions, joints)
         return ActionChunk(observation.stamp_ns, config.period_s, radians[0].double().numpy())

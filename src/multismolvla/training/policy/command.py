@@ -15,17 +15,16 @@ import sys
 import time
 from pathlib import Path
 
+from multismolvla.stack.shipped_config import add_streams, shipped_config, stream_table_file
 from multismolvla.training.policy.recipe import RecipeError
 from multismolvla.training.policy.recipe_file import load_recipe
 from multismolvla.training.provenance import git_says
-
-DEFAULT_RECIPE = Path("config/training/small.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "recipe", type=Path, nargs="?", default=DEFAULT_RECIPE, help="default: %(default)s"
+        "recipe", type=Path, nargs="?", help="default: the installed config/training/small.yaml"
     )
     parser.add_argument("--data", type=Path, help="folder of the training cache, for data.cache")
     parser.add_argument(
@@ -38,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a value of the recipe, as in phases.0.steps=100; may be repeated",
     )
-    parser.add_argument(
-        "--streams", type=Path, default=Path("config/streams.yaml"), help="the stream table"
-    )
+    add_streams(parser)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 lets it choose")
     parser.add_argument("--minutes", type=float, help="stop after so long, to be gone on with")
     parser.add_argument("--fresh", action="store_true", help="begin anew, dropping what is there")
@@ -56,8 +53,10 @@ def main(args: argparse.Namespace) -> int:
         overrides = list(args.set)
         if args.data:
             overrides.append(f"data.cache={json.dumps(str(args.data))}")
-        recipe = load_recipe(args.recipe, overrides)
-    except RecipeError as error:
+        recipe_file = args.recipe or shipped_config() / "training" / "small.yaml"
+        recipe = load_recipe(recipe_file, overrides)
+        streams = stream_table_file(args.streams)
+    except (RecipeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     import torch
@@ -67,13 +66,13 @@ def main(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    folder = args.out or Path("out/training") / args.recipe.stem
+    folder = args.out or Path("out/training") / recipe_file.stem
     stop = _Stop(args.minutes)
     try:
         run = Run(
             recipe,
             folder,
-            args.streams,
+            streams,
             args.cpu,
             args.mixed_precision,
             git_says("rev-parse", "HEAD"),

@@ -18,7 +18,7 @@ def no_views(model: MultiSmolVLA, state: Tensor) -> tuple[Tensor, Tensor]:
     return views, views.new_zeros(views.shape[:2]).bool()
 
 
-def read_told(
+def read_privileged(
     model: MultiSmolVLA,
     scene: Estimate,
     mask: Tensor,

@@ -12,7 +12,7 @@ from multismolvla.policy.model import MultiSmolVLA, Prefix
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.training.policy.batches import BatchMaker, Group
 from multismolvla.training.policy.objective import Objective
-from multismolvla.training.policy.privileged_reading import read_told
+from multismolvla.training.policy.privileged_reading import read_privileged
 from multismolvla.training.policy.recipe import AugmentRecipe, DropoutRecipe, PhaseRecipe
 
 # The rows that an arm follows before the next chunk is there.
@@ -80,7 +80,7 @@ class Validation:
         model, scores = objective.model, {}
         if group.scene is not None:
             language = (group.language, group.language_mask)
-            prefix = read_told(model, group.scene, group.mask, *language, group.state)
+            prefix = read_privileged(model, group.scene, group.mask, *language, group.state)
             return {"action_rad": self._action_rad(model, group, prefix)}
         views, present = model.visual(group.frames, group.mask)
         estimate = None

@@ -162,7 +162,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/pose_check.safetensors"), help="%(default)s"
     )
-    parser.add_argument("--streams", nargs="+", help="streams (default: all of the caches)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="STREAM", help="streams to train (default: all of the caches)"
+    )
     parser.add_argument("--steps", type=int, default=4000, help="optimizer steps for each stream")
     parser.add_argument(
         "--clearance",
@@ -180,7 +182,7 @@ def main(args: argparse.Namespace) -> int:
     """Train, measure and save; return the exit status."""
     try:
         opened = [TrainingCache(folder) for folder in args.caches]
-        streams = args.streams or list(opened[0].streams)
+        streams = args.only or list(opened[0].streams)
         for stream in streams:
             PoseSamples(opened, stream, "validation", np.random.default_rng())
     except (CacheError, ValueError) as error:

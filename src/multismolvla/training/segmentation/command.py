@@ -21,6 +21,7 @@ from torch.nn import functional
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import to_tensor
 from multismolvla.segmentation.weights import WEIGHTS_FILE, save_weights
+from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import LABELS, StreamTable, load_stream_table
 from multismolvla.training.provenance import git_says
 from multismolvla.training.segmentation.scenes import Scenes
@@ -106,7 +107,7 @@ def write_table(report: Path, table: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, score and save; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
+    add_streams(parser)
     parser.add_argument("--steps", type=int, default=4000, help="optimizer steps")
     parser.add_argument("--scenes-per-step", type=int, default=8, help="each seen by every view")
     parser.add_argument("--held-out", type=int, default=200, help="scenes to report on")
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:
-        table = load_stream_table(args.streams)
+        table = load_stream_table(stream_table_file(args.streams))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -23,6 +23,7 @@ from multismolvla.data.episode import PERIOD_S
 from multismolvla.data.units import to_counts
 from multismolvla.sim.layout import SHAPES
 from multismolvla.sim.worker_start import start_worker
+from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.segmentation.scenes import Scenes
 
@@ -42,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=10_000, help="scenes; default: %(default)s")
     parser.add_argument("--workers", type=int, default=2, help="processes; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--streams", type=Path, default=Path("config/streams.yaml"))
+    add_streams(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Write the cache; return the exit status."""
     try:
-        table = load_stream_table(args.streams)
+        table = load_stream_table(stream_table_file(args.streams))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

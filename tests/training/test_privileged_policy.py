@@ -1,4 +1,4 @@
-"""A checkpoint that acts on what it is told: the objective's way, repeatably, without pictures."""
+"""A checkpoint driven by privileged poses: as in its training objective, repeatably, no frames."""
 
 import copy
 import dataclasses
@@ -18,8 +18,8 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.sim.layout import SHAPES
 from multismolvla.streams import load_stream_table
-from multismolvla.training.demonstrations import privileged_policy as told_policy
-from multismolvla.training.demonstrations.privileged_policy import ToldPolicy
+from multismolvla.training.demonstrations import privileged_policy
+from multismolvla.training.demonstrations.privileged_policy import PrivilegedPolicy
 
 TASK = "put the red cube in the bin"
 
@@ -41,7 +41,7 @@ def parts(tmp_path_factory):
 def policy(parts):
     # The engine takes the model over.
     model, *others = copy.deepcopy(parts)
-    return ToldPolicy(model, *others, seed=3)
+    return PrivilegedPolicy(model, *others, seed=3)
 
 
 def observation(x: float = 0.2) -> Observation:
@@ -67,7 +67,7 @@ def test_it_acts_on_the_poses(policy, monkeypatch):
         def random(self, size):
             return np.full(size, 0.5)
 
-    monkeypatch.setattr(told_policy.np.random, "default_rng", lambda _: Nothing())
+    monkeypatch.setattr(privileged_policy.np.random, "default_rng", lambda _: Nothing())
     here = policy.infer(observation(0.20)).actions
     assert np.array_equal(policy.infer(observation(0.20)).actions, here)
     assert np.abs(policy.infer(observation(0.26)).actions - here).max() > 1e-5
@@ -85,10 +85,10 @@ def test_an_episode_repeats_itself_and_each_has_errors_of_its_own(policy):
     assert not np.array_equal(episode(0.2 + 1e-6)[0], first)
 
 
-def test_it_is_the_model_told_as_in_training(parts, policy, monkeypatch):
+def test_the_model_reads_poses_as_in_training(parts, policy, monkeypatch):
     """The same scene and noise through the plain model, padded, as the objective reads it."""
     seen = {}
-    known, sample = told_policy.known_scene, policy._engine.sample
+    known, sample = privileged_policy.known_scene, policy._engine.sample
 
     def keep_scene(*arguments):
         seen["scene"] = known(*arguments)
@@ -98,7 +98,7 @@ def test_it_is_the_model_told_as_in_training(parts, policy, monkeypatch):
         seen["noise"], seen["actions"] = noise, sample(prefix, noise)
         return seen["actions"]
 
-    monkeypatch.setattr(told_policy, "known_scene", keep_scene)
+    monkeypatch.setattr(privileged_policy, "known_scene", keep_scene)
     monkeypatch.setattr(policy._engine, "sample", keep_noise)
     policy.infer(observation())
     model, tokenizer, normalizer = parts
@@ -120,11 +120,11 @@ def test_missing_poses_are_one_line(policy):
         policy.infer(blind)
 
 
-def test_the_command_records_a_told_learner_without_pictures(parts, tmp_path, capsys):
+def test_the_command_records_a_privileged_learner_without_frames(parts, tmp_path, capsys):
     model, *others = parts
     save_checkpoint(tmp_path / "hand", model, model.config, *others)
-    options = ["--policy", str(tmp_path / "hand"), "--told", "--streams", "--workers", "1"]
-    options += ["--episodes-per-task", "1", "--tasks", "red_cube_in_bin"]
+    options = ["--policy", str(tmp_path / "hand"), "--privileged", "--only", "none"]
+    options += ["--workers", "1", "--episodes-per-task", "1", "--tasks", "red_cube_in_bin"]
     options += ["--expert-share", "0", "--noise", "0"]
     assert main(["demos", "--out", str(tmp_path / "out"), *options]) == 0
     assert "0/1 succeeded" in capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_a_checkpoint_without_object_tokens_is_one_line(parts, tmp_path, capsys)
     model, *others = parts
     model = MultiSmolVLA(dataclasses.replace(model.config, objects=()))
     save_checkpoint(tmp_path / "blind", model, model.config, *others)
-    options = ["--policy", str(tmp_path / "blind"), "--told", "--streams"]
+    options = ["--policy", str(tmp_path / "blind"), "--privileged", "--only", "none"]
     assert main(["demos", "--out", str(tmp_path / "out"), *options]) == 1
     printed = capsys.readouterr().err
     assert "no object tokens" in printed and printed.count("\n") == 1
