@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "src" / "ros2_portable"
 
-SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "priority"}
+SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "priority", "setting"}
 SHARED |= {"processor", "shared_memory"}
 CORES = {"control", "sensing", "faults", "monitoring", "robot", "sim", "segmentation", "policy"}
 CORES |= {"data", "pose_check", "pictures"}
@@ -40,6 +40,7 @@ LIGHT = {
     "arm": {"numpy"},
     "kinematics": {"numpy"},
     "priority": set(),
+    "setting": set(),
     "processor": set(),
     "shared_memory": set(),
 }

@@ -86,7 +86,7 @@ class Rig:
             lambda message: self.statuses.append(from_message(message)),
             10,
         )
-        kinds = SOURCES if self.node._backend != "ground_truth" else ()
+        kinds = () if parameters.get("backend") == "ground_truth" else SOURCES
         self.frames = {
             kind: probe.create_publisher(Image, f"{prefix}{kind}/image", qos_profile_sensor_data)
             for kind in kinds

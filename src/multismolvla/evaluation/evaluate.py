@@ -34,11 +34,10 @@ from multismolvla.pictures.film import write_video_wall
 from multismolvla.pose_check.check import find_weights
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.stack.closed_loop import MASKS
+from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.outcome import EpisodeKey, Outcome, OutcomeLog
 from multismolvla.stack.policy_runner import EXECUTIONS, QUEUE_THRESHOLD
 from multismolvla.stack.policy_source import SMALL, with_digest, without_digest
-from multismolvla.stack.pose_check_option import add_pose_check
-from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Far from the seeds of demonstrations, so that no scene has been trained on.

@@ -16,8 +16,8 @@ from multismolvla.policy.examples import FILE_NAME, save_examples
 from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.segmentation.predictor import Segmenter
 from multismolvla.stack.closed_loop import ClosedLoop
+from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.stack.outcome import EpisodeKey
-from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import load_stream_table
 
 TASK, SEED = "red_cube_in_bin", 100_007

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+
+from multismolvla.setting import settings_of
+
+Settings = TypeVar("Settings")
 
 
 class ParameterError(ValueError):
@@ -60,6 +66,47 @@ def declare(
             f"expected {expected}"
         )
     return value
+
+
+def declare_settings(node: Node, defaults: Settings, prefix: str = "") -> Settings:
+    """Declare every setting of a dataclass and return the settings; all are fixed after start.
+
+    Args:
+        defaults: an instance whose values are the defaults; see `setting.settings_of`.
+        prefix: only the fields whose names begin with this.
+
+    Raises:
+        ValueError: a value is wrong; one line.
+    """
+    values = {}
+    for item in settings_of(defaults, prefix):
+        if item.parse is not None:
+            # A string or a number: `declare` knows one type per parameter.
+            descriptor = ParameterDescriptor(
+                description=item.description, read_only=True, dynamic_typing=True
+            )
+            given = node.declare_parameter(item.name, item.default, descriptor).value
+            values[item.field] = item.parse(given)
+        else:
+            values[item.field] = declare(
+                node,
+                item.name,
+                item.default,
+                item.description,
+                minimum=item.minimum,
+                maximum=item.maximum,
+                choices=item.choices or None,
+                read_only=True,
+            )
+    return replace(defaults, **values)
+
+
+def declare_streams_file(node: Node) -> str:
+    """Declare where the stream table is and return it; the installed one is the default."""
+    share = get_package_share_directory("multismolvla")
+    return declare(
+        node, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
+    )
 
 
 def reject_unknown(node: Node) -> None:

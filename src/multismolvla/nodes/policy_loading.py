@@ -13,9 +13,6 @@ from multismolvla.policy.hub import HUB_ID
 from multismolvla.policy.shipped import FOLDERS, shipped_names
 
 GROUP = "multismolvla.policies"
-CHUNKINGS = ("none", "rtc")
-# Of `policy.fast_linear`, which imports torch; beside them `auto`.
-PRECISIONS = ("float32", "int8", "bfloat16")
 
 
 def known_policies() -> list[str]:
@@ -71,8 +68,8 @@ def load_policy(
         cameras: camera of a LeRobot checkpoint -> stream.
         chunking: `none`, or `rtc` for chunks that continue one another.
         now_ns: the clock of the observations' stamps, which `rtc` reads.
-        precision: of a checkpoint's weights, one of `PRECISIONS`, or `auto` to have its dry run
-            choose.
+        precision: of a checkpoint's weights, one of `POLICY_PRECISIONS`, or `auto` to have its dry
+            run choose.
 
     Raises:
         ParameterError: no such policy, or it cannot be made; one line with what to do.

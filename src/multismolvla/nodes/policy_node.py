@@ -31,16 +31,21 @@ from multismolvla.nodes import load_message
 from multismolvla.nodes.diagnostics import SLOW_LOOP, Diagnostics, Task, checked
 from multismolvla.nodes.inference_thread import InferenceThread
 from multismolvla.nodes.load_watch import LoadWatch
+from multismolvla.nodes.parameters import (
+    declare_settings,
+    declare_streams_file,
+    reject_unknown,
+)
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.policy_inputs import PolicyInputs
 from multismolvla.nodes.policy_loading import load_policy, parse_cameras
 from multismolvla.nodes.policy_messages import policy_status, trajectory
-from multismolvla.nodes.policy_parameters import declare_policy_parameters
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
 from multismolvla.pose_check.check import PoseCheck, find_weights
 from multismolvla.priority import prepare_control_thread
 from multismolvla.sensing.stream_checks import frequency_check
+from multismolvla.stack.settings import PolicySettings
 from multismolvla.streams import load_stream_table
 
 # A latched task reaches a node that starts later; one from a publisher that latches nothing comes
@@ -58,8 +63,10 @@ class PolicyNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__("policy_node", **options)
-        self._settings = parameters = declare_policy_parameters(self)
-        table = load_stream_table(parameters.streams_file)
+        self._settings = parameters = declare_settings(self, PolicySettings())
+        streams_file = declare_streams_file(self)
+        reject_unknown(self)
+        table = load_stream_table(streams_file)
         self._queue = ActionQueue(
             merge_strategy(parameters.merge, parameters.crossfade_s),
             ENTRIES[parameters.chunk_entry],

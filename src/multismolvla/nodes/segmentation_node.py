@@ -13,21 +13,19 @@ from std_msgs.msg import Header
 
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
 from multismolvla.nodes.latest_worker import LatestWorker
-from multismolvla.nodes.parameters import ParameterError, declare
+from multismolvla.nodes.parameters import ParameterError, declare_settings
 from multismolvla.nodes.run import run
 from multismolvla.nodes.sensor_node import SensorNode
 from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
-from multismolvla.segmentation import PRECISIONS
 from multismolvla.sensing.conditioning import resize
 from multismolvla.sensing.derived_health import DerivedHealth
 from multismolvla.sensing.health import StreamHealth
 from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.sensing.thresholds import Thresholds
+from multismolvla.stack.settings import GROUND_TRUTH, LabellerSettings
 
-GROUND_TRUTH = "ground_truth"
-BACKENDS = ("network", GROUND_TRUTH, "transformers")
 # Cameras that are triggered together have their sets ready within this time of one another.
 GATHER_S = 0.01
 _ENCODINGS = {"rgb": "rgb8", "depth": "32FC1", "thermal": "32FC1"}
@@ -47,47 +45,15 @@ class SegmentationNode(SensorNode):
     encoding = "mono8"
 
     def declare_source(self) -> None:
-        self._backend = declare(
-            self, "backend", "network", "What labels.", choices=BACKENDS, read_only=True
-        )
-        model = declare(
-            self, "model", "", "Model by name, for the backend transformers.", read_only=True
-        )
-        threads = declare(
-            self, "threads", 1, "Processor threads.", minimum=1, maximum=64, read_only=True
-        )
-        precision = declare(
-            self,
-            "precision",
-            "auto",
-            "Of the network; auto takes bfloat16 where the processor multiplies it in tiles.",
-            choices=PRECISIONS,
-            read_only=True,
-        )
-        self._slop_s = declare(
-            self,
-            "slop_s",
-            0.02,
-            "Greatest distance of stamps within a set, seconds.",
-            minimum=0.001,
-            maximum=1.0,
-            read_only=True,
-        )
-        self._max_wait_s = declare(
-            self,
-            "max_wait_s",
-            0.03,
-            "Wait for the image of a healthy source, seconds.",
-            minimum=0.0,
-            maximum=1.0,
-            read_only=True,
-        )
+        self._labels = settings = declare_settings(self, LabellerSettings())
         self._labelling = None
-        if self._backend != GROUND_TRUTH:
-            self._labelling = _shared_labelling(self._backend, model, threads, precision)
+        if settings.backend != GROUND_TRUTH:
+            self._labelling = _shared_labelling(
+                settings.backend, settings.model, settings.threads, settings.precision
+            )
 
     def create_health(self, thresholds: Thresholds) -> StreamHealth:
-        if self._backend == GROUND_TRUTH:
+        if self._labels.backend == GROUND_TRUTH:
             return super().create_health(thresholds)
         kinds = [name.rpartition("/")[2] for name in self._stream.derived_from]
         # Sources by kind: their topics are relative to this node's namespace.
@@ -96,12 +62,12 @@ class SegmentationNode(SensorNode):
             raise ParameterError(
                 f"{self.get_fully_qualified_name()}: stream '{self._stream.name}' is derived from "
                 f"{', '.join(self._stream.derived_from) or 'nothing'} in the stream table; backend "
-                f"'{self._backend}' needs one of {', '.join(self._labelling.inputs)}"
+                f"'{self._labels.backend}' needs one of {', '.join(self._labelling.inputs)}"
             )
         return DerivedHealth(self.kind, self._stream.rate_hz, self._sources, thresholds)
 
     def connect(self) -> None:
-        if self._backend == GROUND_TRUTH:
+        if self._labels.backend == GROUND_TRUTH:
             super().connect()
             return
         self._worker = self._labelling.worker.join(self, self._on_labels)
@@ -111,8 +77,8 @@ class SegmentationNode(SensorNode):
                 kind: Subscriber(self, Image, f"{kind}/image", qos_profile=qos_profile_sensor_data)
                 for kind in self._sources
             },
-            slop_s=self._slop_s,
-            max_wait_s=self._max_wait_s,
+            slop_s=self._labels.slop_s,
+            max_wait_s=self._labels.max_wait_s,
             statuses=StatusMonitor(self, self._sources, self._on_source),
         )
         self._synchronizer.registerCallback(self._on_set)
@@ -124,14 +90,14 @@ class SegmentationNode(SensorNode):
 
     def _on_load(self, load: Load) -> None:
         super()._on_load(load)
-        if self._backend != GROUND_TRUTH:
+        if self._labels.backend != GROUND_TRUTH:
             # The same windows as the policy's, so that both choose the same images.
             fewer = SEGMENTATION_RATE in load.shed
             window_s = 2.0 * self._stream.period_s if fewer else 0.0
             self._synchronizer.relax(load.lag_s, window_s)
 
     def destroy_node(self) -> None:
-        if self._backend != GROUND_TRUTH:
+        if self._labels.backend != GROUND_TRUTH:
             self._worker.close()
         super().destroy_node()
 

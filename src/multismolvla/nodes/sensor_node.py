@@ -7,7 +7,6 @@ from copy import copy
 
 import cv2
 import numpy as np
-from ament_index_python.packages import get_package_share_directory
 from cv_bridge import CvBridge, CvBridgeError
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -18,16 +17,21 @@ from std_msgs.msg import Header
 from multismolvla.control.load_shedding import CAMERA_RATE, SEGMENTATION_RATE, Load
 from multismolvla.nodes import load_message
 from multismolvla.nodes.camera_info import scaled
-from multismolvla.nodes.health_parameters import declare_thresholds
 from multismolvla.nodes.lag_probe import LagProbe, with_wait
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
-from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
+from multismolvla.nodes.parameters import (
+    ParameterError,
+    declare,
+    declare_settings,
+    declare_streams_file,
+    reject_unknown,
+)
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusPublisher
 from multismolvla.sensing.conditioning import RawUnits, resize, to_units
 from multismolvla.sensing.health import StreamHealth
 from multismolvla.sensing.pressure import CpuPressure
-from multismolvla.sensing.thresholds import Thresholds
+from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 from multismolvla.streams import Stream, load_stream_table
 
 # Beside the frames themselves, of which there may be none.
@@ -54,13 +58,10 @@ class SensorNode(Node):
         super().__init__(f"{self.kind}_node", **options)
         # One frame at a time: threads of OpenCV would only fight over the cores.
         cv2.setNumThreads(1)
-        share = get_package_share_directory("multismolvla")
         name = declare(self, "stream", self.kind, "Stream of the table.", read_only=True)
-        streams_file = declare(
-            self, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
-        )
-        thresholds = declare_thresholds(self, self.kind)
-        self._units = self.declare_units()
+        streams_file = declare_streams_file(self)
+        thresholds = declare_settings(self, DEFAULTS[self.kind])
+        self._units = declare_settings(self, RawUnits(), f"{self.kind}_")
         self.declare_source()
         reject_unknown(self)
         self._stream = self._checked(load_stream_table(streams_file)[name])
@@ -93,10 +94,6 @@ class SensorNode(Node):
         self._silence = self.create_timer(self._stream.period_s, self._on_silence, autostart=False)
         load_message.listen(self, self._on_load, self._stream.view)
         self.connect()
-
-    def declare_units(self) -> RawUnits:
-        """Declare what the integers of a raw image mean, where the kind has any."""
-        return RawUnits()
 
     def declare_source(self) -> None:
         """Declare where frames come from, for a kind that leaves a choice."""

@@ -34,6 +34,7 @@ from multismolvla.replay.live_trace import observe
 from multismolvla.replay.one_pass import CachedSegmenter, ReplaySettings, replay
 from multismolvla.replay.report import Replayed, expand, write_results
 from multismolvla.replay.trace import Setpoints, Trace
+from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.policy_source import (
     EXPERT,
@@ -42,8 +43,6 @@ from multismolvla.stack.policy_source import (
     with_digest,
     without_digest,
 )
-from multismolvla.stack.pose_check_option import add_pose_check
-from multismolvla.stack.shipped_config import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Of an inference, where nothing was recorded.

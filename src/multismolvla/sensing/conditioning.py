@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from multismolvla.setting import setting
 from multismolvla.streams import KINDS, LABELS
 
 # A pixel of the smaller image has a value if at least this share of the pixels under it has one.
@@ -20,15 +21,35 @@ _MIN_VALID_SHARE = 0.5
 class RawUnits:
     """What the integers of a raw image mean; images of floats are in SI units already.
 
-    Attributes:
-        depth_m: metres per count of a 16-bit depth image (REP 118: millimetres).
-        thermal_scale, thermal_offset: degrees Celsius = counts * scale + offset. The defaults are
-            centikelvin, what radiometric FLIR and Seek cameras give.
+    Metres = counts * depth_m (REP 118: millimetres), degrees Celsius = counts * thermal_scale +
+    thermal_offset. The defaults of the latter are centikelvin, what radiometric FLIR and Seek
+    cameras give. A field of one kind of sensor begins with the kind.
     """
 
-    depth_m: float = 0.001
-    thermal_scale: float = 0.01
-    thermal_offset: float = -273.15
+    depth_m: float = setting(
+        0.001,
+        "Metres per count of a 16-bit depth image; images of floats are metres already.",
+        1e-6,
+        1.0,
+        unit="m",
+        name="raw_unit_m",
+    )
+    thermal_scale: float = setting(
+        0.01,
+        "Degrees Celsius per count; images of floats are degrees already.",
+        1e-6,
+        100.0,
+        unit="degrees C",
+        name="scale",
+    )
+    thermal_offset: float = setting(
+        -273.15,
+        "Degrees Celsius at a count of zero.",
+        -1000.0,
+        1000.0,
+        unit="degrees C",
+        name="offset",
+    )
 
 
 def to_units(kind: str, raw: np.ndarray, units: RawUnits | None = None) -> np.ndarray:

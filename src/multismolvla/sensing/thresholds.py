@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from multismolvla.setting import setting
 from multismolvla.streams import KINDS
 
 
@@ -12,52 +13,62 @@ from multismolvla.streams import KINDS
 class Thresholds:
     """Limits of `StreamHealth`, in the units of the kind (levels of 255, metres, degrees Celsius).
 
-    A limit that is infinite is not judged.
-
-    Attributes:
-        stale_periods: silence of this many frame periods loses the stream. One lost frame is then
-            no loss of the stream, and the news of a real one still reaches the policy within 2
-            periods and 20 ms.
-        slow_fraction: a rate below this share of the nominal one is slow.
-        recovery_frames: good frames in a row that end a loss or a warning.
-        frozen_repeats: identical frames after the first that lose the stream; 0 = never.
-        bad_stamp_frames: bad stamps in a row that lose the stream; fewer degrade it.
-        max_future_s: a stamp further ahead of the clock is bad.
-        max_age_s: a stamp further behind the clock is bad.
-        minimum, maximum: the sensor's range; pixels outside it are invalid, as NaN is.
-        invalid_share: share of invalid pixels above which a frame is unusable.
-        gap_share: share of invalid pixels above which the view counts as occluded.
-        black_below: a frame whose 99th percentile lies below this is black.
-        white_above: a frame whose 1st percentile lies above this is saturated.
-        flat_std: a patch with no more deviation than this is constant; live sensors are noisy.
-        blank_share: share of constant patches from which on a frame is blank.
-        occluded_share: share of constant patches from which on the view counts as occluded.
-        noise_above: noise (standard deviation) above this is damage.
-        sharpness_below: edges softer than this (see `FrameStatistics`) are blurred.
-        edge_contrast: contrast that a patch needs before its edges are judged.
-        soft_frames: noisy, blurred or occluded frames in a row before the stream is degraded.
+    A limit that is infinite is not judged. One lost frame is no loss of a stream, and the news of a
+    real loss still reaches the policy within `stale_periods` and 20 ms.
     """
 
-    stale_periods: float = 2.0
-    slow_fraction: float = 0.75
-    recovery_frames: int = 5
-    frozen_repeats: int = 3
-    bad_stamp_frames: int = 3
-    max_future_s: float = 0.1
-    max_age_s: float = 1.0
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    invalid_share: float = 0.95
-    gap_share: float = 0.6
-    black_below: float = -math.inf
-    white_above: float = math.inf
-    flat_std: float = 0.0
-    blank_share: float = 0.9
-    occluded_share: float = 0.25
-    noise_above: float = math.inf
-    sharpness_below: float = -math.inf
-    edge_contrast: float = math.inf
-    soft_frames: int = 5
+    stale_periods: float = setting(
+        2.0, "Frame periods of silence that lose the stream.", 1.1, 100.0
+    )
+    slow_fraction: float = setting(
+        0.75, "A rate below this share of the nominal one is slow.", 0.0, 1.0
+    )
+    recovery_frames: int = setting(5, "Good frames in a row that end a loss or a warning.", 1, 1000)
+    frozen_repeats: int = setting(
+        3, "Repeats of the same picture that lose the stream; 0 = never.", 0, 1000
+    )
+    bad_stamp_frames: int = setting(3, "Bad stamps in a row that lose the stream.", 1, 1000)
+    max_future_s: float = setting(
+        0.1, "A stamp this far ahead of the clock is bad, seconds.", 0.0, 3600.0, unit="s"
+    )
+    max_age_s: float = setting(
+        1.0, "A stamp this far behind the clock is bad, seconds.", 0.0, 3600.0, unit="s"
+    )
+    minimum: float = setting(-math.inf, "Least value that the sensor can give.", -300.0, 5000.0)
+    maximum: float = setting(math.inf, "Greatest value that the sensor can give.", -300.0, 5000.0)
+    invalid_share: float = setting(
+        0.95, "A frame with a greater share of invalid pixels is unusable.", 0.0, 1.0
+    )
+    gap_share: float = setting(
+        0.6, "A greater share of invalid pixels counts as an occluded view.", 0.0, 1.0
+    )
+    black_below: float = setting(
+        -math.inf, "A frame whose 99th percentile is lower is black.", 0.0, 256.0
+    )
+    white_above: float = setting(
+        math.inf, "A frame whose 1st percentile is higher is saturated.", 0.0, 256.0
+    )
+    flat_std: float = setting(
+        0.0, "A patch with no more deviation than this is constant.", 0.0, 256.0
+    )
+    blank_share: float = setting(
+        0.9, "A frame with this share of constant patches is blank.", 0.0, 1.0
+    )
+    occluded_share: float = setting(
+        0.25, "A view with this share of constant patches is occluded.", 0.0, 1.0
+    )
+    noise_above: float = setting(
+        math.inf, "Greater noise (standard deviation) is damage.", 0.0, 1000.0
+    )
+    sharpness_below: float = setting(
+        -math.inf, "Edges softer than this share of their contrast are blurred.", 0.0, 0.5
+    )
+    edge_contrast: float = setting(
+        math.inf, "Contrast that a patch needs for its edges to be judged.", 0.0, 256.0
+    )
+    soft_frames: int = setting(
+        5, "Noisy, blurred or occluded frames in a row that degrade.", 1, 1000
+    )
 
 
 DEFAULTS: dict[str, Thresholds] = {

@@ -29,6 +29,7 @@ from multismolvla.faults.scenario_file import find_scenarios, load_scenario
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import find_weights
 from multismolvla.stack.closed_loop import ClosedLoop
+from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.outcome import EpisodeKey
 from multismolvla.stack.policy_runner import QUEUE_THRESHOLD
 from multismolvla.stack.policy_source import (
@@ -38,8 +39,7 @@ from multismolvla.stack.policy_source import (
     with_digest,
     without_digest,
 )
-from multismolvla.stack.pose_check_option import add_pose_check
-from multismolvla.stack.shipped_config import add_streams, shipped_config, stream_table_file
+from multismolvla.stack.settings import shipped_config
 from multismolvla.streams import StreamTable, load_stream_table
 
 

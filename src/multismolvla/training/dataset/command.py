@@ -15,7 +15,7 @@ from multismolvla.data.cache_writer import CacheWriter
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_layout import UNITS
 from multismolvla.data.lerobot_writer import LeRobotWriter
-from multismolvla.stack.shipped_config import add_streams
+from multismolvla.stack.command_options import add_streams
 from multismolvla.training.dataset.episode_sources import EpisodeSource, ForeignData, find_sources
 from multismolvla.training.progress_line import ProgressLine
 

@@ -13,7 +13,7 @@ from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
 from multismolvla.data.units import kind_of
 from multismolvla.sensing.conditioning import resize
-from multismolvla.stack.shipped_config import stream_table_file
+from multismolvla.stack.command_options import stream_table_file
 from multismolvla.streams import load_stream_table
 from multismolvla.training.dataset.robot_bag import read_robot_bag
 

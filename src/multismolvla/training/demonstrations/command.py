@@ -23,7 +23,7 @@ from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.sim.worker_start import start_worker
-from multismolvla.stack.shipped_config import add_streams, stream_table_file
+from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.streams import StreamTableError, load_stream_table
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder, Learner
 from multismolvla.training.demonstrations.demonstration_folder import (

@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from multismolvla.stack.shipped_config import add_streams, shipped_config, stream_table_file
+from multismolvla.stack.command_options import add_streams, stream_table_file
+from multismolvla.stack.settings import shipped_config
 from multismolvla.training.policy.recipe import RecipeError
 from multismolvla.training.policy.recipe_file import load_recipe
 from multismolvla.training.provenance import git_says

@@ -23,7 +23,7 @@ from multismolvla.data.episode import PERIOD_S
 from multismolvla.data.units import to_counts
 from multismolvla.sim.layout import SHAPES
 from multismolvla.sim.worker_start import start_worker
-from multismolvla.stack.shipped_config import add_streams, stream_table_file
+from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.segmentation.scenes import Scenes
 
