@@ -68,7 +68,7 @@ install_dependencies() {
 install_package() {
     local share=$venv/share/multismolvla index=$venv/share/ament_index/resource_index/packages name
     local -a editable=(-e "$root")
-    if [[ $ros == wheels ]]; then editable+=(-e "$root/src/ros2_portable"); fi
+    if [[ $ros == wheels ]]; then editable+=(-e "$root/packages/ros2_portable"); fi
     "${pip[@]}" --no-deps --no-build-isolation "${editable[@]}" || return
     rm -rf "$share" "$venv/lib/multismolvla"
     # Links, so that edits count at once; to files, because ros2 launch does not follow linked folders.

@@ -5,6 +5,7 @@ import importlib
 import re
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -61,9 +62,18 @@ def imported_packages(folder: Path) -> set[str]:
     return names - set(sys.stdlib_module_names) - {"multismolvla"}
 
 
+def requirements(file: Path) -> Iterator[str]:
+    """The lines of a requirements file and of those it includes, without comments."""
+    for line in file.read_text().splitlines():
+        if line.startswith("-r "):
+            yield from requirements(file.parent / line.removeprefix("-r "))
+        elif line and not line.startswith("#"):
+            yield line
+
+
 def pinned(name: str) -> set[str]:
-    lines = (ROOT / "requirements" / name).read_text().splitlines()
-    return {re.split(r"[\[=<>;]", line)[0].lower() for line in lines if line and line[0] != "#"}
+    lines = requirements(ROOT / "requirements" / name)
+    return {re.split(r"[\[=<>;]", line)[0].lower() for line in lines}
 
 
 def test_package_xml_is_format_3_with_unique_dependencies(package_xml):
@@ -150,8 +160,8 @@ def test_colcon_meta_names_an_installed_hook(setup_arguments):
 
 def test_every_requirement_of_the_portable_path_is_pinned_to_one_version():
     for name in ("portable.txt", "test.txt", "web.txt"):
-        for line in (ROOT / "requirements" / name).read_text().splitlines():
-            assert not line or line[0] == "#" or "==" in line, f"{name}: {line}"
+        for line in requirements(ROOT / "requirements" / name):
+            assert "==" in line, f"{name}: {line}"
     assert pinned("ros.txt") <= pinned("portable.txt")
 
 
