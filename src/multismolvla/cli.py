@@ -20,10 +20,6 @@ COMMANDS = {
         "multismolvla.data.bag_recovery",
         "finish a recording that was cut off",
     ),
-    "bench policy": (
-        "multismolvla.evaluation.bench_policy",
-        "the policy's speed, memory and actions beside LeRobot's",
-    ),
     "evaluate": ("multismolvla.evaluation.evaluate", "closed-loop success under broken cameras"),
     "export": (
         "multismolvla.training.export.command",
@@ -48,7 +44,7 @@ COMMANDS = {
     "train": ("multismolvla.training.policy.command", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.
-GROUPS = {"bag": "look after recordings", "bench": "measure the stack on this machine"}
+GROUPS = {"bag": "look after recordings"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 Runs policy_node as a process of its own, feeds it 8 image streams at 15 Hz with statuses and
 100 Hz joint states from this process, and looks at `joint_trajectory`.
 
-    ./run python tests/bench/control_period.py [--seconds 60]
+    ./run python benchmarks/control_period.py [--seconds 60]
 
 Targets: 99 % of the periods within 5 ms of 20 ms, by the stamps in the messages; no starved tick
 after the first chunk.
@@ -35,7 +35,7 @@ from multismolvla.arm import HOME_RAD, JOINT_NAMES
 from multismolvla.streams import load_stream_table
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parent
 PERIOD_S, TOLERANCE_S = 0.020, 0.005
 PIXELS = {
     "rgb": ("rgb8", np.full((96, 96, 3), 120, np.uint8)),

@@ -4,7 +4,7 @@ One process publishes 640x480 RGB, depth and thermal at 30 Hz, the three real se
 them, and a sink synchronises and converts them as the policy node does. The stamp of a frame is the
 moment of its publication.
 
-    python tests/bench/camera_latency.py --seconds 30
+    ./run python benchmarks/camera_latency.py --seconds 30
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The policy's speed, memory and actions, beside LeRobot's SmolVLA from PyPI.
 
+    ./run python benchmarks/policy.py
+
 Both sides get the same random weights and inputs, run with the same threads, each in a process of
 its own, and are asked in turn, so that whatever else the machine does meets both. Timed is what
 both do per chunk: from prepared frames, tokens, state and noise to actions. LeRobot gets an
@@ -21,18 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-
-from multismolvla.argument_types import positive
-from multismolvla.evaluation import policy_worker
-from multismolvla.evaluation.lerobot_environment import LeRobotEnvironmentError, lerobot_python
-from multismolvla.evaluation.policy_bench_report import (
+from beside_lerobot import worker as worker_program
+from beside_lerobot.environment import LeRobotEnvironmentError, lerobot_python
+from beside_lerobot.report import (
     Measurement,
     as_json,
     table,
     write_picture,
 )
-from multismolvla.evaluation.policy_bench_rows import (
+from beside_lerobot.rows import (
     CAMERAS,
     COMPARISONS,
     START,
@@ -42,7 +41,10 @@ from multismolvla.evaluation.policy_bench_rows import (
     comparisons,
     start_worker,
 )
-from multismolvla.evaluation.worker_process import WorkerError, WorkerProcess
+from beside_lerobot.worker_process import WorkerError, WorkerProcess
+from safetensors.torch import load_file
+
+from multismolvla.argument_types import positive
 from multismolvla.policy.fast_linear import is_available, why_not
 from multismolvla.processor import read_processor
 
@@ -86,7 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="fail where a target is not met")
 
 
-def main(args: argparse.Namespace) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the results; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    args = parser.parse_args(argv)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         # Not in /tmp, which may be in main memory: the weights take a gigabyte.
@@ -227,10 +235,10 @@ class Bench:
         environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads)}
         if options["side"] == "lerobot":
             # Isolated from this environment's packages, and silent towards the hub.
-            program = [str(self._lerobot), "-I", policy_worker.__file__]
+            program = [str(self._lerobot), "-I", worker_program.__file__]
             environment["HF_HUB_OFFLINE"] = "1"
         else:
-            program = [sys.executable, "-m", policy_worker.__name__]
+            program = [sys.executable, worker_program.__file__]
         log = self._logs / f"{''.join(c if c.isalnum() else '_' for c in name)}.log"
         arguments = json.dumps({**options, "threads": self._threads})
         return WorkerProcess(name, [*program, arguments], environment, log)
@@ -285,3 +293,10 @@ def _lerobot(args: argparse.Namespace) -> Path | None:
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -3,7 +3,7 @@
 This process says what a whole stack says, at the rates of the shipped stream table: statuses, joint
 states and images. With a Chromium on the machine it then opens the page and measures again.
 
-    python tests/bench/web_monitor_cost.py --seconds 20
+    ./run python benchmarks/web_monitor_cost.py --seconds 20
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from node_process import ROOT, NodeProcess, machine, prepare_environment
 
 prepare_environment()
-sys.path.insert(0, str(ROOT / "tests" / "web"))
+sys.path[:0] = [str(ROOT / "tests/web"), str(ROOT / "packages/ros2_portable/tests")]
 
 import numpy as np  # noqa: E402
 import rclpy  # noqa: E402

@@ -3,8 +3,8 @@
 One process publishes 640x480 RGB, depth and thermal at 30 Hz, the real injector passes them on, and
 a sink notes when each image arrives from the camera and when it arrives through the injector.
 
-    python tests/bench/injector_latency.py --seconds 20
-    python tests/bench/injector_latency.py --fault noise
+    ./run python benchmarks/injector_latency.py --seconds 20
+    ./run python benchmarks/injector_latency.py --fault noise
 """
 
 from __future__ import annotations

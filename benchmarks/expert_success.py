@@ -3,7 +3,7 @@
 Every `1 / replan-hz` seconds the policy is asked with a fresh observation; its chunk takes over
 `latency` seconds later, entered at the row that belongs to that instant, as the control stack does.
 
-    python tests/bench/expert_success.py --episodes-per-task 5
+    ./run python benchmarks/expert_success.py --episodes-per-task 5
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What int8 weights in each part of the model cost the actions.
 
-    ./run python tests/bench/int8_error.py
+    ./run python benchmarks/int8_error.py
 
 SmolVLA at full size with random weights and two cameras: one part after the other has its linear
 maps in int8, all else stays as it is. The error is that of the whole chunk, relative to it.

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "lerobot.txt"
+REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "lerobot.txt"
 # PyTorch's own index has the CPU build; PyPI's needs gigabytes of CUDA. `./run` knows the variable.
 INDEX_VARIABLE = "MULTISMOLVLA_TORCH_INDEX"
 INDEX = "https://download.pytorch.org/whl/cpu"

@@ -1,6 +1,6 @@
 """How long the segmentation network takes per frame, for each set of inputs and for two views.
 
-python tests/bench/segmentation_speed.py
+./run python benchmarks/segmentation_speed.py
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=200)
     args = parser.parse_args()
 
-    table = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")
+    table = load_stream_table(Path(__file__).parents[1] / "config" / "streams.yaml")
     scenes = Scenes(table, seed=0, vary_appearance=False)
     views = [dict(view) for view in scenes.next().values()]
     scenes.close()

@@ -7,28 +7,28 @@ import sys
 from pathlib import Path
 
 import cv2
+import policy
 import pytest
 import torch
-from safetensors.torch import save_file
-
-from multismolvla import cli
-from multismolvla.evaluation import bench_policy, lerobot_environment
-from multismolvla.evaluation.bench_policy import Bench
-from multismolvla.evaluation.lerobot_environment import LeRobotEnvironmentError, lerobot_python
-from multismolvla.evaluation.policy_bench_report import LIMIT, Measurement, table, write_picture
-from multismolvla.evaluation.policy_bench_rows import (
+from beside_lerobot import environment
+from beside_lerobot.environment import LeRobotEnvironmentError, lerobot_python
+from beside_lerobot.report import LIMIT, Measurement, table, write_picture
+from beside_lerobot.rows import (
     Comparison,
     Row,
     Target,
     bfloat16_targets,
 )
-from multismolvla.evaluation.worker_process import WorkerError, WorkerProcess
+from beside_lerobot.worker_process import WorkerError, WorkerProcess
+from policy import Bench
+from safetensors.torch import save_file
+
 from multismolvla.processor import Processor, read_processor
 
 FASTER = Target("speed", 1.4, more_is_better=True)
 EXACT = Target("difference", 1e-4)
 
-# Stands in for `policy_worker.py`: takes as long and answers with the actions that it is told to.
+# Stands in for `worker.py`: takes as long and answers with the actions that it is told to.
 FAKE = """
 import json, sys
 options = json.loads(sys.argv[1])
@@ -99,7 +99,7 @@ def test_an_optional_row_that_fails_is_left_out_with_its_reason(bench, tmp_path)
 
 
 def test_a_precision_that_this_processor_lacks_is_not_tried(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_policy, "is_available", lambda precision: precision == "float32")
+    monkeypatch.setattr(policy, "is_available", lambda precision: precision == "float32")
     lacking = row(tmp_path, "bfloat16", optional=True)
     lacking.worker["precision"] = "bfloat16"
     measured = bench._compare(Comparison("x", (row(tmp_path, "float32"), lacking), rounds=1))
@@ -165,7 +165,7 @@ def test_the_picture_marks_the_longest_time_that_will_do(tmp_path):
 def test_the_whole_bench_runs_on_tiny_models_without_lerobot(tmp_path, capsys):
     arguments = ["--quick", "--no-lerobot", "--threads", "1", "--rounds", "1"]
     only = ["--only", "2 cameras"]
-    assert cli.main(["bench", "policy", *arguments, "--out", str(tmp_path), *only]) == 0
+    assert policy.main([*arguments, "--out", str(tmp_path), *only]) == 0
     result = json.loads((tmp_path / "result.json").read_text())
     assert "siglip float32, 2 cameras" in [row["name"] for row in result["rows"]]
     assert all(row["peak_memory_bytes"] > 0 for row in result["rows"])
@@ -182,19 +182,19 @@ def test_the_whole_bench_runs_on_tiny_models_without_lerobot(tmp_path, capsys):
 def test_check_fails_where_a_target_is_not_met(tmp_path, monkeypatch):
     slow = [("x", [Measurement("slow", (1.0,), (FASTER,), speed=1.0)])]
     monkeypatch.setattr(Bench, "run", lambda *_: slow)
-    arguments = ["bench", "policy", "--no-lerobot", "--out", str(tmp_path)]
-    assert cli.main(arguments) == 0
-    assert cli.main([*arguments, "--check"]) == 1
+    arguments = ["--no-lerobot", "--out", str(tmp_path)]
+    assert policy.main(arguments) == 0
+    assert policy.main([*arguments, "--check"]) == 1
 
 
 def test_an_environment_that_cannot_be_made_leaves_lerobot_out(tmp_path, monkeypatch, capsys):
     def fail(_):
         raise LeRobotEnvironmentError("no network")
 
-    monkeypatch.setattr(bench_policy, "lerobot_python", fail)
+    monkeypatch.setattr(policy, "lerobot_python", fail)
     parser = argparse.ArgumentParser()
-    bench_policy.add_arguments(parser)
-    assert bench_policy._lerobot(parser.parse_args([])) is None
+    policy.add_arguments(parser)
+    assert policy._lerobot(parser.parse_args([])) is None
     assert capsys.readouterr().err == "LeRobot is left out: no network\n"
 
 
@@ -207,7 +207,7 @@ def test_the_environment_is_made_once_and_anew_for_other_versions(tmp_path, monk
             Path(command[-1]).mkdir()
 
     monkeypatch.setattr(subprocess, "run", make)
-    monkeypatch.setattr(lerobot_environment, "_torch_index", list)
+    monkeypatch.setattr(environment, "_torch_index", list)
     pins = tmp_path / "pins.txt"
     made = []
     for content in ("lerobot==0.4.4", "lerobot==0.4.4", "lerobot==0.4.5"):
@@ -227,7 +227,7 @@ def test_a_version_that_cannot_be_had_is_one_line_and_leaves_nothing(tmp_path, m
         Path(command[-1]).mkdir()
 
     monkeypatch.setattr(subprocess, "run", refuse)
-    monkeypatch.setattr(lerobot_environment, "_torch_index", list)
+    monkeypatch.setattr(environment, "_torch_index", list)
     pins = tmp_path / "pins.txt"
     pins.write_text("lerobot==9")
     with pytest.raises(LeRobotEnvironmentError, match="No matching distribution found"):

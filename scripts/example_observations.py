@@ -1,6 +1,6 @@
 """Writes a checkpoint's example observations: instants of an episode that it drives in simulation.
 
-    python -m multismolvla.evaluation.example_observations src/multismolvla/policy/small
+    ./run python scripts/example_observations.py src/multismolvla/policy/small
 
 At the start of the policy node each precision is compared with float32 on them (`policy/examples`).
 """

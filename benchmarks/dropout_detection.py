@@ -3,8 +3,8 @@
 A camera is published at 15 and at 30 Hz to the real rgb_node in its own process; the clock stops
 when its status reaches a subscriber.
 
-    python tests/bench/dropout_detection.py                     # stop, black, frozen; 30 times each
-    python tests/bench/dropout_detection.py --clean-minutes 10  # false losses in a clean run
+    ./run python benchmarks/dropout_detection.py  # stop, black, frozen; 30 times each
+    ./run python benchmarks/dropout_detection.py --clean-minutes 10  # false losses in a clean run
 """
 
 from __future__ import annotations

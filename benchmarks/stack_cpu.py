@@ -5,9 +5,9 @@ a while: processor time and memory of every process, lines `is lost` in the log,
 that each stream was in use, and the time that the policy held. With two checkouts the rounds go
 A B A B, so that the ratio is of one run on one machine.
 
-    ./run python tests/bench/stack_cpu.py                          # this checkout
-    ./run python tests/bench/stack_cpu.py --against ../main@3a2033b  # and another, in turn
-    ./run python tests/bench/stack_cpu.py --seconds 600 --busy 1   # one processor kept busy
+    ./run python benchmarks/stack_cpu.py                          # this checkout
+    ./run python benchmarks/stack_cpu.py --against ../main@3a2033b  # and another, in turn
+    ./run python benchmarks/stack_cpu.py --seconds 600 --busy 1   # one processor kept busy
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("rgb", "depth", "thermal", "segmentation")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,6 @@
 """What the pose check costs the policy node: one set of eight pictures, on one thread.
 
-./run python tests/bench/pose_check_speed.py
+./run python benchmarks/pose_check_speed.py
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SETS = 300
 
 
 def main() -> None:
-    table = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")
+    table = load_stream_table(Path(__file__).parents[1] / "config" / "streams.yaml")
     rng = np.random.default_rng(0)
     frames = {}
     for stream in table:

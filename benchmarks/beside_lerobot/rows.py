@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from multismolvla.evaluation.policy_worker import FRAMES
+from beside_lerobot.worker import FRAMES
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import (
     ExpertConfig,
@@ -74,7 +74,7 @@ class Row:
     """One model in one situation.
 
     Attributes:
-        worker: options of `policy_worker.py`; rows with the same ones share a process.
+        worker: options of `worker.py`; rows with the same ones share a process.
         inputs: its files of inputs, used in turn.
         same_model: whether LeRobot's row should give the same actions.
         optional: whether it is left out, not fatal, where this machine cannot run it.

@@ -1,8 +1,8 @@
 """Success of a policy over the whole running stack, per condition, with the speed of the simulator.
 
-    ./run python tests/bench/ros_episodes.py                            # 12 tasks x 5 seeds, clean
-    ./run python tests/bench/ros_episodes.py --condition depth --condition thermal
-    ./run python tests/bench/ros_episodes.py --tasks object_cube_bin --episodes-per-task 1
+    ./run python benchmarks/ros_episodes.py                            # 12 tasks x 5 seeds, clean
+    ./run python benchmarks/ros_episodes.py --condition depth --condition thermal
+    ./run python benchmarks/ros_episodes.py --tasks object_cube_bin --episodes-per-task 1
 
 A condition is `clean` or a kind of stream that is dead in both views from the start. Every episode
 is one line of JSON in --out; a run that was stopped goes on where it left off.

@@ -1,6 +1,6 @@
 """How many full observations per second the simulated cameras give, alone and with the physics.
 
-    python tests/bench/sim_cameras.py
+    ./run python benchmarks/sim_cameras.py
 
 A full observation is one frame of every stream of config/streams.yaml. With the physics, 1/15 s is
 simulated between two observations, and the real-time factor says how much is left for the rest.
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--observations", type=int, default=300)
     count = parser.parse_args().observations
 
-    table = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")
+    table = load_stream_table(Path(__file__).parents[1] / "config" / "streams.yaml")
     simulation = Simulation(seed=0)
     cameras = Cameras(simulation.model, table)
     data = mujoco.MjData(simulation.model)

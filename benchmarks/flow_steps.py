@@ -1,6 +1,6 @@
 """How many steps of the flow a trained model needs, and with which solver.
 
-    ./run python tests/bench/flow_steps.py
+    ./run python benchmarks/flow_steps.py
 
 Trains `tiny` for some minutes on a made-up task with two ways to do it: a bright spot stands
 somewhere in the picture, and the arm goes to it around an obstacle, above or below it at random.

@@ -1,9 +1,9 @@
 """Latency of the servo bus over the pseudo-terminal: sync-reads of six servos at a fixed rate.
 
-    python tests/bench/feetech_bus.py                      # emulator in a process of its own
-    python tests/bench/feetech_bus.py --simulator          # ... that simulates and renders as well
-    python tests/bench/feetech_bus.py --wire-time          # ... with the time of a 1 Mbaud wire
-    python tests/bench/feetech_bus.py --normal-priority    # without real-time priority
+    ./run python benchmarks/feetech_bus.py  # emulator in a process of its own
+    ./run python benchmarks/feetech_bus.py --simulator  # ... that simulates and renders as well
+    ./run python benchmarks/feetech_bus.py --wire-time  # ... with the time of a 1 Mbaud wire
+    ./run python benchmarks/feetech_bus.py --normal-priority  # without real-time priority
 
 Prints the achieved rate, latencies and the load of the machine.
 """
@@ -28,7 +28,7 @@ from multismolvla.robot.first_order_plant import FirstOrderPlant
 from multismolvla.robot.so101 import STATE_ADDRESS, STATE_BYTES
 
 IDS = range(1, 7)
-STREAMS = Path(__file__).parents[2] / "config" / "streams.yaml"
+STREAMS = Path(__file__).parents[1] / "config" / "streams.yaml"
 
 
 def serve(port: str, options: argparse.Namespace, ready, done) -> None:

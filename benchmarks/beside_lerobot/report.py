@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib
 
-from multismolvla.evaluation.policy_bench_rows import Target
+from beside_lerobot.rows import Target
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
