@@ -19,7 +19,7 @@ from multismolvla.stack import perception as sensor_rig
 from multismolvla.stack import policy_runner as policy_in_simulation
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.outcome import EpisodeKey
-from multismolvla.stack.policy_source import expert_for
+from multismolvla.stack.policy_loading import committed_s
 from multismolvla.streams import StreamTable, load_stream_table
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -104,9 +104,9 @@ def test_the_expert_succeeds_and_again_in_the_same_way(blind):
 def test_the_synchronous_arm_waits_for_each_chunk(blind):
     slow = replace(KEY, latency_s=0.8)
     waiting = blind.run(
-        expert_for("synchronous", 0.8), replace(slow, execution="synchronous"), CLEAN
+        ExpertPolicy(committed_s(0.8, waits=True)), replace(slow, execution="synchronous"), CLEAN
     )
-    going_on = blind.run(expert_for("asynchronous", 0.8), slow, CLEAN)
+    going_on = blind.run(ExpertPolicy(committed_s(0.8)), slow, CLEAN)
     assert waiting.success and going_on.success
     # About 0.8 s, 40 control periods, after every chunk but the first and the last.
     assert waiting.starved_ticks >= 38 * (waiting.inferences - 1)

@@ -16,7 +16,7 @@ from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.stack import closed_loop
-from multismolvla.stack.policy_source import with_digest, without_digest
+from multismolvla.stack.policy_loading import with_digest, without_digest
 from multismolvla.streams import load_stream_table
 
 SIZE = {"height": 32, "width": 32, "rate_hz": 15.0, "frame_id": "top_camera_optical_frame"}
@@ -107,7 +107,10 @@ def test_parallel_processes_give_the_same_outcomes(tmp_path, evaluate):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--policies", "nowhere"], "policy 'nowhere': expected 'expert', 'small' or the folder"),
+        (
+            ["--policies", "nowhere"],
+            "policy is 'nowhere', which no installed package offers; known: expert",
+        ),
         (["--conditions", "dirty"], "condition is 'dirty'"),
         (["--tasks", "dance"], "unknown task 'dance'"),
         (["--episodes-per-task", "0"], "--episodes-per-task is 0; expected 1 or more"),

@@ -15,9 +15,10 @@ from multismolvla.evaluation.scenarios import command as scenarios
 from multismolvla.evaluation.scenarios.verdict import ScenarioRun
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.faults.scenario import Expectations, Scenario, ScheduledFault
+from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.outcome import EpisodeKey
-from multismolvla.stack.policy_source import expert_for
+from multismolvla.stack.policy_loading import committed_s
 from multismolvla.streams import StreamTable, load_stream_table
 
 TABLE = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")
@@ -36,7 +37,7 @@ def loop():
 
 def run(loop, *faults: ScheduledFault, **settings):
     scenario = Scenario("made up", faults, **settings)
-    outcome, record = loop.run_scenario(expert_for("asynchronous", 0.1), KEY, scenario)
+    outcome, record = loop.run_scenario(ExpertPolicy(committed_s(0.1)), KEY, scenario)
     return ScenarioRun(scenario, outcome, record, 1.0)
 
 
@@ -138,7 +139,7 @@ def test_the_command_reports_and_its_status_tells(files, tmp_path, capsys):
         (["nowhere.yaml"], "nowhere.yaml: cannot read the scenario"),
         (["--rate", "7"], "cameras at 7 Hz; expected a divisor of 300"),
         (["--rate", "-1"], "--rate is -1; expected a positive number"),
-        (["--policy", "nobody"], "policy 'nobody': expected 'expert'"),
+        (["--policy", "nobody"], "policy is 'nobody', which no installed package offers"),
         (["--streams", "nowhere.yaml"], "nowhere.yaml: cannot read the stream table"),
     ],
 )

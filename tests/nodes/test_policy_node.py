@@ -26,7 +26,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.arm import HOME_RAD, JOINT_NAMES
 from multismolvla.interfaces import ActionChunk
-from multismolvla.nodes.policy_loading import parse_cameras
 from multismolvla.nodes.policy_node import PolicyNode
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import tiny
@@ -760,18 +759,6 @@ def test_the_expert_does_not_wait_for_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "cameras"),
-    [
-        ("", {}),
-        ("camera1=rgb", {"camera1": "rgb"}),
-        (" camera1 = rgb, top=wrist/rgb,", {"camera1": "rgb", "top": "wrist/rgb"}),
-    ],
-)
-def test_cameras_are_read_from_a_parameter(text, cameras):
-    assert parse_cameras(text) == cameras
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ import pytest
 import torch
 
 from multismolvla.cli import main
-from multismolvla.nodes.parameters import ParameterError
-from multismolvla.nodes.policy_loading import known_policies, load_policy
 from multismolvla.policy import shipped
 from multismolvla.policy.checkpoint import CheckpointError, resolve, save_checkpoint
 from multismolvla.policy.config import tiny
@@ -22,7 +20,12 @@ from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
-from multismolvla.stack.policy_source import with_digest, without_digest
+from multismolvla.stack.policy_loading import (
+    known_policies,
+    load_policy,
+    with_digest,
+    without_digest,
+)
 from multismolvla.streams import load_stream_table
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +100,7 @@ def test_missing_weights_are_one_clear_line_everywhere(absent, tmp_path, capsys)
     said = "trained weights of 'small' are not in this copy of the package: .*gone has no model"
     with pytest.raises(CheckpointError, match=said):
         resolve("small")
-    with pytest.raises(ParameterError, match=said) as error:
+    with pytest.raises(ValueError, match=said) as error:
         load_policy("small")
     assert "\n" not in str(error.value) and "small" not in known_policies()
     for command in (

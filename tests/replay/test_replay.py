@@ -23,7 +23,8 @@ from multismolvla.replay.measures import action_error, mask_onsets
 from multismolvla.replay.one_pass import ReplaySettings, replay
 from multismolvla.replay.report import expand
 from multismolvla.replay.trace import GAP_NS, Setpoints
-from multismolvla.stack.policy_source import expert_for
+from multismolvla.sim.expert_policy import ExpertPolicy
+from multismolvla.stack.policy_loading import committed_s
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder
 
@@ -50,7 +51,7 @@ def source(bag):
 
 def run(source, *faults: ScheduledFault, clean=None, **settings):
     scenario = Scenario("made up", faults) if faults else None
-    policy = expert_for("asynchronous", 0.1)
+    policy = ExpertPolicy(committed_s(0.1))
     return replay(source, policy, ReplaySettings(**settings), None, scenario, clean)
 
 

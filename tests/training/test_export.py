@@ -16,7 +16,7 @@ from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
-from multismolvla.stack.policy_source import with_digest
+from multismolvla.stack.policy_loading import with_digest
 from multismolvla.streams import load_stream_table
 from multismolvla.training.export.command import largest_difference
 from multismolvla.training.policy.recipe_file import as_dict, load_recipe

@@ -21,10 +21,10 @@ from multismolvla.sim.worker_start import start_worker
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.outcome import EpisodeKey, Outcome
-from multismolvla.stack.policy_source import (
-    EXPERT,
-    expert_for,
-    load_checkpoint_policy,
+from multismolvla.stack.policy_loading import (
+    committed_s,
+    load_policy,
+    streams_of,
     without_digest,
 )
 from multismolvla.streams import StreamTable
@@ -78,7 +78,7 @@ class EpisodeWorker:
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
-        self._policies: dict[tuple[str, float], tuple[Policy, tuple[str, ...]]] = {}
+        self._policies: dict[tuple, tuple[Policy, tuple[str, ...]]] = {}
         self._loops: dict[tuple[str, ...], ClosedLoop] = {}
 
     def run(self, job: Job) -> Outcome:
@@ -119,13 +119,19 @@ class EpisodeWorker:
 
     def _policy(self, key: EpisodeKey) -> tuple[Policy, tuple[str, ...]]:
         name = without_digest(key.policy)
-        if name == EXPERT:
-            return expert_for(key.execution, key.latency_s), ()
-        wanted = name, key.noise_scale
+        ahead_s = committed_s(key.latency_s, waits=key.execution == "synchronous")
+        # A checkpoint, which has a digest, is large and does not plan with the time; a class may.
+        wanted = name, key.noise_scale, None if key.policy != name else ahead_s
         if wanted not in self._policies:
-            self._policies[wanted] = load_checkpoint_policy(
-                name, self._settings.table, self._settings.device, key.noise_scale
+            policy = load_policy(
+                name,
+                device=self._settings.device,
+                threads=1,
+                seed=0,
+                noise_scale=key.noise_scale,
+                committed_s=ahead_s,
             )
+            self._policies[wanted] = policy, streams_of(policy, self._settings.table, name)
         return self._policies[wanted]
 
 

@@ -36,8 +36,8 @@ from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.stack.closed_loop import MASKS
 from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.outcome import EpisodeKey, Outcome, OutcomeLog
+from multismolvla.stack.policy_loading import SMALL, with_digest, without_digest
 from multismolvla.stack.policy_runner import EXECUTIONS, QUEUE_THRESHOLD
-from multismolvla.stack.policy_source import SMALL, with_digest, without_digest
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Far from the seeds of demonstrations, so that no scene has been trained on.
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[SMALL],
         metavar="POLICY",
-        help="'small', 'expert' and folders of checkpoints (default: small)",
+        help="names, folders, hub ids or module:Class, as policy_node takes them (default: small)",
     )
     parser.add_argument(
         "--conditions",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from multismolvla.evaluation.summary import TARGETS, Headline, Row, Setting, headlines
 from multismolvla.faults.conditions import CLEAN
-from multismolvla.stack.policy_source import without_digest
+from multismolvla.stack.policy_loading import without_digest
 
 
 def render_report(rows: Sequence[Row]) -> str:

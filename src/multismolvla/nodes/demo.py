@@ -28,7 +28,7 @@ from multismolvla.nodes.status_line import StatusLine
 from multismolvla.pictures.episode_log import EpisodeLog
 from multismolvla.pictures.film import write_contact_sheet, write_film
 from multismolvla.pictures.timeline import write_timeline
-from multismolvla.policy.shipped import NotShippedError, shipped_folder
+from multismolvla.stack.policy_loading import find_policy
 from multismolvla.streams import StreamTable, load_stream_table
 
 FILM_RATE_HZ = 10
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default="small",
         metavar="P",
-        help="policy that drives: small, expert, or the folder of a checkpoint",
+        help="policy that drives: a name, folder, hub id or module:Class, as policy_node takes it",
     )
     parser.add_argument(
         "--task", default="put the red cube in the bin", metavar="T", help="instruction"
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     try:
-        shipped_folder(args.policy)  # known at once, not after the stack has come up
-    except NotShippedError as error:
+        find_policy(args.policy)  # known at once, not after the stack has come up
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     try:

@@ -38,13 +38,13 @@ from multismolvla.nodes.parameters import (
 )
 from multismolvla.nodes.periodic_thread import PeriodicThread
 from multismolvla.nodes.policy_inputs import PolicyInputs
-from multismolvla.nodes.policy_loading import load_policy, parse_cameras
 from multismolvla.nodes.policy_messages import policy_status, trajectory
 from multismolvla.nodes.policy_warm_up import PolicyWarmUp
 from multismolvla.nodes.run import run
 from multismolvla.pose_check.check import PoseCheck, find_weights
 from multismolvla.priority import prepare_control_thread
 from multismolvla.sensing.stream_checks import frequency_check
+from multismolvla.stack.policy_loading import load_policy, parse_cameras
 from multismolvla.stack.settings import PolicySettings
 from multismolvla.streams import load_stream_table
 
@@ -93,7 +93,7 @@ class PolicyNode(Node):
             parameters.policy,
             device=parameters.policy_device,
             threads=parameters.policy_threads,
-            seed=parameters.policy_seed,
+            seed=None if parameters.policy_seed < 0 else parameters.policy_seed,
             noise_scale=parameters.policy_noise,
             cameras=parse_cameras(parameters.policy_cameras),
             chunking=parameters.policy_chunking,

@@ -36,14 +36,14 @@ from multismolvla.replay.report import Replayed, expand, write_results
 from multismolvla.replay.trace import Setpoints, Trace
 from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.labeller import Segmenter
-from multismolvla.stack.policy_source import (
+from multismolvla.stack.policy_loading import (
     EXPERT,
-    expert_for,
-    load_checkpoint_policy,
+    committed_s,
+    load_policy,
+    streams_of,
     with_digest,
-    without_digest,
 )
-from multismolvla.streams import StreamTable, load_stream_table
+from multismolvla.streams import load_stream_table
 
 # Of an inference, where nothing was recorded.
 LATENCY_S = 0.1
@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("bag", type=Path, metavar="BAG", help="folder of a bag, or a file of it")
     parser.add_argument(
-        "--policy", default="small", help="'small', 'expert' or a folder (default: %(default)s)"
+        "--policy",
+        default="small",
+        help="name, folder, hub id or module:Class, as policy_node takes it (default: %(default)s)",
     )
     parser.add_argument(
         "--faults",
@@ -167,7 +169,15 @@ def _replay(args: argparse.Namespace) -> Replayed:
     weights = find_weights(args.pose_check or source.pose_check)
     settings = ReplaySettings(args.task, latency_s, args.min_visual_streams, weights)
     name = with_digest(args.policy)
-    policy = _policy(name, settings, table, args.device)
+    # Without noise: actions differ by what was seen, not by chance.
+    policy = load_policy(
+        args.policy,
+        device=args.device,
+        threads=1,
+        seed=0,
+        committed_s=committed_s(latency_s),
+    )
+    streams_of(policy, table, args.policy)
     segmenter = None if source.labels_recorded else _segmenter()
     traces = _passes(source, policy, settings, segmenter, scenarios)
     return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
@@ -201,13 +211,6 @@ def _check(source: ReplayBag, task: str, policy: str) -> None:
     for name, remedy in needed.items():
         if name not in source.topics:
             raise ValueError(f"{source.bag.path}: has no {name}; {remedy}")
-
-
-def _policy(name: str, settings: ReplaySettings, table: StreamTable, device: str) -> Policy:
-    if name == EXPERT:
-        return expert_for("asynchronous", settings.latency_s)
-    # Without noise: actions differ by what was seen, not by the dice.
-    return load_checkpoint_policy(without_digest(name), table, device)[0]
 
 
 def _segmenter() -> Segmenter:

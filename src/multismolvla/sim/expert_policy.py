@@ -41,6 +41,9 @@ class ExpertPolicy:
         committed_s: 0 makes a chunk a function of its observation alone, for labelling.
     """
 
+    # It looks at none.
+    streams = ()
+
     def __init__(self, committed_s: float = COMMITTED_S) -> None:
         self._committed_rows = round(committed_s / PERIOD_S)
         self.reset()

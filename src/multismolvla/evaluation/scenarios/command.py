@@ -31,14 +31,14 @@ from multismolvla.pose_check.check import find_weights
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.outcome import EpisodeKey
-from multismolvla.stack.policy_runner import QUEUE_THRESHOLD
-from multismolvla.stack.policy_source import (
-    EXPERT,
-    expert_for,
-    load_checkpoint_policy,
+from multismolvla.stack.policy_loading import (
+    committed_s,
+    load_policy,
+    streams_of,
     with_digest,
     without_digest,
 )
+from multismolvla.stack.policy_runner import QUEUE_THRESHOLD
 from multismolvla.stack.settings import shipped_config
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scenarios, or folders of them (default: all that are shipped, config/faults)",
     )
     parser.add_argument(
-        "--policy", help="'expert', 'small' or a folder, instead of what the scenarios say"
+        "--policy",
+        help="name, folder, hub id or module:Class, instead of what the scenarios say",
     )
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="of all cameras (default: of the stream table)"
@@ -133,10 +134,13 @@ def _run_one(
         name, scenario.name, scenario.task, scenario.seed, queue_threshold=QUEUE_THRESHOLD
     )
     if name not in policies:
-        policies[name] = (
-            expert_for(key.execution, key.latency_s)
-            if name == EXPERT
-            else load_checkpoint_policy(without_digest(name), table, device)[0]
+        policies[name] = load_policy(
+            without_digest(name),
+            device=device,
+            threads=1,
+            seed=0,
+            committed_s=committed_s(key.latency_s),
         )
+        streams_of(policies[name], table, scenario.policy)
     outcome, record = loop.run_scenario(policies[name], key, scenario)
     return ScenarioRun(scenario, outcome, record, time.monotonic() - started_s)

@@ -24,6 +24,7 @@ from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.sim.worker_start import start_worker
 from multismolvla.stack.command_options import add_streams, stream_table_file
+from multismolvla.stack.policy_loading import load_policy
 from multismolvla.streams import StreamTableError, load_stream_table
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder, Learner
 from multismolvla.training.demonstrations.demonstration_folder import (
@@ -68,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     learner = parser.add_argument_group("a learner's own states (DAgger)")
     learner.add_argument(
-        "--policy", default="expert", metavar="P", help="checkpoint that drives; labels: expert"
+        "--policy",
+        default="expert",
+        metavar="P",
+        help="policy that drives, as policy_node takes it; labels: expert",
     )
     learner.add_argument(
         "--expert-share",
@@ -202,9 +206,7 @@ def _load_learner(settings: Settings) -> Learner | None:
 
         policy = PrivilegedPolicy.load(settings.policy, threads=1, seed=settings.seed)
     else:
-        from multismolvla.policy.learned_policy import LearnedPolicy
-
-        policy = LearnedPolicy.load(settings.policy, threads=1, noise_scale=1.0)
+        policy = load_policy(settings.policy, device="cpu", threads=1, noise_scale=1.0)
     return Learner(
         policy, settings.policy, settings.expert_share, settings.stream_loss, settings.privileged
     )
