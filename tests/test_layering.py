@@ -1,6 +1,7 @@
 """The layering that DESIGN promises, read from the imports of every file."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_the_parts_know_only_what_the_layering_allows():
             if package == "multismolvla" and target in parts - allowed:
                 violations.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not violations, "\n".join(violations)
+
+
+def test_the_drawing_of_the_architecture_shows_the_layering():
+    """Every part is on one floor of docs/architecture.md, above all that it may import."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    drawing = page.partition("## What may import what")[2].split("```")[1]
+    floors = {
+        part: -height
+        for height, floor in enumerate(re.split(r"─+", drawing))
+        for line in floor.splitlines()
+        # Two spaces part the names; what stands further right explains the floor.
+        for part in re.split(r" {4,}", line)[0].split()
+    }
+    parts = {part_of(path) for path in python_files(PACKAGE)} - {"__init__"}
+    assert floors.keys() == parts, f"not drawn or gone: {floors.keys() ^ parts}"
+    for part, may_import in MAY_IMPORT.items():
+        for lower in may_import | (SHARED - {part} if part not in SHARED else set()):
+            assert floors[lower] < floors[part], f"{part} may import {lower}; draw it above"
 
 
 def test_only_the_nodes_know_ros():
