@@ -82,7 +82,7 @@ def test_every_module_that_the_pages_run_exists(page, module):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_source_file_that_a_page_names_exists(page):
     """With its folder, from the root or from the package, or by its name alone."""
-    names = set(re.findall(r"[\w*/-]+\.py\b|\bconfig/[\w/*-]+\.\w+", page.read_text()))
+    names = set(re.findall(r"[\w*/-]+(?:\.launch)?\.py\b|\bconfig/[\w/*-]+\.\w+", page.read_text()))
     missing = [
         name
         for name in names

@@ -107,7 +107,7 @@ def test_samples_of_a_group_lose_their_own_streams_where_that_costs_nothing(cach
 
 @pytest.mark.parametrize("sequential", [True, False])
 def test_only_what_follows_in_time_can_be_late(config, tmp_path, monkeypatch, sequential):
-    """Damage is told from the plain frames; here stale ones are the only damage."""
+    """Damage is known by comparing with the plain frames; here stale ones are the only damage."""
     monkeypatch.setattr(batches, "corrupt", lambda rng, kind, frame: frame)
     source = TrainingCache(write_cache(tmp_path, episodes=4, length=8, sequential=sequential))
     still = AugmentRecipe(0.0, 0.0, 0, 0.0, 0.0, 0.0)
@@ -168,10 +168,10 @@ def test_a_cache_without_a_stream_of_the_model_is_refused(cache, config, tmp_pat
 
 
 @pytest.mark.parametrize("streams", [(), ("rgb",)])
-def test_a_hand_needs_no_stream_to_be_recorded(cache, config, tmp_path, streams):
+def test_an_action_expert_phase_needs_no_stream_to_be_recorded(cache, config, tmp_path, streams):
     config = dataclasses.replace(config, objects=("red_cube",))
     blind = TrainingCache(write_cache(tmp_path, episodes=4, length=8, streams=streams))
-    hand = dataclasses.replace(PHASE, kind="hand")
+    hand = dataclasses.replace(PHASE, kind="action_expert")
     for group in maker(blind, config, hand).make(3):
         assert not group.frames and group.scene.objects.shape[:2] == (4, 1)
         assert group.mask.shape == (4, len(config.streams)) and group.mask.any(1).all()

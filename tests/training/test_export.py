@@ -26,7 +26,7 @@ RECIPE = """
 model: {{preset: {preset}, start: "{start}"}}
 data: {{cache: {data}}}
 phases:
-  - {{name: eyes, kind: perception, steps: 7}}
+  - {{name: perception, kind: perception, steps: 7}}
   - {{name: policy, steps: 300, batch_size: 32}}
   - {{name: later, steps: 1, cache: nowhere}}
 """
@@ -119,14 +119,14 @@ def test_the_history_of_a_checkpoint_goes_with_it(trained, tmp_path):
     assert "| `data` | 0 to 5 |" in card
     assert "| policy | policy | `data` | 300 | 32 | 9600 |" in card
     assert "later" not in card and "nowhere" not in card
-    assert "### What it began with" in card and card.count(REVISION) == 2
+    assert "### Continued from" in card and card.count(REVISION) == 2
     assert "| `wrist/depth` | depth | 32 x 32 | 15 |" in card
 
 
 def test_an_unknown_beginning_is_named(trained, tmp_path):
     out = tmp_path / "out"
     assert export(trained("run", start="gone"), out) == 0
-    assert "`gone`; nothing more is known of it." in (out / "README.md").read_text()
+    assert "`gone`; its history is not known." in (out / "README.md").read_text()
 
 
 def test_a_report_goes_into_the_card(trained, tmp_path):

@@ -19,9 +19,15 @@ def test_the_policy_learns_to_follow_the_pictures(tmp_path):
         "model": {"preset": "tiny", "overrides": overrides},
         "validate_steps": 0,
         "phases": [
-            {"name": "eyes", "kind": "perception", "steps": 200, "learning_rate": 3e-3, **common},
             {
-                "name": "hand",
+                "name": "perception",
+                "kind": "perception",
+                "steps": 200,
+                "learning_rate": 3e-3,
+                **common,
+            },
+            {
+                "name": "policy",
                 "steps": 300,
                 "draws": 4,
                 "learning_rate": 2e-3,
@@ -37,7 +43,7 @@ def test_the_policy_learns_to_follow_the_pictures(tmp_path):
     arguments = ["train", tmp_path / "recipe.yaml", "--data", tmp_path / "data", "--cpu"]
     arguments += ["--streams", tmp_path / "streams.yaml", "--out", tmp_path / "out"]
     assert main([str(argument) for argument in arguments]) == 0
-    policy = LearnedPolicy.load(tmp_path / "out" / "hand", seed=0)
+    policy = LearnedPolicy.load(tmp_path / "out" / "policy", seed=0)
     rng = np.random.default_rng(1)
     errors = []
     for _ in range(12):

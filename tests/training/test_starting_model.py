@@ -22,8 +22,8 @@ from multismolvla.training.policy.recipe import (
 )
 from multismolvla.training.policy.starting_model import starting_model
 
-# Of the object tokens, what is written for the hand to read.
-TOLD = ("write_object", "write_hand", "name")
+# Of the object tokens, what the action expert reads.
+READ = ("write_object", "write_hand", "name")
 
 
 @pytest.fixture
@@ -69,44 +69,46 @@ def start(cache, streams, **model) -> tuple[dict[str, torch.Tensor], Normalizer 
     return made.state_dict(), normalizer
 
 
-def test_eyes_and_hand_are_joined(checkpoint, cache, streams):
-    hand, eyes = checkpoint("hand", 1), checkpoint("eyes", 2)
-    of_hand, of_eyes = (start(cache, streams, start=folder)[0] for folder in (hand, eyes))
-    joined, normalizer = start(cache, streams, start=hand, eyes=eyes)
+def test_encoder_and_action_expert_are_joined(checkpoint, cache, streams):
+    expert, encoder = checkpoint("expert", 1), checkpoint("encoder", 2)
+    of_expert, of_encoder = (start(cache, streams, start=folder)[0] for folder in (expert, encoder))
+    joined, normalizer = start(cache, streams, start=expert, encoder=encoder)
     assert normalizer is not None
     # Fixed embeddings are the same in all.
-    learnt = {name for name in joined if not of_hand[name].equal(of_eyes[name])}
-    told = {
-        name for name in learnt if name.startswith(tuple(f"object_tokens.{part}" for part in TOLD))
+    learnt = {name for name in joined if not of_expert[name].equal(of_encoder[name])}
+    read = {
+        name for name in learnt if name.startswith(tuple(f"object_tokens.{part}" for part in READ))
     }
-    eyes_own = {name for name in learnt if name.startswith(("visual.", "object_tokens."))} - told
-    assert len(told) == 9 and len(eyes_own) > 50 and len(learnt - eyes_own) > 50
+    own = {name for name in learnt if name.startswith(("visual.", "object_tokens."))} - read
+    assert len(read) == 9 and len(own) > 50 and len(learnt - own) > 50
     for name in learnt:
-        source = of_eyes if name in eyes_own else of_hand
+        source = of_encoder if name in own else of_expert
         assert joined[name].equal(source[name]), name
 
 
-def test_eyes_of_another_model_are_refused(checkpoint, cache, streams):
-    hand, eyes = checkpoint("hand", 1), checkpoint("eyes", 2, view_tokens=False)
-    with pytest.raises(RecipeError, match=r"model\.eyes: .*eyes is another model than model.start"):
-        start(cache, streams, start=hand, eyes=eyes)
+def test_an_encoder_of_another_model_is_refused(checkpoint, cache, streams):
+    expert, encoder = checkpoint("expert", 1), checkpoint("encoder", 2, view_tokens=False)
+    with pytest.raises(
+        RecipeError, match=r"model\.encoder: .*encoder is another model than model.start"
+    ):
+        start(cache, streams, start=expert, encoder=encoder)
 
 
-def test_eyes_that_know_other_joints_are_refused(checkpoint, cache, streams):
-    hand, eyes = checkpoint("hand", 1), checkpoint("eyes", 2, state_mean=0.1)
-    with pytest.raises(RecipeError, match=r"model\.eyes: .*eyes has another state_mean"):
-        start(cache, streams, start=hand, eyes=eyes)
+def test_an_encoder_with_other_state_statistics_is_refused(checkpoint, cache, streams):
+    expert, encoder = checkpoint("expert", 1), checkpoint("encoder", 2, state_mean=0.1)
+    with pytest.raises(RecipeError, match=r"model\.encoder: .*encoder has another state_mean"):
+        start(cache, streams, start=expert, encoder=encoder)
 
 
 @pytest.mark.parametrize("given", [{}, {"start": "smolvla", "preset": "base"}])
-def test_eyes_need_a_checkpoint_to_look_for(given):
-    with pytest.raises(RecipeError, match="eyes is 'somewhere'"):
-        ModelRecipe(eyes="somewhere", **given)
+def test_an_encoder_needs_a_checkpoint_that_it_joins(given):
+    with pytest.raises(RecipeError, match=r"model\.encoder is 'somewhere'"):
+        ModelRecipe(encoder="somewhere", **given)
 
 
 def test_a_run_on_fewer_streams_goes_on_from_a_checkpoint_with_more(checkpoint, cache, streams):
     seen = [stream for stream in streams if stream.kind == "rgb"]
-    weights, _ = start(cache, seen, start=checkpoint("hand", 1), eyes=checkpoint("eyes", 2))
+    weights, _ = start(cache, seen, start=checkpoint("expert", 1), encoder=checkpoint("encoder", 2))
     assert weights["availability.weight"].shape[1] == len(seen) < len(streams)
     assert not any(".patches.depth." in name for name in weights)
 
@@ -114,4 +116,4 @@ def test_a_run_on_fewer_streams_goes_on_from_a_checkpoint_with_more(checkpoint, 
 def test_a_run_on_streams_that_a_checkpoint_never_saw_is_refused(checkpoint, cache, streams):
     strange = (*streams, dataclasses.replace(streams[0], name="front/rgb"))
     with pytest.raises(RecipeError, match=r"model\.start: .*; the recipe's data have .*front/rgb"):
-        start(cache, strange, start=checkpoint("hand", 1))
+        start(cache, strange, start=checkpoint("expert", 1))

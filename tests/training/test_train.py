@@ -32,7 +32,14 @@ RECIPE = {
             "learning_rate": 1e-3,
             "dropout": {"schedule": "fixed", "rate": 0.5},
         },
-        {"name": "hand", "kind": "hand", "steps": 2, "batch_size": 4, "groups": 1, "draws": 2},
+        {
+            "name": "action_expert",
+            "kind": "action_expert",
+            "steps": 2,
+            "batch_size": 4,
+            "groups": 1,
+            "draws": 2,
+        },
         {"name": "policy", "steps": 6, "batch_size": 4, "groups": 2, "draws": 2},
     ],
 }
@@ -76,7 +83,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
     assert len(done) == stop_after
     assert train("stopped") == 0
     assert len(done) == 12
-    for phase in ("perception", "hand", "policy"):
+    for phase in ("perception", "action_expert", "policy"):
         whole, stopped = (weights(tmp_path / run / phase) for run in ("whole", "stopped"))
         assert all(torch.equal(whole[name], stopped[name]) for name in whole)
     assert train("stopped") == 0 and len(done) == 12
@@ -100,24 +107,25 @@ def test_a_checkpoint_runs_as_a_policy_and_says_how_it_came_to_be(train, tmp_pat
     assert list((tmp_path / "out" / "logs" / "tensorboard").iterdir())
 
 
-def test_a_hand_learns_and_is_scored_without_pictures(train, tmp_path, capsys):
+def test_an_action_expert_learns_and_is_scored_without_frames(train, tmp_path, capsys):
     write_cache(tmp_path / "blind", episodes=6, length=8, streams=(), seed=1)
     blind = {"cache": str(tmp_path / "blind"), "steps": 4}
-    perception, hand, policy = RECIPE["phases"]
-    assert train("out", {**RECIPE, "phases": [perception, hand | blind, policy]}) == 0
+    perception, action_expert, policy = RECIPE["phases"]
+    assert train("out", {**RECIPE, "phases": [perception, action_expert | blind, policy]}) == 0
     log = (tmp_path / "out" / "logs" / "metrics.jsonl").read_text().splitlines()
     lines = [json.loads(line) for line in log]
-    (told,) = [line for line in lines if "validation/action_rad/told" in line]
+    (score,) = [line for line in lines if "validation/action_rad/privileged" in line]
     trained = [
         json.loads((tmp_path / "out" / phase / "training.json").read_text())
-        for phase in ("perception", "hand", "policy")
+        for phase in ("perception", "action_expert", "policy")
     ]
-    of_run, of_hand = {str(tmp_path / "data"): [[0, 5]]}, {str(tmp_path / "blind"): [[0, 5]]}
+    of_run, of_phase = {str(tmp_path / "data"): [[0, 5]]}, {str(tmp_path / "blind"): [[0, 5]]}
     seeds = [content["data_seeds"] for content in trained]
-    assert seeds == [of_run, of_run | of_hand, of_run | of_hand]
-    assert told["phase"] == "hand" and 0 < told["validation/action_rad/told"] < 10
-    assert "validation/action_rad/clean" not in told
-    assert train("not", {**RECIPE, "phases": [perception, hand, policy | blind]}) == 1
+    assert seeds == [of_run, of_run | of_phase, of_run | of_phase]
+    assert score["phase"] == "action_expert"
+    assert 0 < score["validation/action_rad/privileged"] < 10
+    assert "validation/action_rad/clean" not in score
+    assert train("not", {**RECIPE, "phases": [perception, action_expert, policy | blind]}) == 1
     assert "has no stream 'rgb'" in capsys.readouterr().err
 
 
@@ -133,19 +141,19 @@ def test_a_checkpoint_keeps_the_history_of_one_that_is_gone(train, tmp_path):
     assert began["before"] == {} and content["before"] == {"start": began}
 
 
-def test_a_policy_that_sees_is_told_beside_it(train, tmp_path, capsys):
+def test_a_policy_phase_also_trains_on_privileged_poses(train, tmp_path, capsys):
     blind = tmp_path / "blind"
     write_cache(blind, episodes=6, length=8, streams=(), seed=1)
-    perception, hand, policy = RECIPE["phases"]
-    told = policy | {"told_cache": str(blind), "told_size": 3}
-    assert train("out", {**RECIPE, "phases": [perception, hand, told]}) == 0
+    perception, action_expert, policy = RECIPE["phases"]
+    both = policy | {"privileged_cache": str(blind), "privileged_size": 3}
+    assert train("out", {**RECIPE, "phases": [perception, action_expert, both]}) == 0
     assert train("alone") == 0
     ours, alone = (weights(tmp_path / run / "policy") for run in ("out", "alone"))
     assert any(not torch.equal(ours[name], alone[name]) for name in ours)
     content = json.loads((tmp_path / "out" / "policy" / "training.json").read_text())
     assert str(blind) in content["data_seeds"]
-    assert train("not", {**RECIPE, "phases": [perception | {"told_cache": str(blind)}]}) == 2
-    assert "told_cache" in capsys.readouterr().err
+    assert train("not", {**RECIPE, "phases": [perception | {"privileged_cache": str(blind)}]}) == 2
+    assert "privileged_cache" in capsys.readouterr().err
 
 
 def test_a_missing_cache_of_a_late_phase_is_said_before_anything_is_trained(

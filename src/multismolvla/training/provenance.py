@@ -24,15 +24,15 @@ def git_says(*arguments: str) -> str:
     return result.stdout.strip() or "unknown"
 
 
-# What a checkpoint learnt from: code, data and the checkpoints before it, told without them.
+# What a checkpoint was trained from: code, data and earlier checkpoints.
 
 TRAINING_FILE = "training.json"
-# Keys of `recipe.model` that name a checkpoint to begin with.
-BEGINNINGS = ("start", "eyes")
+# Keys of `recipe.model` that name a checkpoint to start from; `eyes`: former name of `encoder`.
+BEGINNINGS = ("start", "encoder", "eyes")
 
 
 class ProvenanceError(ValueError):
-    """Nothing says how the checkpoint came to be; one line."""
+    """It is not known how the checkpoint was trained; one line."""
 
 
 def whole_history(folder: str | Path) -> dict[str, Any]:

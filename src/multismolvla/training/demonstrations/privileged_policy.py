@@ -1,6 +1,6 @@
-"""A checkpoint without its eyes: it is told where objects are, with the errors of good eyes.
+"""A checkpoint that acts on privileged object poses instead of frames, with realistic errors.
 
-What a hand has learnt shows when it moves, and that is tried here before there are eyes.
+So the action expert is tried in closed loop before any encoder has been trained.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from multismolvla.training.policy.privileged_reading import read_privileged
 
 
 class PrivilegedPolicy:
-    """Acts on the true poses in `Observation.privileged`, for a simulator; pictures are ignored.
+    """Acts on the poses in `Observation.privileged`, in a simulator; frames are ignored.
 
     The first observation after a `reset` and the seed decide what is drawn until the next one: the
     errors of the poses, new for every chunk, and the noise that the flow starts from. So an episode
@@ -35,7 +35,7 @@ class PrivilegedPolicy:
         threads: of torch, for the whole process; None leaves them alone.
 
     Raises:
-        ValueError: the model cannot be told of objects or is for another arm; one line.
+        ValueError: the model has no object tokens or is for another arm; one line.
     """
 
     def __init__(
@@ -53,7 +53,9 @@ class PrivilegedPolicy:
                 f"this arm has {', '.join(JOINT_NAMES)}"
             )
         if not model.config.objects:
-            raise ValueError("the checkpoint has no object tokens, so it can be told nothing")
+            raise ValueError(
+                "the checkpoint has no object tokens, so it cannot read privileged poses"
+            )
         if threads is not None:
             torch.set_num_threads(threads)
         self._model, self._config = model, model.config
@@ -89,8 +91,8 @@ class PrivilegedPolicy:
         missing = [name for name in config.objects if name not in observation.privileged]
         if missing:
             raise ValueError(
-                f"the policy is told the true poses of all objects; {', '.join(missing)} missing: "
-                "run it in the simulator"
+                f"no pose of {', '.join(missing)}: a privileged policy needs the poses of all "
+                "objects, which only the simulator gives"
             )
         state = np.asarray(observation.state, np.float64)[None]
         poses = np.stack([observation.privileged[name] for name in config.objects])[None]
@@ -103,9 +105,9 @@ class PrivilegedPolicy:
         joints = torch.from_numpy(state)
         language = self._tokenizer.encode([observation.task])
         mask = torch.ones(1, len(config.streams), dtype=torch.bool)
-        told = self._normalizer.normalize_state(joints)
+        normalized = self._normalizer.normalize_state(joints)
         with torch.inference_mode():
-            prefix = read_privileged(self._model, scene, mask, *language, told, compact=True)
+            prefix = read_privileged(self._model, scene, mask, *language, normalized, compact=True)
             actions = self._engine.sample(prefix, torch.from_numpy(noise))
         radians = self._normalizer.unnormalize_action(actions, joints)
         return ActionChunk(observation.stamp_ns, config.period_s, radians[0].double().numpy())

@@ -14,7 +14,9 @@ UNMEASURED = (
     "`--report out/evaluation/report.md`."
 )
 # `before` of the history -> what was taken from that run.
-TAKEN = {"start": "what it began with", "eyes": "where its eyes are from"}
+TAKEN = {"start": "continued from", "encoder": "encoder taken from"}
+# Names in histories that older trainers wrote.
+FORMER_KEYS, FORMER_KINDS = {"eyes": "encoder"}, {"hand": "action_expert"}
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ def render_model_card(
         "missing; a mask says which.",
         "    ros2 launch multismolvla bringup.launch.py policy:=FOLDER\n"
         "    multismolvla evaluate --policies FOLDER",
-        "`FOLDER` is this one; that which comes with the package is called `small`.",
+        "`FOLDER` is this folder; the checkpoint that comes with the package is called `small`.",
         "## Model",
         _table(["", ""], _sizes(config, facts)),
-        "## What it sees",
+        "## Streams",
         _table(
             ["stream", "kind", "size (px)", "rate (Hz)"],
             (
@@ -69,7 +71,7 @@ def render_model_card(
         evaluation or UNMEASURED,
         "## What this does not claim",
         "It was trained in simulation, on the tasks, objects and instructions of this package. "
-        "Nothing is known of a real arm, of other objects or of other words.",
+        "It was not tried on a real arm, with other objects or with other instructions.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -85,8 +87,8 @@ def _sizes(config: PolicyConfig, facts: Facts) -> Iterator[Sequence[str]]:
     yield "parameters", f"{facts.parameters / 1e6:.2f} M"
     yield "files", f"{facts.size_bytes / 1e6:.1f} MB, weights in {facts.precision}"
     yield (
-        f"actions against the original's, {facts.compared} made-up observations",
-        f"at most {facts.difference_rad:.1e} rad apart",
+        "largest difference of an action from the original checkpoint",
+        f"{facts.difference_rad:.1e} rad in {facts.compared} random observations",
     )
     if config.fourm is not None:
         encoder = config.fourm
@@ -98,7 +100,7 @@ def _sizes(config: PolicyConfig, facts: Facts) -> Iterator[Sequence[str]]:
     yield "language model", f"width {text.hidden_size}, {text.layers} layers, {text.heads} heads"
     yield "action expert", f"width {expert.hidden_size}"
     yield "reads the views' tokens", "yes" if config.view_tokens else "no, object tokens alone"
-    yield "tells itself where", ", ".join(config.objects) or "nothing"
+    yield "estimates the poses of", ", ".join(config.objects) or "nothing"
     yield "chunk", f"{config.chunk_size} rows of {config.period_s * 1e3:.3g} ms"
     yield "flow", f"{config.denoising_steps} steps of {config.solver}"
     yield "joints relative to the state", ", ".join(config.relative_joints) or "none"
@@ -108,7 +110,7 @@ def _run(history: Mapping[str, Any], title: str) -> Iterator[str]:
     """Code, time, phases and data of a run, then of those before it."""
     yield f"### {title[0].upper()}{title[1:]}"
     if "recipe" not in history:
-        yield f"`{history['checkpoint']}`; nothing more is known of it."
+        yield f"`{history['checkpoint']}`; its history is not known."
         return
     recipe = history["recipe"]
     phases = recipe["phases"]
@@ -120,11 +122,20 @@ def _run(history: Mapping[str, Any], title: str) -> Iterator[str]:
         f"`{recipe['data']['cache']}`."
     )
     yield _table(
-        ["phase", "kind", "data", "steps", "batch", "samples shown", "learning rate", "lost"],
+        [
+            "phase",
+            "kind",
+            "data",
+            "steps",
+            "batch",
+            "samples seen",
+            "learning rate",
+            "streams lost",
+        ],
         (
             [
                 each["name"],
-                each["kind"],
+                _kind(each),
                 f"`{each['cache'] or recipe['data']['cache']}`",
                 str(each["steps"]),
                 str(each["batch_size"]),
@@ -141,16 +152,20 @@ def _run(history: Mapping[str, Any], title: str) -> Iterator[str]:
             ([f"`{name}`", _ranges(seeds)] for name, seeds in history["data_seeds"].items()),
         )
     for key, before in history["before"].items():
-        yield from _run(before, TAKEN[key])
+        yield from _run(before, TAKEN[FORMER_KEYS.get(key, key)])
 
 
 def _ranges(seeds: Sequence[Sequence[int]]) -> str:
     return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in seeds) or "none"
 
 
+def _kind(phase: Mapping[str, Any]) -> str:
+    return FORMER_KINDS.get(phase["kind"], phase["kind"])
+
+
 def _lost(phase: Mapping[str, Any]) -> str:
-    if phase["kind"] == "hand":
-        return "no pictures at all"
+    if _kind(phase) == "action_expert":
+        return "all frames: privileged poses"
     dropout = phase["dropout"]
     if dropout["schedule"] == "none":
         return "nothing"

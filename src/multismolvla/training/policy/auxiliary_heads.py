@@ -1,8 +1,8 @@
-"""What the model says of the scene, compared with the truth.
+"""Auxiliary losses: the model's estimate of the scene against the simulator's poses and labels.
 
-Where objects are is what a policy needs most and what its own loss teaches last. So the object
-tokens are compared with the simulator's poses, their attention with where the object is seen, and
-every view token is asked for its labels.
+A policy needs most of all to know where objects are, and its own loss teaches that last. So the
+object tokens are compared with the simulator's poses, their attention with the object's pixels, and
+every view token predicts the labels of its part of the frame.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from multismolvla.training.policy.auxiliary_targets import AuxiliaryTargets
 MILLIMETRES = 1000.0 * SCALE_M
 JOINTS = slice(3, 9)
 OBJECT_LABELS = slice(LABELS.index("cube"), None)
-# Most of a picture is table and background.
+# Most of a frame is table and background.
 FOREGROUND_WEIGHT = 8.0
 
 
@@ -101,7 +101,7 @@ def scene_loss(estimate: Estimate, targets: AuxiliaryTargets) -> tuple[Tensor, d
         metrics = {
             "object_mm": error.median() if len(error) else nothing,
             "object_mean_mm": error.mean() if len(error) else nothing,
-            "hand_mm": (hand[:, :3] - targets.hand).norm(dim=-1).median() * MILLIMETRES,
+            "gripper_mm": (hand[:, :3] - targets.hand).norm(dim=-1).median() * MILLIMETRES,
             "held": (held_logits.argmax(dim=1) == targets.held).float().mean(),
         }
     return loss, metrics

@@ -1,4 +1,4 @@
-"""Damage that no mask tells of, by the faults that the evaluation uses, milder and worse."""
+"""Batches of a training step, with masked and damaged streams."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class Group:
         frames: stream -> (B, C, h, w) prepared; empty where `views` is given.
         mask: (B, S) bool, True = usable; `lost`, (B, S) bool: masked on purpose or damaged.
         language, language_mask: (B, L).
-        state: (B, max_state_dim), what the policy is told.
-        joints: (B, 6) radians, the truth.
+        state: (B, max_state_dim), joints with noise, normalised.
+        joints: (B, 6) radians, without noise.
         actions: (B, T, A) normalised; noise (B, K, T, A) and time (B, K).
         targets: of the auxiliary heads, or None.
         views, present: (B, V, T, H) encoded before, and (B, V) which of them there are, or None.
-        scene: what the model is told of the scene instead of pictures, or None.
+        scene: object poses instead of frames, or None.
         taught: RGB stream -> frames as the teacher's encoder reads them; without a teacher empty.
     """
 
@@ -126,7 +126,7 @@ class BatchMaker:
         teacher: configuration of the SmolVLA whose tokens are to be met.
 
     Raises:
-        ValueError: the cache has other streams, unless the phase's kind is `hand` and reads none,
+        ValueError: the cache has other streams, unless the phase's kind is `action_expert`,
             or chunks that are too short.
     """
 
@@ -145,7 +145,7 @@ class BatchMaker:
         teacher: PolicyConfig | None = None,
     ) -> None:
         missing = [s.name for s in config.streams if s.name not in cache.streams]
-        if missing and phase.kind != "hand":
+        if missing and phase.kind != "action_expert":
             raise ValueError(
                 f"{cache.folder}: has no stream '{missing[0]}'; it has {', '.join(cache.streams)}"
             )
@@ -161,7 +161,7 @@ class BatchMaker:
         self._rank, self._processes = rank, processes
         self._views, self._teacher = views, teacher
         self._language = tokenizer.encode(cache.instructions)
-        # A hand reads no picture: those that nobody took could all have been used.
+        # An action-expert phase reads no frames: all streams count as usable.
         self._columns = (
             None if missing else [cache.streams.index(stream.name) for stream in config.streams]
         )
@@ -188,7 +188,7 @@ class BatchMaker:
     def group(
         self, rng: np.random.Generator, samples: np.ndarray, rate: float, progress: float = 0.0
     ) -> Group:
-        """Samples with streams taken away at a dropout rate: the same ones with late fusion."""
+        """Samples with streams dropped; with late fusion all of them lose the same ones."""
         config, phase = self._config, self._phase
         usable = self._usable(samples)
         # Streams that add up before they are encoded cost the same whether they are there or not;
@@ -197,25 +197,25 @@ class BatchMaker:
         draws = len(samples) if apart else 1
         drawn = [draw_hard(rng, config.streams, phase.dropout, rate) for _ in range(draws)]
         hard = np.broadcast_to(np.stack(drawn), usable.shape).copy()
-        # A recording may lack streams of its own: nobody loses the last one to chance.
+        # A recording may lack streams already: never drop the last one.
         hard[~(usable & ~hard).any(axis=1)] = False
         soft = draw_soft(rng, hard, phase.dropout, rate)
         mask = usable & ~hard
-        fields = self._told(rng, samples)
+        fields = self._fields(rng, samples)
         if self._views is not None:
             views, present, mask, lost = self._views.read(rng, samples, progress)
             return Group({}, mask, lost, **fields, views=views, present=present)
         targets = self._targets(samples) if phase.auxiliary or phase.kind != "policy" else None
-        if phase.kind == "hand":
+        if phase.kind == "action_expert":
             lost = torch.from_numpy(hard | soft)
             scene = known_scene(rng, targets)
             return Group({}, torch.from_numpy(mask), lost, **fields, scene=scene)
         stored = self._stored(rng, samples, mask, soft)
         varied = augment(rng, stored, config.streams, phase.augment)
         frames = self._prepared(rng, varied, soft)
-        told = {"targets": targets, "taught": self._taught(varied)}
+        more = {"targets": targets, "taught": self._taught(varied)}
         return Group(
-            frames, torch.from_numpy(mask), torch.from_numpy(hard | soft), **fields, **told
+            frames, torch.from_numpy(mask), torch.from_numpy(hard | soft), **fields, **more
         )
 
     def _usable(self, samples: np.ndarray) -> np.ndarray:
@@ -224,8 +224,8 @@ class BatchMaker:
             return np.ones((len(samples), len(self._config.streams)), bool)
         return self._cache.array("mask")[samples][:, self._columns]
 
-    def _told(self, rng: np.random.Generator, samples: np.ndarray) -> dict[str, Tensor]:
-        """Everything but pictures."""
+    def _fields(self, rng: np.random.Generator, samples: np.ndarray) -> dict[str, Tensor]:
+        """Everything but frames."""
         cache, config, phase = self._cache, self._config, self._phase
         joints = torch.from_numpy(cache.array("state")[samples].astype(np.float64))
         chunk = torch.from_numpy(cache.array("chunk")[samples, : config.chunk_size])
@@ -281,7 +281,7 @@ class BatchMaker:
         return frames
 
     def _taught(self, varied: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-        """The teacher sees the same pictures, undamaged."""
+        """The same frames for the teacher, undamaged."""
         if self._teacher is None:
             return {}
         return {
@@ -292,10 +292,10 @@ class BatchMaker:
 
     def _targets(self, samples: np.ndarray) -> AuxiliaryTargets:
         cache, config = self._cache, self._config
-        # Of all the cache's streams: what is there to be learnt need not be there to be seen.
+        # From all streams of the cache: labels are targets even where the model does not read them.
         labels = {}
-        # A hand is told, and no picture is compared with anything.
-        for name in cache.streams if self._phase.kind != "hand" else ():
+        # An action-expert phase has no view tokens to compare with labels.
+        for name in cache.streams if self._phase.kind != "action_expert" else ():
             view, _, kind = name.rpartition("/")
             if kind == "segmentation" and view in config.views:
                 labels[view] = cache.array(name)[samples]

@@ -1,7 +1,7 @@
-"""The estimate that good eyes would give: the truth, with an error and an honest word on its size.
+"""Privileged poses as an estimate of good perception: with errors, and with their expected size.
 
-With it language model and expert learn to act without a single picture being encoded, at several
-times the speed; the pictures then only have to tell where things are.
+With it language model and action expert learn to act without encoding any frame, several times as
+fast. Perception then only has to learn where things are.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from multismolvla.policy.hand_frame import SCALE_M
 from multismolvla.policy.object_tokens import LOG_LEAST, LOG_MOST, Estimate
 from multismolvla.training.policy.auxiliary_targets import AuxiliaryTargets
 
-# Expected error of a place, from good eyes to nearly none, metres; mostly small.
+# Expected error of a position, metres, from good perception to nearly none; mostly small.
 ERROR_M = (0.0015, 0.02)
 # Of a logit of being held, and of a number that means nothing, such as a round object's heading.
 HELD_LOGIT, MEANINGLESS = 4.0, 0.5
 HEADING_ERROR, HAND_ERROR = 0.1, 0.02
-# Eyes that cannot tell a heading give the mean of what it may be, which is nearer to nothing.
+# Perception that cannot see a heading gives the mean of the possible ones, which is shorter.
 VAGUE_HEADINGS = 0.4
 
 

@@ -101,7 +101,7 @@ class Objective(nn.Module):
             model, prefix, group.actions, group.noise, group.time, near_rows=phase.near_rows
         )
         beside = group.scene is not None and phase.kind == "policy"
-        metrics["told" if beside else "flow"] = loss.mean().detach()
+        metrics["privileged" if beside else "flow"] = loss.mean().detach()
         if group.targets is not None:
             auxiliary, more = self.heads(views, present, estimate, group.targets)
             metrics |= more | {"auxiliary": auxiliary.mean().detach()}

@@ -1,4 +1,4 @@
-"""One phase, step by step, until it is done or told to stop."""
+"""One phase, step by step, until it is done or stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the model reads a scene that it is told of: object tokens of an estimate, and no view."""
+"""How the model reads privileged poses: object tokens of an estimate, and no view."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_privileged(
     state: Tensor,
     compact: bool = False,
 ) -> Prefix:
-    """`MultiSmolVLA.read` of an estimate instead of pictures.
+    """`MultiSmolVLA.read` of an estimate instead of frames.
 
     Args:
         mask: (B, S) bool, the streams that would be usable.

@@ -1,4 +1,4 @@
-"""What a run says of itself: one live line, JSON lines and TensorBoard scalars."""
+"""The progress of a run: one live line, JSON lines and TensorBoard scalars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from multismolvla.training.policy.event_file import EventFile
 
 METRICS_FILE = "metrics.jsonl"
 # Shown beside the live line, in this order, where there are any.
-SHOWN = ("flow", "told", "auxiliary", "distillation", "object_mm", "held")
+SHOWN = ("flow", "privileged", "auxiliary", "distillation", "object_mm", "held")
 
 
 class Meter:
@@ -52,7 +52,7 @@ class Meter:
 
 
 class Progress:
-    """Writes only where `speaks`, the first of several processes."""
+    """Writes only where `speaks`, in the first of several processes."""
 
     def __init__(self, folder: Path, speaks: bool) -> None:
         self._speaks = speaks
@@ -98,7 +98,7 @@ class Progress:
             self._bar.set_postfix(shown)
 
     def validated(self, phase: str, step: int, scores: Mapping[str, float]) -> None:
-        """Write scores and say them in a line."""
+        """Write scores and print them in one line."""
         if not self._speaks:
             return
         self._write(phase, step, {f"validation/{name}": value for name, value in scores.items()})

@@ -8,11 +8,11 @@ from typing import Any
 
 from multismolvla.arm import JOINT_NAMES
 
-# The gripper's measured angle says what it holds and not what it was told: its targets stay angles.
+# The gripper's measured angle shows what it holds, not its command: its targets stay absolute.
 RELATIVE_JOINTS = JOINT_NAMES[:-1]
 
 
-KINDS = ("perception", "hand", "policy")
+KINDS = ("perception", "action_expert", "policy")
 
 
 class RecipeError(ValueError):
@@ -25,33 +25,34 @@ class ModelRecipe:
 
     Attributes:
         preset: sizes of a model that starts from random weights; see `policy.config.PRESETS`.
-        start: folder or hub id of a checkpoint to go on from, instead of random weights; with the
-            preset `base`, of the SmolVLA behind the encoder.
-        eyes: with `start`: folder of a checkpoint whose encoder and object queries are taken, so
-            that eyes and hand can be trained side by side.
+        start: folder or hub id of a checkpoint to continue from, instead of random weights; with
+            the preset `base`, of the SmolVLA behind the encoder.
+        encoder: with `start`: folder of a checkpoint whose encoder and object queries replace those
+            of `start`, so that perception and action expert can be trained in parallel.
         fourm_weights: with `base`: weights of the 4M-21 encoder.
         overrides: values of the preset to change, as a tree of the names in `PolicyConfig`.
     """
 
     preset: str = "small"
     start: str = ""
-    eyes: str = ""
+    encoder: str = ""
     fourm_weights: str = "EPFL-VILAB/4M-21_B"
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        joins = not self.eyes or (bool(self.start) and self.preset != "base")
-        _need(joins, "eyes", self.eyes, "nothing without a checkpoint of ours in start")
+        joins = not self.encoder or (bool(self.start) and self.preset != "base")
+        expected = "a checkpoint only if `start` names one of MultiSmolVLA (and no preset `base`)"
+        _need(joins, "model.encoder", self.encoder, expected)
 
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """What is shown.
+    """What is trained on.
 
     Attributes:
         cache: folder of the training cache.
         streams: streams to train on, in the order of the cache; empty for all.
-        episodes: use the first so many training episodes; 0 for all.
+        episodes: use only this many training episodes, the first ones; 0 for all.
         workers: threads that prepare batches.
     """
 
@@ -63,17 +64,17 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class DropoutRecipe:
-    """How often streams are taken away; see `dropout_curriculum.py`.
+    """How often streams are dropped; see `dropout_curriculum.py`.
 
     Attributes:
         schedule: `curriculum` (0 to `rate` over `ramp` of the phase), `fixed` or `none`.
         rate: probability per stream, in the end.
-        soft_share: share of it that is damage, which the mask does not tell; the rest is masked.
+        soft_share: share of it that is damage without a mask; the rest is masked.
         ramp: share of the phase's steps after which the rate is reached.
-        by_stream, by_modality, by_view: weights of what is lost as one: a stream, a kind of image
-            in all views, a camera mount with all its streams.
-        alone: of the losses that leave one alone, how often it is this one: name of a stream, kind
-            of image or view -> weight, 1 for those that are not named. What tells least needs most.
+        by_stream, by_modality, by_view: weights of what is dropped together: one stream, a kind
+            of image in all views, a view with all its streams.
+        alone: where a single one is left, which one: name of a stream, kind of image or view ->
+            weight, 1 for those that are not named. The least informative needs the most samples.
     """
 
     schedule: str = "curriculum"
@@ -88,7 +89,7 @@ class DropoutRecipe:
 
 @dataclass(frozen=True)
 class AugmentRecipe:
-    """How much the pictures vary; 0 switches a term off. See `image_augmentation.py`.
+    """How much the frames vary; 0 switches a term off. See `image_augmentation.py`.
 
     Attributes:
         colour: spread of brightness, contrast, saturation and the channels' gains.
@@ -113,16 +114,18 @@ class PhaseRecipe:
 
     Attributes:
         name: of the phase in logs and folders.
-        kind: `perception` (what the eyes should see, no language model), `hand` (the actions, told
-            where things are instead of shown; no pictures), or `policy` (everything).
+        kind: `perception` (encoder and object tokens; no language model), `action_expert`
+            (language model and action expert on privileged object poses; no frames), or `policy`
+            (everything).
         cache: training cache of this phase, where it is not that of the run. Streams and objects
-            must be the same; a hand needs no streams.
-        told_cache, told_size: of a policy phase: a cache and so many samples of it in each step,
-            beside those of `batch_size`, that are told where things are, as a hand is. They cost
-            little, and keep what the hand has learnt from more episodes than there are pictures of.
+            must be the same; an `action_expert` phase needs no streams.
+        privileged_cache, privileged_size: of a policy phase: a second cache, and how many of its
+            samples each step adds to those of `batch_size`. These give object poses instead of
+            frames, as in an `action_expert` phase. They cost little, and the action expert does not
+            forget the many episodes that were recorded without frames.
         steps, batch_size: optimiser steps, samples each (per process).
-        groups: parts of a batch, each with streams of its own taken away. With late fusion all
-            samples of a part lack the same streams, which are then not computed at all.
+        groups: parts of a batch, each with its own streams dropped. With late fusion all samples
+            of a part lack the same streams, which are then not computed at all.
         draws: (noise, time) pairs per encoded observation.
         learning_rate, warm_up, final: peak; share of the steps until it; share of the peak at the
             end of the cosine.
@@ -135,8 +138,8 @@ class PhaseRecipe:
         teacher: folder or hub id of a SmolVLA.
         frozen_views: keep the encoder as it is and its tokens on disk, `frozen_variants` of them
             per sample, each with its own damage.
-        state_noise_rad, state_dropout: of the state that the policy is told: standard deviation;
-            probability that it is told nothing.
+        state_noise_rad, state_dropout: of the joint state that the policy gets: standard deviation
+            of its noise; probability that it is zeroed.
         near_rows: weight of the first rows of a chunk: 1 + near_rows at row 0, falling to 1.
         ema: decay of the averaged weights, which are what is shipped.
         dropout, augment: see there.
@@ -145,8 +148,8 @@ class PhaseRecipe:
     name: str
     kind: str = "policy"
     cache: str = ""
-    told_cache: str = ""
-    told_size: int = 32
+    privileged_cache: str = ""
+    privileged_size: int = 32
     steps: int = 1000
     batch_size: int = 48
     groups: int = 4
@@ -173,7 +176,7 @@ class PhaseRecipe:
 
     def __post_init__(self) -> None:
         _need(self.kind in KINDS, "kind", self.kind, " or ".join(KINDS))
-        counts = ("steps", "batch_size", "told_size", "groups", "draws", "frozen_variants")
+        counts = ("steps", "batch_size", "privileged_size", "groups", "draws", "frozen_variants")
         for key in counts:
             _need(getattr(self, key) > 0, key, getattr(self, key), "a positive number")
         for key in ("weight_decay", "lora_rank", "auxiliary", "distillation", "state_noise_rad"):
@@ -190,9 +193,9 @@ class PhaseRecipe:
             f"a divisor of batch_size, {self.batch_size}",
         )
         _need(
-            not self.told_cache or self.kind == "policy",
-            "told_cache",
-            self.told_cache,
+            not self.privileged_cache or self.kind == "policy",
+            "privileged_cache",
+            self.privileged_cache,
             f"nothing in a {self.kind} phase",
         )
         schedules = ("curriculum", "fixed", "none")
@@ -225,7 +228,7 @@ class Recipe:
     Attributes:
         phases: one after another, each from the averaged weights of the one before.
         relative_joints: joints whose actions are offsets from the measured state.
-        object_tokens: the model tells itself where the objects of the data are, as tokens.
+        object_tokens: the model estimates where the objects of the data are and reads it as tokens.
         seed: of everything that is drawn.
         save_minutes: time between two saved states.
         validate_steps: steps between two scores on held-out episodes; 0 for none.

@@ -124,20 +124,20 @@ def make_normalizer(config: PolicyConfig, cache: TrainingCache, indices: np.ndar
     )
 
 
-# A whole run: the phases of a recipe one after another, and what they leave behind.
+# A whole run: the phases of a recipe one after another, and the checkpoints that they write.
 
 # Draws of the batches and of the validation never share a seed.
 VALIDATION = 1 << 21
 
 
 class Run:
-    """Builds what a recipe asks for, and runs it.
+    """Builds model, data and phases of a recipe, and runs them.
 
     Args:
         folder: of checkpoints (`<phase>/`), state, and logs.
         table: file of the stream table.
         revision: commit of the code, kept with the weights.
-        fresh: begin anew, dropping what is in the folder.
+        fresh: start again and delete what is in the folder.
 
     Raises:
         ValueError: recipe, data or state do not fit; one line.
@@ -211,10 +211,10 @@ class Run:
             torch.manual_seed(self._recipe.seed + 2 + index)
             add_lora(self._model, phase.lora_rank)
         choose_trainable(self._model, phase)
-        told = phase.kind == "hand" or phase.told_cache
-        if told and not self._model.config.objects:
+        privileged = phase.kind == "action_expert" or phase.privileged_cache
+        if privileged and not self._model.config.objects:
             raise RecipeError(
-                f"phase {phase.name}: a hand is told where objects are by object tokens; they need "
+                f"phase {phase.name}: privileged poses enter the model as object tokens; expected "
                 "object_tokens: true, and data with object poses"
             )
         self._teacher: MultiSmolVLA | None = None
@@ -244,11 +244,11 @@ class Run:
         rank, processes = accelerator.process_index, accelerator.num_processes
         teacher = self._teacher.config if self._teacher else None
         makers = [BatchMaker(cache, train, *common, phase, seed, rank, processes, views, teacher)]
-        if phase.told_cache:
-            more = self._caches[phase.told_cache]
-            told = told_beside(phase)
+        if phase.privileged_cache:
+            more = self._caches[phase.privileged_cache]
+            beside = privileged_beside(phase)
             samples = samples_of(more, "train", 0)
-            makers.append(BatchMaker(more, samples, *common, told, (*seed, 2), rank, processes))
+            makers.append(BatchMaker(more, samples, *common, beside, (*seed, 2), rank, processes))
         validation = None
         held_out = samples_of(cache, "validation", 0)
         watched = self._recipe.validate_steps and accelerator.is_main_process
@@ -307,13 +307,13 @@ def samples_of(cache: TrainingCache, split: str, episodes: int) -> np.ndarray:
 
 def own_caches(phase: PhaseRecipe) -> list[str]:
     """The caches that a phase names for itself."""
-    return [folder for folder in (phase.cache, phase.told_cache) if folder]
+    return [folder for folder in (phase.cache, phase.privileged_cache) if folder]
 
 
-def told_beside(phase: PhaseRecipe) -> PhaseRecipe:
-    """What makes the samples of a policy phase that are told where things are."""
+def privileged_beside(phase: PhaseRecipe) -> PhaseRecipe:
+    """The recipe of a policy phase's samples that have object poses instead of frames."""
     return dataclasses.replace(
-        phase, kind="hand", told_cache="", batch_size=phase.told_size, groups=1
+        phase, kind="action_expert", privileged_cache="", batch_size=phase.privileged_size, groups=1
     )
 
 

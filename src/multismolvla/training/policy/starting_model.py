@@ -28,8 +28,9 @@ PER_VIEW = ("visual.view_embedding", "object_tokens.position", "object_tokens.qu
 def with_fewer_streams(model: MultiSmolVLA, names: Sequence[str]) -> MultiSmolVLA:
     """Return a model with the weights of this one and no place for the other streams.
 
-    It acts exactly as this one does with the others masked. Only where it reads view tokens, and a
-    view is gone with all its streams, the expert is nearer to what it reads than it has learnt.
+    It acts exactly as this one does with the others masked. One exception: where it reads view
+    tokens and a view is gone with all its streams, positions in the prefix are closer together
+    than in training.
 
     Args:
         names: streams to keep, in any order; the model's own order stays.
@@ -60,9 +61,9 @@ def with_fewer_streams(model: MultiSmolVLA, names: Sequence[str]) -> MultiSmolVL
 
 # The model of a recipe before its first step.
 
-# What a checkpoint sees with; the rest of the object tokens is what a hand is told by.
-EYES = ("visual.", "object_tokens.")
-TOLD = ("object_tokens.write_object.", "object_tokens.write_hand.", "object_tokens.name")
+# Weights of perception. Of the object tokens, `READ` belongs to the action expert instead.
+PERCEPTION = ("visual.", "object_tokens.")
+READ = ("object_tokens.write_object.", "object_tokens.write_hand.", "object_tokens.name")
 
 
 def starting_model(
@@ -87,8 +88,8 @@ def starting_model(
             has = getattr(checkpoint.config, key)
             if has != value:
                 raise RecipeError(f"{model.start} has {key} {has}; the recipe and its data {value}")
-        if model.eyes:
-            _take_eyes(checkpoint, model.eyes, streams)
+        if model.encoder:
+            _take_encoder(checkpoint, model.encoder, streams)
         return checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer
     if model.preset not in PRESETS:
         raise RecipeError(f"model.preset is {model.preset!r}; expected one of {', '.join(PRESETS)}")
@@ -101,7 +102,7 @@ def starting_model(
         return built.float(), smolvla.tokenizer, None
     try:
         config = changed(PRESETS[model.preset](tuple(streams)), model.overrides)
-        # Of a table on which nothing is known, only the pictures themselves can tell.
+        # Without objects to estimate, everything must come from the view tokens.
         view_tokens = config.view_tokens or not ours["objects"]
         config = dataclasses.replace(config, **ours, view_tokens=view_tokens)
     except ConfigError as error:
@@ -132,18 +133,18 @@ def _narrowed(
     return checkpoint._replace(model=model, config=model.config)
 
 
-def _take_eyes(checkpoint: Checkpoint, source: str, streams: Sequence[Stream]) -> None:
-    """Replace the checkpoint's eyes by those of another one."""
-    eyes = _narrowed(load_any_checkpoint(source), "model.eyes", source, streams)
-    if eyes.config != checkpoint.config:
-        raise RecipeError(f"model.eyes: {source} is another model than model.start")
+def _take_encoder(checkpoint: Checkpoint, source: str, streams: Sequence[Stream]) -> None:
+    """Replace the checkpoint's encoder and object queries by those of another one."""
+    other = _narrowed(load_any_checkpoint(source), "model.encoder", source, streams)
+    if other.config != checkpoint.config:
+        raise RecipeError(f"model.encoder: {source} is another model than model.start")
     for name in ("state_mean", "state_std"):
-        # Eyes are told the joints as well, in these numbers.
-        if not torch.equal(getattr(eyes.normalizer, name), getattr(checkpoint.normalizer, name)):
-            raise RecipeError(f"model.eyes: {source} has another {name} than model.start")
-    seeing = {
+        # The object queries read the joints too, normalised by these.
+        if not torch.equal(getattr(other.normalizer, name), getattr(checkpoint.normalizer, name)):
+            raise RecipeError(f"model.encoder: {source} has another {name} than model.start")
+    taken = {
         name: value
-        for name, value in eyes.model.state_dict().items()
-        if name.startswith(EYES) and not name.startswith(TOLD)
+        for name, value in other.model.state_dict().items()
+        if name.startswith(PERCEPTION) and not name.startswith(READ)
     }
-    checkpoint.model.load_state_dict(seeing, strict=False)
+    checkpoint.model.load_state_dict(taken, strict=False)

@@ -1,4 +1,4 @@
-"""Scores on held-out episodes: with all streams, and with each kind of image lost; or told."""
+"""Scores on held-out episodes: with all streams, with each kind lost, or on poses alone."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Validation:
     def score(self, objective: Objective, device: torch.device) -> dict[str, float]:
         """`action_rad` (mean error of the first rows) or `object_mm`, per condition.
 
-        Conditions: `clean`, and `no_rgb` and so on, in which that kind is lost in all views. Of a
-        hand `told` alone, which is without pictures.
+        Conditions: `clean`, and `no_rgb` and so on, in which that kind is lost in all views. An
+        `action_expert` phase, which has no frames, has `privileged` alone.
         """
         streams = objective.model.config.streams
         kinds = list(dict.fromkeys(stream.kind for stream in streams))
         conditions = {"clean": np.zeros(len(streams), bool)}
         if self._group.scene is not None:
-            conditions = {"told": np.zeros(len(streams), bool)}
+            conditions = {"privileged": np.zeros(len(streams), bool)}
         elif len(kinds) > 1:
             for kind in kinds:
                 conditions[f"no_{kind}"] = np.array([s.kind == kind for s in streams])
@@ -88,7 +88,7 @@ class Validation:
             if model.config.objects:
                 estimate = model.object_tokens.estimate(views, present, group.state)
             _, metrics = objective.heads(views, present, estimate, group.targets)
-            wanted = ("object_mm", "hand_mm", "held")
+            wanted = ("object_mm", "gripper_mm", "held")
             scores = {key: float(metrics[key]) for key in wanted if key in metrics}
         if group.noise.shape[1]:
             language = (group.language, group.language_mask)

@@ -1,8 +1,8 @@
-"""Random scenes as a training cache, to teach the eyes: `multismolvla scenes --out data/scenes`.
+"""Random scenes as a training cache for perception: `multismolvla scenes --out data/scenes`.
 
-Demonstrations show few tables, each for a long time; where things are is learnt from many tables.
-A scene costs a picture and no simulation, and its light, colours and cameras vary as well.
-There are no actions in it: it serves phases of the kind `perception`.
+Demonstrations show few scenes, each for a long time; to learn where things are takes many scenes.
+A scene needs rendering and no simulation, and its light, colours and cameras vary as well.
+It has no actions: it serves phases of the kind `perception`.
 """
 
 from __future__ import annotations
