@@ -15,8 +15,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from multismolvla.cli import main
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import PERIOD_NS, write_episode
-from multismolvla.data.bag_events import find_topics
-from multismolvla.data.recorded_bag import BagError, open_bag
+from multismolvla.data.recorded_bag import BagError
+from multismolvla.data.recording import open_recording
 from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.interfaces import ActionChunk
 from multismolvla.replay.measures import action_error, mask_onsets
@@ -46,7 +46,7 @@ def bag(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(bag):
-    return find_topics(open_bag(bag), EYES)
+    return open_recording(bag, EYES)
 
 
 def run(source, *faults: ScheduledFault, clean=None, **settings):
@@ -222,7 +222,7 @@ def foreign(tmp_path):
 
 def test_a_bag_of_others_is_mapped_and_what_it_lacks_is_masked(foreign):
     given = {"rgb": "/front", "wrist/rgb": "/hand/compressed", "joint_states": "/arm"}
-    source = find_topics(open_bag(foreign), TABLE, given=given, labels="recorded")
+    source = open_recording(foreign, TABLE, given=given, labels="recorded")
     assert "100.000 s ahead" in source.clock.told
     assert source.missing == [n for n in TABLE.names if n not in ("rgb", "wrist/rgb")]
     frames = {}
@@ -241,11 +241,10 @@ def test_a_stream_table_maps_topics_too(foreign, tmp_path):
     file.write_text(text.replace("{name: rgb,", "{name: rgb, topic: /front,"))
     table = load_stream_table(file)
     assert table.streams == TABLE.streams
-    assert find_topics(open_bag(foreign), table).topics["rgb"] == "/front"
+    assert open_recording(foreign, table).topics["rgb"] == "/front"
 
 
 def test_what_a_bag_lacks_is_one_line(foreign, tmp_path, capsys):
-    bag = open_bag(foreign)
     for given, complaint in (
         ({}, "images of no stream of the table"),
         ({"rgb": "/nowhere"}, "has no topic '/nowhere'"),
@@ -253,7 +252,7 @@ def test_what_a_bag_lacks_is_one_line(foreign, tmp_path, capsys):
         ({"eye": "/front"}, "unknown name 'eye'"),
     ):
         with pytest.raises(BagError, match=complaint) as caught:
-            find_topics(bag, TABLE, given=given)
+            open_recording(foreign, TABLE, given=given)
         assert str(caught.value).count("\n") == 0
     common = ["replay", str(foreign), "--out", str(tmp_path / "out"), "--topics", "rgb=front"]
     for more, complaint in (
@@ -304,7 +303,7 @@ def test_a_recording_says_what_its_counts_mean_and_what_was_asked_for(tmp_path):
             "/policy_node": {"task": " wave "},
         },
     )
-    source = find_topics(open_bag(folder), TABLE)
+    source = open_recording(folder, TABLE)
     assert source.git_revision == "x"
     assert source.first_task == "wave" and not source.labels_recorded
     values = {event.source: float(event.value[0, 0]) for event in source.events()}

@@ -1,137 +1,209 @@
-"""A robot's recording becomes episodes by the code of the live nodes."""
+"""A robot's recording becomes episodes that hold what the live stack would have seen, no more."""
 
 from contextlib import closing
 
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
+from made_up_recording import (
+    CAMERA_MS,
+    EPOCH_NS,
+    arm,
+    at,
+    camera,
+    info,
+    png,
+    scene,
+    status,
+    write_recording,
+)
 
 from multismolvla.cli import main
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import PERIOD_NS, read_episode, write_episode
+from multismolvla.data.cache_writer import samples_of
 from multismolvla.data.episode import EpisodeError
-from multismolvla.data.units import from_counts
-from multismolvla.sensing.conditioning import condition
+from multismolvla.data.units import from_counts, to_counts
+from multismolvla.sensing.conditioning import RawUnits, condition
 from multismolvla.streams import load_stream_table
 from multismolvla.training.dataset.robot_bag import read_robot_bag
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder
 
 TABLE = load_stream_table("config/streams.yaml")
-EPOCH_NS = 1_760_000_000 * 10**9
-DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
+FRAMES = 24
+# Frames before the policy node knows that a stream is healthy.
+WARM_UP = 5
 
 
-def float_image(stamp_ns, frame):
-    image = messages.typestore().types[messages.IMAGE]
-    return messages.serialize(
-        image(
-            header=messages.header(stamp_ns),
-            height=frame.shape[0],
-            width=frame.shape[1],
-            encoding="32FC1",
-            is_bigendian=0,
-            step=frame.shape[1] * 4,
-            data=frame.astype(np.float32).reshape(-1).view(np.uint8),
-        ),
-        messages.IMAGE,
-    )
+def read(folder, entries, table=TABLE, namespace=""):
+    (episode,) = read_robot_bag(write_recording(folder, entries), table, namespace)
+    return episode
 
 
-def status(state):
-    types = messages.typestore().types
-    pair = types["diagnostic_msgs/msg/KeyValue"](key="state", value=state)
-    one = types["diagnostic_msgs/msg/DiagnosticStatus"](
-        level=0, name="rgb", message="", hardware_id="", values=[pair]
-    )
-    return messages.serialize(types[DIAGNOSTICS](messages.header(0), [one]), DIAGNOSTICS)
+def used(episode, stream):
+    """Numbers of the camera's frames that a learner is shown."""
+    rows = episode.frame_index[stream] if stream in episode.frames else np.zeros(0, int)
+    instants_ns = episode.stamps_ns[rows] - at(10)
+    return np.rint(instants_ns / (CAMERA_MS * 1e6)).astype(int).tolist()
 
 
-def rgb(number):
-    return np.full((96, 96, 3), number, np.uint8)
+ALL = list(range(WARM_UP, FRAMES))
 
 
-def write_bag(folder, entries):
-    """Entries (time in ms, topic, type, bytes)."""
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections = {}
-        for _, topic, kind, _ in entries:
-            if topic not in connections:
-                connections[topic] = writer.add_connection(
-                    topic, kind, typestore=messages.typestore()
-                )
-        for time_ms, topic, _, data in sorted(entries, key=lambda entry: entry[0]):
-            writer.write(connections[topic], EPOCH_NS + round(time_ms * 1e6), data)
-
-
-def at(time_ms):
-    return EPOCH_NS + round(time_ms * 1e6)
-
-
-@pytest.fixture
-def entries():
-    """600 ms: joints at 100 Hz, two cameras at 15 Hz that come 20 ms late, one command."""
-    ramp = np.linspace(0.0, 0.5, 16)[:, None] * np.ones(6)
-    found = [
-        (0, "/bot/task", messages.STRING, messages.text("wave")),
-        (
-            5,
-            "/bot/joint_trajectory",
-            messages.TRAJECTORY,
-            messages.trajectory(at(5), np.arange(16) * PERIOD_NS, ramp),
-        ),
-    ]
-    for step in range(61):
-        state = messages.joint_state(at(10 * step), np.full(6, 0.01 * step))
-        found.append((10 * step, "/bot/joint_states", messages.JOINT_STATE, state))
-    for number in range(9):
-        shot_ms = 10 + number * 200 / 3
-        depth = float_image(at(shot_ms + 4), np.full((48, 48), 0.5 + 0.1 * number))
-        image = messages.image("rgb", at(shot_ms), rgb(number))
-        found.append((shot_ms + 20, "/bot/rgb/image", messages.IMAGE, image))
-        found.append((shot_ms + 24, "/bot/depth/image_raw", messages.IMAGE, depth))
-    return found
-
-
-def test_frames_states_and_commands_meet_at_the_rows(tmp_path, entries):
-    write_bag(tmp_path / "bag", entries)
-    (episode,) = read_robot_bag(tmp_path / "bag", TABLE, "bot")
+def test_frames_states_and_commands_meet_at_the_rows(tmp_path):
+    entries = [*arm("/bot"), *camera("/bot/rgb/image_raw", "rgb")]
+    entries += camera("/bot/depth/image_raw", "depth", start_ms=14.0)
+    episode = read(tmp_path / "bag", entries, namespace="bot")
     assert episode.instruction == "wave" and episode.streams == ("rgb", "depth")
-    assert episode.stamps_ns[0] == at(10)
-    assert episode.frame_index["rgb"].tolist() == list(range(0, 18, 2))
-    assert episode.frames["rgb"][:, 0, 0, 0].tolist() == list(range(9))
+    assert episode.stamps_ns[0] == at(10 + WARM_UP * CAMERA_MS)
+    assert episode.frame_index["rgb"].tolist() == list(range(0, 38, 2))
+    assert used(episode, "rgb") == used(episode, "depth") == ALL
     # Raw images are conditioned: brought to the size of the table, millimetres.
-    assert episode.frames["depth"].shape == (9, 96, 96)
-    assert episode.frames["depth"][:, 5, 5].tolist() == [500 + 100 * n for n in range(9)]
+    assert episode.frames["depth"].shape == (19, 96, 96)
+    for number, stored in zip(ALL, episode.frames["depth"], strict=True):
+        expected = to_counts("depth", condition("depth", scene("depth", number), 96, 96))
+        np.testing.assert_array_equal(stored, expected)
     rows_s = (episode.stamps_ns - EPOCH_NS) * 1e-9
-    np.testing.assert_allclose(episode.state[:18, 2], rows_s[:18], atol=1e-6)
+    np.testing.assert_allclose(episode.state[:36, 2], rows_s[:36], atol=1e-6)
     due_s = rows_s - 0.005 + PERIOD_NS * 1e-9
-    expected = np.interp(due_s, np.arange(16) * PERIOD_NS * 1e-9, np.linspace(0, 0.5, 16))
+    expected = np.interp(due_s, np.arange(16) / 30, np.linspace(0, 0.5, 16))
     np.testing.assert_allclose(episode.action[:, 0], expected, atol=1e-6)
 
 
-def test_a_camera_that_stops_is_masked_and_the_other_goes_on(tmp_path, entries):
-    kept = [e for e in entries if not (e[1] == "/bot/rgb/image" and 200 < e[0] < 420)]
-    write_bag(tmp_path / "bag", kept)
-    (episode,) = read_robot_bag(tmp_path / "bag", TABLE, "bot")
-    assert len(episode.frames["rgb"]) < len(episode.frames["depth"])
-    assert set(episode.frames["rgb"][:, 0, 0, 0]) < set(range(9))
+def test_counts_mean_what_the_recording_says_they_mean(tmp_path):
+    told = info(**{"/thermal_node": {"scale": 0.04, "offset": -1000.0}})
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb"), *camera("/thermal/image_raw", "thermal")]
+    entries.append((0.0, "/recording_info", messages.STRING, told))
+    episode = read(tmp_path / "bag", entries)
+    celsius = from_counts("thermal", episode.frames["thermal"][0])
+    units = RawUnits(thermal_scale=0.04, thermal_offset=-1000.0)
+    expected = condition("thermal", scene("thermal", WARM_UP), 96, 96, units)
+    assert expected.min() > 150.0
+    np.testing.assert_allclose(celsius, expected, atol=0.0051)
 
 
-def test_a_stream_whose_status_says_lost_is_masked(tmp_path, entries):
-    entries.append((1, "/bot/rgb/status", DIAGNOSTICS, status("OK")))
-    entries.append((300, "/bot/rgb/status", DIAGNOSTICS, status("LOST")))
-    write_bag(tmp_path / "bag", entries)
-    (episode,) = read_robot_bag(tmp_path / "bag", TABLE, "bot")
-    assert episode.frames["rgb"].max() < 5 and len(episode.frames["depth"]) >= 8
+@pytest.mark.parametrize(
+    ("broken", "last"),
+    [
+        # A frame that repeats three times is one too many.
+        (lambda number: scene("rgb", min(number, 8)), 10),
+        (lambda number: scene("rgb", number) if number <= 8 else np.zeros((48, 48, 3), "u1"), 8),
+        (lambda number: scene("rgb", number) if number <= 8 else None, 8),
+    ],
+    ids=["frozen", "black", "silent"],
+)
+def test_a_broken_camera_is_a_masked_stream_of_samples_that_the_other_keeps(tmp_path, broken, last):
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb", frames=broken)]
+    entries += camera("/depth/image_raw", "depth")
+    episode = read(tmp_path / "bag", entries)
+    assert used(episode, "depth") == ALL
+    assert used(episode, "rgb") == list(range(WARM_UP, last + 1))
+    samples = samples_of(episode)
+    assert len(samples.rows) == len(ALL)
+    masked = (samples.frame_of["rgb"] < 0).tolist()
+    assert masked == [number > last for number in ALL]
 
 
-def test_each_instruction_is_an_episode(tmp_path, entries):
-    entries.append((310, "/bot/task", messages.STRING, messages.text("stop waving")))
-    entries.append((311, entries[1][1], entries[1][2], entries[1][3]))
-    write_bag(tmp_path / "bag", entries)
-    episodes = read_robot_bag(tmp_path / "bag", TABLE, "bot")
-    assert [episode.instruction for episode in episodes] == ["wave", "stop waving"]
-    assert sum(len(episode.frames["rgb"]) for episode in episodes) == 9
+def test_a_camera_that_never_showed_anything_gives_no_stream(tmp_path):
+    black = np.zeros((48, 48, 3), np.uint8)
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb", frames=lambda _: black)]
+    entries += camera("/depth/image_raw", "depth")
+    assert read(tmp_path / "bag", entries).streams == ("depth",)
+    with pytest.raises(EpisodeError, match="images that may be used"):
+        read(tmp_path / "alone", [entry for entry in entries if "depth" not in entry[1]])
+
+
+def test_an_image_that_cannot_be_read_is_masked_and_the_recording_goes_on(tmp_path):
+    entries = camera("/depth/image_raw", "depth")
+    time_ms, topic, kind, data = entries[12]
+    entries[12] = (time_ms, topic, kind, data[: len(data) // 2])
+    episode = read(tmp_path / "bag", [*arm(), *camera("/rgb/image_raw", "rgb"), *entries])
+    # An unreadable message loses the stream at once, as it does live.
+    assert used(episode, "depth") == [*range(WARM_UP, 12), *range(13 + WARM_UP, FRAMES)]
+    assert used(episode, "rgb") == ALL
+
+
+def test_compressed_images_are_read(tmp_path):
+    entries = [*arm(), *camera("/rgb/image_raw/compressed", "rgb", encode=png)]
+    entries += camera("/depth/image_raw/compressed", "depth", encode=png)
+    episode = read(tmp_path / "bag", entries)
+    expected = condition("rgb", scene("rgb", WARM_UP), 96, 96)
+    np.testing.assert_array_equal(episode.frames["rgb"][0], expected)
+    assert used(episode, "depth") == ALL
+
+
+def test_the_stream_table_names_topics_of_other_stacks(tmp_path):
+    file = tmp_path / "streams.yaml"
+    with open("config/streams.yaml") as shipped:
+        file.write_text(shipped.read().replace("{name: rgb,", "{name: rgb, topic: /front/color,"))
+    entries = [*arm(), *camera("/front/color", "rgb")]
+    assert used(read(tmp_path / "bag", entries, load_stream_table(file)), "rgb") == ALL
+
+
+def test_what_the_live_stack_passed_on_is_taken_as_it_judged_it(tmp_path):
+    """Its conditioned images from the first to the last, whatever the raw ones look like."""
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb", frames=lambda _: scene("rgb", 0))]
+    entries += camera("/rgb/image", "rgb", frames=lambda n: scene("rgb", n, 96, 96))
+    states = [*(["OK"] * 10), "LOST", *(["DEGRADED"] * 10)]
+    for number, state in enumerate(states):
+        time_ms = number * CAMERA_MS + 15.0
+        entries.append((time_ms, "/rgb/status", messages.STATUS, status(time_ms, state)))
+    episode = read(tmp_path / "bag", [*entries, *camera("/depth/image_raw", "depth")])
+    lost = [10]
+    assert used(episode, "rgb") == [n for n in range(FRAMES) if n not in lost]
+    np.testing.assert_array_equal(episode.frames["rgb"][11], scene("rgb", 12, 96, 96))
+
+
+def test_a_status_that_stays_away_is_a_lost_stream_as_it_is_live(tmp_path):
+    entries = [*arm(lasts_ms=4600), *camera("/rgb/image", "rgb", count=66)]
+    entries += camera("/depth/image_raw", "depth", count=66)
+    entries.append((12.0, "/rgb/status", messages.STATUS, status(12.0, "OK")))
+    numbers = used(read(tmp_path / "bag", entries), "rgb")
+    # 1.8 s without a status, and the second look at it.
+    assert numbers == list(range(numbers[-1] + 1))
+    assert 1.8 < (numbers[-1] * CAMERA_MS + 30.0) * 1e-3 < 2.4
+
+
+def test_statuses_of_others_are_no_health(tmp_path):
+    entries = [*arm(), *camera("/rgb/image", "rgb"), *camera("/depth/image_raw", "depth")]
+    entries.append((12.0, "/rgb/status", messages.STATUS, status(12.0, "FINE")))
+    episode = read(tmp_path / "bag", entries)
+    assert episode.streams == ("depth",)
+
+
+def test_each_instruction_is_an_episode(tmp_path):
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb")]
+    entries.append((810.0, "/task", messages.STRING, messages.text("stop waving")))
+    entries.append((811.0, *entries[1][1:]))
+    first, second = read_robot_bag(write_recording(tmp_path / "bag", entries), TABLE)
+    assert [first.instruction, second.instruction] == ["wave", "stop waving"]
+    assert len(first.frames["rgb"]) + len(second.frames["rgb"]) == len(ALL)
+
+
+def test_a_policy_that_was_started_with_its_task_needs_no_message(tmp_path):
+    entries = [entry for entry in arm() if entry[1] != "/task"]
+    told = info(**{"/policy_node": {"task": "put the cube away"}})
+    entries += [(0.0, "/recording_info", messages.STRING, told), *camera("/rgb/image_raw", "rgb")]
+    assert read(tmp_path / "bag", entries).instruction == "put the cube away"
+
+
+def test_stamps_of_another_clock_than_the_recorders(tmp_path):
+    """A bag of a simulation: what comes when counts on the clock of the stamps."""
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb"), *camera("/depth/image_raw", "depth")]
+    hour_later = write_recording(tmp_path / "bag", entries, EPOCH_NS + 3600 * 10**9)
+    (episode,) = read_robot_bag(hour_later, TABLE)
+    assert used(episode, "rgb") == ALL and episode.action[3, 0] > episode.state[0, 0]
+
+
+def test_a_recording_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path):
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb", count=200)]
+    whole = write_recording(tmp_path / "whole", entries, chunk=50)
+    data = (whole / "whole.mcap").read_bytes()
+    (tmp_path / "bags" / "cut").mkdir(parents=True)
+    (tmp_path / "bags" / "cut" / "cut_0.mcap").write_bytes(data[: len(data) // 2])
+    (episode,) = read_robot_bag(tmp_path / "bags" / "cut", TABLE)
+    numbers = used(episode, "rgb")
+    assert numbers == list(range(WARM_UP, numbers[-1] + 1)) and 20 < len(numbers) < 196
+    assert "cut off" in episode.meta["damage"]
 
 
 def test_a_demonstration_read_as_a_robots_bag_is_the_same(tmp_path):
@@ -139,37 +211,60 @@ def test_a_demonstration_read_as_a_robots_bag_is_the_same(tmp_path):
         write_episode(tmp_path / "d", recorder.record("red_cube_in_bin", 1, 0.5, max_steps=21))
     ours = read_episode(tmp_path / "d")
     (theirs,) = read_robot_bag(tmp_path / "d", TABLE)
-    np.testing.assert_allclose(theirs.state[:21], ours.state, atol=1e-9)
-    np.testing.assert_allclose(theirs.action[:20], ours.executed[:20], atol=1e-9)
-    for stream in TABLE:
-        np.testing.assert_array_equal(theirs.frames[stream.name], ours.frames[stream.name])
-        np.testing.assert_array_equal(
-            theirs.frame_index[stream.name], ours.frame_index[stream.name]
-        )
-        # Live, the sensor node would have handed the policy the same numbers.
-        if stream.kind in ("depth", "thermal"):
-            live = condition(stream.kind, ours.frames[stream.name][0], 96, 96)
-            stored = from_counts(stream.kind, theirs.frames[stream.name][0])
-            np.testing.assert_array_equal(stored, live)
+    # Demonstrations are not judged: their cameras cannot break. Their time begins at zero, a stamp
+    # that the health of a stream does not believe.
+    lost = WARM_UP + 1
+    first = lost * 2
+    np.testing.assert_allclose(theirs.state[: 21 - first], ours.state[first:], atol=1e-9)
+    np.testing.assert_allclose(theirs.action[: 20 - first], ours.executed[first:20], atol=1e-9)
+    for name in TABLE.names:
+        np.testing.assert_array_equal(theirs.frames[name], ours.frames[name][lost:])
+        rows = ours.frame_index[name][lost:] - first
+        np.testing.assert_array_equal(theirs.frame_index[name], rows)
 
 
-def test_a_bag_without_what_is_needed_is_one_line(tmp_path, entries):
-    write_bag(tmp_path / "a", [e for e in entries if "image" not in e[1]])
-    with pytest.raises(EpisodeError, match="images of no stream"):
-        read_robot_bag(tmp_path / "a", TABLE, "bot")
-    write_bag(tmp_path / "b", [e for e in entries if e[1] != "/bot/joint_trajectory"])
-    with pytest.raises(EpisodeError, match="record all of them"):
-        read_robot_bag(tmp_path / "b", TABLE, "bot")
-    with pytest.raises(EpisodeError, match="images of no stream"):
-        read_robot_bag(tmp_path / "b", TABLE)
-    with pytest.raises(EpisodeError, match="cannot read it"):
-        read_robot_bag(tmp_path / "c", TABLE)
+def test_labels_are_made_of_what_is_used_where_none_were_recorded(tmp_path):
+    class Painter:
+        inputs = ("rgb", "depth")
+
+        def predict(self, frames):
+            return np.full((96, 96), len([f for f in frames.values() if f is not None]), np.uint8)
+
+    def broken(number):
+        return scene("depth", number) if number < 18 else None
+
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb")]
+    folder = write_recording(
+        tmp_path / "bag", [*entries, *camera("/depth/image_raw", "depth", frames=broken)]
+    )
+    (episode,) = read_robot_bag(folder, TABLE, segmenter=Painter)
+    labels = episode.frames["segmentation"][:, 0, 0].tolist()
+    assert labels[:5] == [2] * 5 and labels[-5:] == [1] * 5
+    (unlabelled,) = read_robot_bag(folder, TABLE, labels="recorded", segmenter=Painter)
+    assert "segmentation" not in unlabelled.frames
 
 
-def test_the_command_reads_it_too(tmp_path, entries, capsys):
-    write_bag(tmp_path / "bag", entries)
-    arguments = [str(tmp_path / "bag"), "--namespace", "bot", "--out", str(tmp_path / "cache")]
-    assert main(["dataset", "cache", *arguments]) == 0
-    assert "9 samples of 1 episodes" in capsys.readouterr().out
-    assert main(["dataset", "info", str(tmp_path / "bag")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+def test_a_bag_without_what_is_needed_is_one_line(tmp_path):
+    entries = [*arm("/bot"), *camera("/bot/rgb/image_raw", "rgb")]
+    write_recording(tmp_path / "a", [e for e in entries if "image" not in e[1]])
+    write_recording(tmp_path / "b", [e for e in entries if e[1] != "/bot/joint_trajectory"])
+    text = messages.text("no image")
+    write_recording(tmp_path / "c", [*arm(), (1.0, "/rgb/image_raw", messages.STRING, text)])
+    for name, namespace, complaint in (
+        ("a", "bot", "images of no stream"),
+        ("b", "bot", "record all of them"),
+        ("b", "", "images of no stream"),
+        ("c", "", "/rgb/image_raw is a std_msgs/msg/String; expected"),
+        ("d", "", "there is no such bag"),
+    ):
+        with pytest.raises(EpisodeError, match=complaint) as refusal:
+            read_robot_bag(tmp_path / name, TABLE, namespace)
+        assert "\n" not in str(refusal.value)
+
+
+def test_the_command_reads_it_too(tmp_path, capsys):
+    entries = [*arm("/bot"), *camera("/bot/rgb/image_raw", "rgb")]
+    folder = write_recording(tmp_path / "bag", entries)
+    arguments = [str(folder), "--namespace", "bot", "--labels", "recorded"]
+    assert main(["dataset", "cache", *arguments, "--out", str(tmp_path / "cache")]) == 0
+    assert "19 samples of 1 episodes" in capsys.readouterr().out

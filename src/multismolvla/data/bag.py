@@ -78,13 +78,14 @@ def read_episode(folder: str | Path) -> Episode:
 
 def is_episode(folder: str | Path) -> bool:
     """Whether the bag in a folder was written by `write_episode`, and not by a recorder."""
-    return CUSTOM_KEY in (Path(folder) / "metadata.yaml").read_text()
+    metadata = Path(folder) / "metadata.yaml"
+    return metadata.exists() and CUSTOM_KEY in metadata.read_text()
 
 
 def find_episodes(folder: str | Path) -> list[Path]:
-    """Every finished bag below a folder, sorted by name; hidden folders are left out."""
+    """Every bag below a folder, finished or cut off, by name; hidden folders are left out."""
     folder = Path(folder)
-    found = (path.parent for path in folder.rglob("metadata.yaml"))
+    found = {path.parent for name in ("metadata.yaml", "*.mcap") for path in folder.rglob(name)}
     return sorted(
         path
         for path in found
@@ -170,7 +171,7 @@ def _read(reader: Reader, custom: dict) -> Episode:
         elif connection.msgtype == messages.JOINT_STATE:
             value = message.position
         elif connection.msgtype == messages.MARKERS:
-            value = {marker.ns: _pose(marker.pose) for marker in message.markers}
+            value = {marker.ns: messages.pose(marker.pose) for marker in message.markers}
         else:
             continue
         # Every message was logged at the instant of its stamp; markers have no common header.
@@ -211,11 +212,6 @@ def _stack(kind: str, frames: list[np.ndarray]) -> np.ndarray:
     if not frames:
         raise EpisodeError(f"a stream of kind {kind} has no frames")
     return np.stack(frames)
-
-
-def _pose(pose: object) -> np.ndarray:
-    p, q = pose.position, pose.orientation
-    return np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
 
 
 def _one_line(error: Exception) -> str:

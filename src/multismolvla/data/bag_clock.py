@@ -56,9 +56,8 @@ class BagClock:
 
 def find_clock(bag: RecordedBag, images: Collection[str]) -> BagClock:
     """Find out from the stamps of the first images, and `/clock` where it was recorded."""
-    store, ahead_ns = messages.typestore(), []
-    for topic, logged_ns, data in bag.messages(images):
-        message = store.deserialize_cdr(data, bag.topics[topic].type_name)
+    ahead_ns = []
+    for _, logged_ns, message in messages.decoded(bag, *images):
         stamp_ns = messages.stamp_of(message.header)
         if stamp_ns:
             ahead_ns.append(logged_ns - stamp_ns)
@@ -68,9 +67,8 @@ def find_clock(bag: RecordedBag, images: Collection[str]) -> BagClock:
         return BagClock()
     logged, told = [], []
     if CLOCK in bag.topics and bag.topics[CLOCK].type_name == CLOCK_TYPE:
-        for _, logged_ns, data in bag.messages([CLOCK]):
-            clock = store.deserialize_cdr(data, CLOCK_TYPE).clock
-            now_ns = clock.sec * 10**9 + clock.nanosec
+        for _, logged_ns, message in messages.decoded(bag, CLOCK):
+            now_ns = message.clock.sec * 10**9 + message.clock.nanosec
             # A clock that was set back is followed as little as a recorder that was.
             if not told or (logged_ns > logged[-1] and now_ns >= told[-1]):
                 logged.append(logged_ns)

@@ -56,11 +56,10 @@ def read_info(bag: RecordedBag, prefix: str = "") -> BagInfo:
     known = bag.topics.get(topic)
     newest: dict[str, Any] = {}
     if known is not None and known.type_name == messages.STRING:
-        for _, _, data in bag.messages([topic]):
-            text = messages.typestore().deserialize_cdr(data, messages.STRING).data
+        for _, _, message in messages.decoded(bag, topic):
             # Somebody else's topic of that name says nothing to us.
             with contextlib.suppress(ValueError):
-                newest = json.loads(text)
+                newest = json.loads(message.data)
     if not isinstance(newest, dict):
         return BagInfo()
     return BagInfo(

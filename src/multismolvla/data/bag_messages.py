@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from multismolvla.arm import JOINT_NAMES
+from multismolvla.data.recorded_bag import RecordedBag
 from multismolvla.data.units import kind_of
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -30,6 +31,21 @@ _CUBE, _ADD = 1, 0
 def typestore() -> Typestore:
     """The message definitions of ROS 2 Jazzy."""
     return get_typestore(Stores.ROS2_JAZZY)
+
+
+def decoded(bag: RecordedBag, *topics: str) -> Iterator[tuple[str, int, object]]:
+    """Yield (topic, recorder's time in nanoseconds, message) of those topics that a bag has.
+
+    Messages that are damaged are left out.
+    """
+    store = typestore()
+    for topic, logged_ns, data in bag.messages([name for name in topics if name in bag.topics]):
+        try:
+            message = store.deserialize_cdr(data, bag.topics[topic].type_name)
+        # What bytes that are no message make rosbags raise is not one family of errors.
+        except Exception:
+            continue
+        yield topic, logged_ns, message
 
 
 def serialize(message: object, type_name: str) -> bytes:
@@ -204,6 +220,17 @@ def points(message: object, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
     offsets = [p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in message.points]
     targets = np.array([point.positions for point in message.points])
     return start_ns + np.array(offsets, np.int64), targets
+
+
+def pose(message: object) -> np.ndarray:
+    """(7,) x, y, z, qw, qx, qy, qz of a deserialised geometry_msgs/Pose."""
+    p, q = message.position, message.orientation
+    return np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
+
+
+def status_values(message: object) -> dict[str, str]:
+    """The values of the one status of a deserialised DiagnosticArray; empty without one."""
+    return {pair.key: pair.value for status in message.status[:1] for pair in status.values}
 
 
 def joint_positions(message: object) -> np.ndarray:

@@ -23,8 +23,8 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from multismolvla.data import bag_messages as messages
-from multismolvla.data.bag_events import COMMAND, OBJECTS, TASK, ReplayBag, find_topics
-from multismolvla.data.recorded_bag import BagError, open_bag
+from multismolvla.data.recorded_bag import BagError
+from multismolvla.data.recording import OBJECTS, TASK, Recording, open_recording
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
 from multismolvla.nodes.run import run
@@ -77,7 +77,7 @@ class BagPlayer(Node):
         if not bag:
             raise ParameterError(f"{self.get_fully_qualified_name()}: parameter 'bag' is empty")
         table = load_stream_table(streams_file)
-        self._source = find_topics(open_bag(bag), table, namespace, _pairs(topics), labels)
+        self._source = open_recording(bag, table, namespace, _pairs(topics), labels)
         self._tell(self._source)
 
         self._outputs = self._make_outputs()
@@ -95,7 +95,7 @@ class BagPlayer(Node):
         self._stop.set()
         self._thread.join()
 
-    def _tell(self, source: ReplayBag) -> None:
+    def _tell(self, source: Recording) -> None:
         logger = self.get_logger()
         if source.bag.damage:
             logger.warning(f"{source.bag.path}: {source.bag.damage}")
@@ -152,7 +152,7 @@ class BagPlayer(Node):
     def _messages(self) -> Iterator[tuple[int, str, bytes]]:
         """(bag's clock, name, bytes of the message as it is published)."""
         source = self._source
-        names = {topic: name for name, topic in source.topics.items() if name != COMMAND}
+        names = source.played
         now_ns = 0
         for topic, logged_ns, data in source.bag.messages(names):
             now_ns = max(now_ns, source.clock.at(logged_ns))

@@ -23,8 +23,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from multismolvla.argument_types import positive
-from multismolvla.data.bag_events import OBJECTS, TASK, ReplayBag, find_topics
 from multismolvla.data.recorded_bag import open_bag
+from multismolvla.data.recording import OBJECTS, TASK, Recording, open_recording
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.faults.scenario import Scenario
 from multismolvla.faults.scenario_file import find_scenarios, load_scenario
@@ -155,7 +155,7 @@ def _replay(args: argparse.Namespace) -> Replayed:
     scenarios = [load_scenario(file, table) for file in find_scenarios(args.faults)]
     scenarios += expand(args.fault, table, args.fault_start, args.fault_duration)
     given = dict(args.topics)
-    source = find_topics(open_bag(args.bag), table, args.namespace, given, args.labels)
+    source = open_recording(args.bag, table, args.namespace, given, args.labels)
     _check(source, args.task, args.policy)
     recorded = observe(source.bag, table, args.namespace, "recorded")
     live = None
@@ -184,7 +184,7 @@ def _replay(args: argparse.Namespace) -> Replayed:
 
 
 def _passes(
-    source: ReplayBag,
+    source: Recording,
     policy: Policy,
     settings: ReplaySettings,
     segmenter: Segmenter | None,
@@ -201,7 +201,7 @@ def _passes(
     return traces
 
 
-def _check(source: ReplayBag, task: str, policy: str) -> None:
+def _check(source: Recording, task: str, policy: str) -> None:
     """Say in one line what the bag lacks that nothing can stand in for."""
     needed: Mapping[str, str] = {
         JOINT_STATES: "name its topic with --topics joint_states=TOPIC",

@@ -13,8 +13,8 @@ import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
-from multismolvla.data.bag_events import COMMAND
 from multismolvla.data.recorded_bag import RecordedBag
+from multismolvla.data.recording import COMMAND
 from multismolvla.faults.scenario import Scenario
 from multismolvla.replay.trace import Plan, Setpoints, Trace
 from multismolvla.sensing.synchronizer import Synchronizer

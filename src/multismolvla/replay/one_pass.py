@@ -11,7 +11,7 @@ import numpy as np
 
 from multismolvla.control.action_queue import QueuedTargets
 from multismolvla.control.policy_view import PolicyView, StreamGate
-from multismolvla.data.bag_events import OBJECTS, TASK, Event, ReplayBag
+from multismolvla.data.recording import OBJECTS, TASK, Event, Recording
 from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.faults.scenario import Scenario
@@ -30,6 +30,7 @@ from multismolvla.stack.policy_runner import (
     QUEUE_THRESHOLD,
     PolicyInSimulation,
 )
+from multismolvla.stack.recorded_perception import GRID_NS, feed, instants
 
 
 class CachedSegmenter:
@@ -65,9 +66,7 @@ class CachedSegmenter:
 # that run live; the arm is not moved: joint states are the recorded ones whatever the policy
 # says. Time is that of the bag, so that a pass depends on nothing but its arguments.
 
-# What happens between two messages of the bag happens on a grid, as timers of the nodes would have
-# it: deadlines are looked at every `GRID_NS`, the policy loop every `GRIDS_PER_TICK` of them.
-GRID_NS = 5_000_000
+# Steps of the grid between two ticks of the policy loop.
 GRIDS_PER_TICK = round(1e9 / CONTROL_HZ) // GRID_NS
 
 
@@ -89,7 +88,7 @@ class ReplaySettings:
 
 
 def replay(
-    source: ReplayBag,
+    source: Recording,
     policy: Policy,
     settings: ReplaySettings,
     segmenter: Segmenter | None = None,
@@ -121,7 +120,7 @@ def replay(
 class _Pass:
     def __init__(
         self,
-        source: ReplayBag,
+        source: Recording,
         policy: Policy,
         settings: ReplaySettings,
         segmenter: Segmenter | None,
@@ -171,17 +170,16 @@ class _Pass:
         self._frames = dict.fromkeys(table.names, 0)
 
     def run(self) -> Trace:
-        grid = None
-        start_ns = 0
-        for event in self._source.events():
-            if grid is None:
-                grid, start_ns = 0, event.now_ns
-                self._give_task(self._settings.task or self._source.first_task, start_ns)
-            while start_ns + grid * GRID_NS <= event.now_ns:
-                self._step(start_ns + grid * GRID_NS, grid)
-                grid += 1
-            self._take(event)
-            self._rig.advance(event.now_ns)
+        steps = 0
+        for instant in instants(self._source):
+            if isinstance(instant, Event):
+                self._take(instant)
+                self._rig.advance(instant.now_ns)
+                continue
+            if not steps:
+                self._give_task(self._settings.task or self._source.first_task, instant)
+            self._step(instant, tick=steps % GRIDS_PER_TICK == 0)
+            steps += 1
         targets = np.array(self._targets).reshape(-1, 6)
         ticks_ns = np.array(self._ticks_ns, np.int64)
         said = np.flatnonzero(np.isfinite(targets).all(axis=1))
@@ -208,10 +206,7 @@ class _Pass:
         now_ns, source = event.now_ns, event.source
         if source in self._frames:
             self._frames[source] += 1
-            if event.problem:
-                self._rig.refuse(source, event.problem, now_ns)
-            else:
-                self._rig.send(source, event.value, event.stamp_ns, now_ns)
+            feed(self._rig, event)
         elif event.problem:
             return
         elif source == TASK:
@@ -233,11 +228,11 @@ class _Pass:
         for _, delivery in self._joint_states.due(now_ns):
             self._view.states.add(delivery.stamp_ns, delivery.frame)
 
-    def _step(self, now_ns: int, grid: int) -> None:
+    def _step(self, now_ns: int, *, tick: bool) -> None:
         self._receive_joint_states(now_ns)
         self._rig.advance(now_ns)
         self._policy.take_answer(now_ns)
-        if grid % GRIDS_PER_TICK == 0:
+        if tick:
             self._tick(now_ns)
 
     def _tick(self, now_ns: int) -> None:

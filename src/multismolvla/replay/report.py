@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.data.bag_events import ReplayBag
+from multismolvla.data.recording import Recording
 from multismolvla.faults.fault import SEVERITIES
 from multismolvla.faults.registry import find_fault
 from multismolvla.faults.scenario import Scenario, ScheduledFault
@@ -83,7 +83,7 @@ class Replayed:
         live: what the live stack did when the bag was played to it.
     """
 
-    source: ReplayBag
+    source: Recording
     policy: str
     settings: ReplaySettings
     traces: Sequence[Trace]

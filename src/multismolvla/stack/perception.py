@@ -6,7 +6,7 @@ code: damaged, on its way, judged, conditioned, matched with the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
 from multismolvla.faults.fault import Delivery
 from multismolvla.sensing.conditioning import resize, to_units
 from multismolvla.sensing.health import State, StreamHealth
+from multismolvla.sensing.reported_health import ReportedHealth, StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
 from multismolvla.stack.labeller import Labeller, Labels, Segmenter
 from multismolvla.streams import StreamTable
@@ -36,6 +37,8 @@ class SensorRig:
             whatever they look like; otherwise the health of the frames decides, as it does live.
         slop_s, max_wait_s: of the synchroniser.
         on_set: shown every set and the time at which it was made.
+        reported: streams of which conditioned frames come, and statuses of the node that judged
+            them.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class SensorRig:
         max_wait_s: float = MAX_WAIT_S,
         segmenter: Segmenter | None = None,
         on_set: Callable[[int, SynchronizedSet], None] | None = None,
+        reported: Collection[str] = (),
     ) -> None:
         self._on_set = on_set
         self._table = table
@@ -58,14 +62,16 @@ class SensorRig:
         self._labellers = {
             stream.name: Labeller(stream, table, segmenter)
             for stream in table
-            if segmenter is not None and stream.derived_from
+            if segmenter is not None and stream.derived_from and stream.name not in reported
         }
+        self._reported = {name: ReportedHealth() for name in reported}
         self._health = {
-            stream.name: self._labellers[stream.name].health
-            if stream.name in self._labellers
-            else StreamHealth(stream.kind, stream.rate_hz)
+            stream.name: StreamHealth(stream.kind, stream.rate_hz)
             for stream in table
+            if stream.name not in reported and stream.name not in self._labellers
         }
+        self._health |= {name: labeller.health for name, labeller in self._labellers.items()}
+        self._health |= self._reported
         # What the labellers know of their sources.
         self._told: dict[tuple[str, str], tuple[State, tuple[str, ...]]] = {}
         self._synchronizer = Synchronizer(table.names, round(slop_s * 1e9), round(max_wait_s * 1e9))
@@ -104,6 +110,10 @@ class SensorRig:
         """Take a message that comes now and holds no picture."""
         if name not in self._labellers and name in self.looked_through(now_ns):
             self._health[name].on_bad_message(reason, now_ns)
+
+    def report(self, name: str, status: StreamStatus, now_ns: int) -> None:
+        """Take what the node of a stream reports of it now."""
+        self._reported[name].on_status(status, now_ns)
 
     def advance(self, now_ns: int) -> None:
         """Let happen what happens until now."""

@@ -104,6 +104,12 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     robot = parser.add_argument_group("bags of a robot")
     add_streams(robot)
     robot.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
+    robot.add_argument(
+        "--labels",
+        choices=("auto", "recorded", "network"),
+        default="auto",
+        help="where segmentation comes from (default: the network, unless labels were recorded)",
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -116,7 +122,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _sources(args: argparse.Namespace, folders: Sequence[Path]) -> list[EpisodeSource]:
     cameras = dict(args.cameras) if args.cameras else None
     size = tuple(args.size) if args.size else None
-    foreign = ForeignData(cameras, args.units, size, args.streams, args.namespace)
+    foreign = ForeignData(cameras, args.units, size, args.streams, args.namespace, args.labels)
     return find_sources(folders, foreign)
 
 

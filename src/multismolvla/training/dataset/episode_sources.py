@@ -14,6 +14,7 @@ from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
 from multismolvla.data.units import kind_of
 from multismolvla.sensing.conditioning import resize
 from multismolvla.stack.command_options import stream_table_file
+from multismolvla.stack.labeller import Segmenter
 from multismolvla.streams import load_stream_table
 from multismolvla.training.dataset.robot_bag import read_robot_bag
 
@@ -41,6 +42,7 @@ class ForeignData:
         size: (height, width) that frames are brought to, by the code that the sensor nodes use.
         table: the stream table of a robot's bags; None for the installed one.
         namespace: of the topics of a robot's bags.
+        labels: where the segmentation of a robot's bags comes from, see `open_recording`.
     """
 
     cameras: Mapping[str, str] | None = None
@@ -48,6 +50,7 @@ class ForeignData:
     size: tuple[int, int] | None = None
     table: Path | None = None
     namespace: str = ""
+    labels: str = "auto"
 
     def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
         return frame if self.size is None else resize(kind_of(stream), frame, *self.size)
@@ -85,6 +88,13 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
         else:
             # A robot's bag may hold several episodes; there are few of them, so it is read now.
             table = load_stream_table(stream_table_file(foreign.table))
-            episodes = read_robot_bag(bag, table, foreign.namespace)
+            episodes = read_robot_bag(bag, table, foreign.namespace, foreign.labels, _network)
             for number, episode in enumerate(episodes):
                 yield EpisodeSource(f"{name}-{number}", lambda episode=episode: episode)
+
+
+def _network() -> Segmenter:
+    # Imports torch, which takes seconds that recorded labels need not wait.
+    from multismolvla.segmentation.predictor import Segmenter as Network
+
+    return Network(threads=1)

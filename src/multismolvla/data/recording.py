@@ -1,9 +1,14 @@
-"""A recorded bag as the stack would meet it: what came when, by stream, on one clock."""
+"""The only reader of recordings: what came when, by stream, in SI units, on one clock.
+
+Replay, training, the player for the live nodes and the comparison with a recorded stack all read a
+bag through `open_recording`, so that they agree on where it has what and on what its numbers mean.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +17,11 @@ from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag_clock import BagClock, find_clock
 from multismolvla.data.bag_info import read_info
-from multismolvla.data.recorded_bag import BagError, RecordedBag
+from multismolvla.data.recorded_bag import BagError, RecordedBag, open_bag
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.pose_check.check import NONE
 from multismolvla.sensing.conditioning import RawUnits, to_units
+from multismolvla.sensing.reported_health import parse_status
 from multismolvla.streams import StreamTable
 
 TASK, COMMAND, OBJECTS = "task", "joint_trajectory", "ground_truth/objects"
@@ -27,6 +33,8 @@ OTHERS = {
     OBJECTS: messages.MARKERS,
 }
 IMAGE_TYPES = (messages.IMAGE, messages.COMPRESSED_IMAGE)
+# Of the source of a status, behind the name of its stream.
+STATUS = "/status"
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,11 @@ class Event:
 
     Attributes:
         now_ns: when, on the clock of the stamps.
-        source: a stream of the table or a name of `OTHERS`.
+        source: a stream of the table, `<stream>/status` or a name of `OTHERS`.
         stamp_ns: what the message says; of one without a stamp `now_ns`.
-        value: a frame in SI units; joint positions (6,); the instruction; object -> pose.
+        value: a frame in SI units; the `StreamStatus` of a stream; joint positions (6,); the
+            instruction; object -> pose; of a command the times (N,) nanoseconds and targets (N, 6)
+            radians of its points.
         problem: why there is no value, "" where there is one.
     """
 
@@ -49,11 +59,13 @@ class Event:
 
 
 @dataclass
-class ReplayBag:
-    """Says where a bag has what, and reads it.
+class Recording:
+    """Knows where a bag has what, and reads it; see `open_recording`.
 
     Attributes:
-        topics: stream or name of `OTHERS` -> topic; what the bag lacks is not in it.
+        prefix: namespace of the recorded topics with a slash before it, or "".
+        topics: stream, `<stream>/status` or name of `OTHERS` -> topic; what the bag lacks is not in
+            it.
         clock: from the recorder's times to those of the stamps.
         units: stream -> what the integers of its images mean, where the recording tells.
         labels_recorded: labels are taken from the bag, not made from its images.
@@ -64,6 +76,7 @@ class ReplayBag:
 
     bag: RecordedBag
     table: StreamTable
+    prefix: str = ""
     topics: dict[str, str] = field(default_factory=dict)
     clock: BagClock = field(default_factory=BagClock)
     units: dict[str, RawUnits] = field(default_factory=dict)
@@ -71,6 +84,16 @@ class ReplayBag:
     first_task: str = ""
     git_revision: str = ""
     pose_check: str = NONE
+
+    @property
+    def streams(self) -> list[str]:
+        """Streams of the table that the bag has images of."""
+        return [name for name in self.table.names if name in self.topics]
+
+    @property
+    def judged(self) -> list[str]:
+        """Streams whose images are those that a sensor node passed on, with its statuses."""
+        return [name for name in self.table.names if f"{name}{STATUS}" in self.topics]
 
     @property
     def missing(self) -> list[str]:
@@ -84,20 +107,13 @@ class ReplayBag:
             )
         ]
 
-    @property
-    def end_ns(self) -> int:
-        """When the last event comes, 0 without any; reads the bag, and decodes nothing."""
-        times_ns = (self.clock.at(logged_ns) for _, logged_ns, _ in self.bag.messages(self._played))
-        return max(times_ns, default=0)
+    def events(self, *, commands: bool = False) -> Iterator[Event]:
+        """Everything in the order in which it came.
 
-    @property
-    def _played(self) -> dict[str, str]:
-        """Topic -> source, of what there are events of."""
-        return {topic: source for source, topic in self.topics.items() if source != COMMAND}
-
-    def events(self) -> Iterator[Event]:
-        """Everything in the order in which it came."""
-        sources = self._played
+        Args:
+            commands: also what the arm was commanded, which a replay does not play.
+        """
+        sources = {t: s for s, t in self.topics.items() if commands or s != COMMAND}
         store = messages.typestore()
         now_ns = 0
         for topic, logged_ns, data in self.bag.messages(sources):
@@ -111,13 +127,21 @@ class ReplayBag:
             except Exception as error:
                 yield Event(now_ns, source, now_ns, problem=" ".join(str(error).split()))
 
+    @property
+    def played(self) -> dict[str, str]:
+        """Topic -> source, of all that reaches the stack from outside."""
+        return {topic: source for source, topic in self.topics.items() if source != COMMAND}
+
+    @property
+    def end_ns(self) -> int:
+        """When the last event comes, 0 without any; reads the bag, and decodes nothing."""
+        times_ns = (self.clock.at(logged_ns) for _, logged_ns, _ in self.bag.messages(self.played))
+        return max(times_ns, default=0)
+
     def commands(self) -> tuple[np.ndarray, np.ndarray]:
-        """Times (N,) nanoseconds and targets (N, 6) radians that the arm was given; N may be 0."""
+        """Times (N,) nanoseconds and first targets (N, 6) radians of the commands; N may be 0."""
         times, targets = [], []
-        store = messages.typestore()
-        topic = self.topics.get(COMMAND)
-        for _, logged_ns, data in self.bag.messages([topic] if topic else []):
-            message = store.deserialize_cdr(data, messages.TRAJECTORY)
+        for _, logged_ns, message in messages.decoded(self.bag, self.topics.get(COMMAND, "")):
             if tuple(message.joint_names) == JOINT_NAMES and message.points:
                 when, what = messages.points(message, self.clock.at(logged_ns))
                 times.append(when[0])
@@ -129,7 +153,7 @@ class ReplayBag:
         if source == TASK:
             return Event(now_ns, source, now_ns, message.data.strip())
         if source == OBJECTS:
-            poses = {marker.ns: _pose(marker.pose) for marker in message.markers}
+            poses = {marker.ns: messages.pose(marker.pose) for marker in message.markers}
             return Event(now_ns, source, now_ns, poses)
         # Drivers of others leave the stamp at zero.
         stamp_ns = messages.stamp_of(message.header) or now_ns
@@ -137,31 +161,43 @@ class ReplayBag:
             positions = messages.joint_positions(message)
             known = np.isfinite(positions).all()
             return Event(now_ns, source, stamp_ns, positions, "" if known else "not our joints")
+        if source == COMMAND:
+            known = tuple(message.joint_names) == JOINT_NAMES and len(message.points)
+            value = messages.points(message, now_ns) if known else None
+            return Event(now_ns, source, stamp_ns, value, "" if known else "not our joints")
+        if source.endswith(STATUS):
+            return Event(now_ns, source, stamp_ns, parse_status(messages.status_values(message)))
         kind = self.table[source].kind
         frame = to_units(kind, messages.picture(message, kind), self.units.get(source))
         return Event(now_ns, source, stamp_ns, frame)
 
 
-def find_topics(
-    bag: RecordedBag,
+def open_recording(
+    path: str | Path,
     table: StreamTable,
     namespace: str = "",
     given: Mapping[str, str] | None = None,
     labels: str = "auto",
-) -> ReplayBag:
-    """Find out where a bag has what.
+    *,
+    judged: bool = False,
+) -> Recording:
+    """Open a bag and find out where it has what.
 
     A stream's topic is the one that is given, or that of the stream table, or `STREAM/image_raw`
     in the namespace, or `STREAM/image` of a bag that has only conditioned images.
 
     Args:
+        path: folder of a bag, or one file of it, whole or cut off.
         given: stream or name of `OTHERS` -> topic.
         labels: `recorded` and `network` say where labels come from; `auto` takes recorded ones
             where the recorded stack did, and where there are no raw images to label.
+        judged: take what the recorded sensor nodes passed on instead of raw images, wherever
+            `STREAM/image` and `STREAM/status` were recorded.
 
     Raises:
-        BagError: the bag lacks a topic that is given, or has no images; one line.
+        BagError: there is no bag, it lacks a topic that is given, or has no images; one line.
     """
+    bag = open_bag(path)
     given = dict(given or {})
     prefix = f"/{namespace.strip('/')}".rstrip("/")
     for name, topic in given.items():
@@ -171,16 +207,31 @@ def find_topics(
         if topic not in bag.topics:
             have = ", ".join(sorted(bag.topics))
             raise BagError(f"{bag.path}: has no topic '{topic}' ({name}); it has {have}")
-    found = ReplayBag(bag, table)
+    found = Recording(bag, table, prefix)
+    _find_images(found, given, labels, judged)
+    for name, type_name in OTHERS.items():
+        _take(found, name, (given.get(name, ""), f"{prefix}/{name}"), (type_name,))
+    found.clock = find_clock(bag, [found.topics[name] for name in found.streams])
+    return found
+
+
+def _find_images(found: Recording, given: Mapping[str, str], labels: str, judged: bool) -> None:
+    bag, table, prefix = found.bag, found.table, found.prefix
     for stream in table:
+        conditioned, status = f"{prefix}/{stream.name}/image", f"{prefix}/{stream.name}{STATUS}"
+        if judged and stream.name not in given and {conditioned, status} <= bag.topics.keys():
+            _take(found, stream.name, [conditioned], IMAGE_TYPES)
+            _take(found, f"{stream.name}{STATUS}", [status], (messages.STATUS,))
+            continue
         raw = table.topics.get(stream.name) or f"{prefix}/{stream.name}/image_raw"
         wanted = (given.get(stream.name, ""), raw, f"{raw}/compressed")
         _take(found, stream.name, wanted, IMAGE_TYPES)
-    derived = [stream.name for stream in table if stream.derived_from]
     info = read_info(bag, prefix)
+    derived = [stream.name for stream in table if stream.derived_from]
     # A recorder has a simulator publish its labels, whether the stack looks at them or not.
     took_labels = info.launch_arguments.get("segmentation") == "ground_truth"
-    raw_cameras = any(name not in derived for name in found.topics)
+    took_labels |= any(name in derived for name in found.judged)
+    raw_cameras = any(name not in derived for name in found.streams)
     found.labels_recorded = labels == "recorded" or (
         labels == "auto" and (took_labels or not raw_cameras)
     )
@@ -192,20 +243,16 @@ def find_topics(
             _take(found, stream.name, [f"{prefix}/{stream.name}/image"], IMAGE_TYPES)
         if not found.labels_recorded and stream.name in derived:
             found.topics.pop(stream.name, None)
-    if not found.topics:
+            found.topics.pop(f"{stream.name}{STATUS}", None)
+    if not found.streams:
         have = ", ".join(sorted(bag.topics)) or "nothing"
         raise BagError(
             f"{bag.path}: has images of no stream of the table; name them with "
             f"--topics STREAM=TOPIC; it has {have}"
         )
-    for name, type_name in OTHERS.items():
-        _take(found, name, (given.get(name, ""), f"{prefix}/{name}"), (type_name,))
-    images = [topic for name, topic in found.topics.items() if name not in OTHERS]
-    found.clock = find_clock(bag, images)
-    return found
 
 
-def _take(found: ReplayBag, name: str, topics: Collection[str], types: Collection[str]) -> None:
+def _take(found: Recording, name: str, topics: Collection[str], types: Collection[str]) -> None:
     """Take the first of the topics that the bag has, if it is of one of the types."""
     for topic in topics:
         if topic in found.bag.topics:
@@ -215,8 +262,3 @@ def _take(found: ReplayBag, name: str, topics: Collection[str], types: Collectio
                 raise BagError(f"{found.bag.path}: {topic} is a {type_name}; expected {wanted}")
             found.topics[name] = topic
             return
-
-
-def _pose(pose: Any) -> np.ndarray:
-    p, q = pose.position, pose.orientation
-    return np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
