@@ -19,9 +19,9 @@ from multismolvla.data.recorded_bag import BagError
 from multismolvla.data.recording import open_recording
 from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.interfaces import ActionChunk
+from multismolvla.replay.command import expand
 from multismolvla.replay.measures import action_error, mask_onsets
 from multismolvla.replay.one_pass import ReplaySettings, replay
-from multismolvla.replay.report import expand
 from multismolvla.replay.trace import GAP_NS, Setpoints
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.stack.policy_loading import committed_s

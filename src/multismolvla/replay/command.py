@@ -23,16 +23,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from multismolvla.argument_types import positive
-from multismolvla.data.recorded_bag import open_bag
 from multismolvla.data.recording import OBJECTS, TASK, Recording, open_recording
-from multismolvla.faults.fault import JOINT_STATES
-from multismolvla.faults.scenario import Scenario
+from multismolvla.faults.fault import JOINT_STATES, SEVERITIES
+from multismolvla.faults.registry import find_fault
+from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.faults.scenario_file import find_scenarios, load_scenario
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import find_weights
-from multismolvla.replay.live_trace import observe
 from multismolvla.replay.one_pass import CachedSegmenter, ReplaySettings, replay
-from multismolvla.replay.report import Replayed, expand, write_results
+from multismolvla.replay.recorded_stack import observe
+from multismolvla.replay.report import Replayed, write_results
 from multismolvla.replay.trace import Setpoints, Trace
 from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.labeller import Segmenter
@@ -43,7 +43,7 @@ from multismolvla.stack.policy_loading import (
     streams_of,
     with_digest,
 )
-from multismolvla.streams import load_stream_table
+from multismolvla.streams import StreamTable, load_stream_table
 
 # Of an inference, where nothing was recorded.
 LATENCY_S = 0.1
@@ -157,11 +157,13 @@ def _replay(args: argparse.Namespace) -> Replayed:
     given = dict(args.topics)
     source = open_recording(args.bag, table, args.namespace, given, args.labels)
     _check(source, args.task, args.policy)
-    recorded = observe(source.bag, table, args.namespace, "recorded")
+    by_stack = open_recording(args.bag, table, args.namespace, given, judged=True)
+    recorded = observe(by_stack, "recorded")
     live = None
     if args.live is not None:
         scenario = scenarios[0] if len(scenarios) == 1 else None
-        live = observe(open_bag(args.live), table, "", "live", scenario, source.end_ns)
+        live_bag = open_recording(args.live, table, judged=True)
+        live = observe(live_bag, "live", scenario, source.end_ns)
         if live is None:
             raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
     latencies = [args.latency, *(t.median_latency_s for t in (live, recorded) if t is not None)]
@@ -181,6 +183,55 @@ def _replay(args: argparse.Namespace) -> Replayed:
     segmenter = None if source.labels_recorded else _segmenter()
     traces = _passes(source, policy, settings, segmenter, scenarios)
     return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
+
+
+# A matrix of faults from a few words: `rgb:noise`, `all-depth:frozen:5`, `rgb+wrist/rgb:drop`.
+
+
+def expand(
+    texts: list[str], table: StreamTable, start_s: float, duration_s: float | None
+) -> list[Scenario]:
+    """One scenario for each `STREAMS:FAULT[:SEVERITY]`, or one for each severity of it.
+
+    Args:
+        texts: streams as `select_streams` reads them, or `joint_states`.
+
+    Raises:
+        ValueError: a stream, fault or severity does not exist, or they do not fit; one line.
+    """
+    return [
+        scenario for text in texts for scenario in _expand_one(text, table, start_s, duration_s)
+    ]
+
+
+def _expand_one(
+    text: str, table: StreamTable, start_s: float, duration_s: float | None
+) -> list[Scenario]:
+    streams, _, rest = text.partition(":")
+    name, _, severity = rest.partition(":")
+    try:
+        if not streams or not name:
+            raise ValueError("expected STREAMS:FAULT or STREAMS:FAULT:SEVERITY")
+        if severity:
+            severities: tuple[int | None, ...] = (_severity(severity),)
+        else:
+            severities = SEVERITIES if find_fault(name).has_severity() else (None,)
+        made = []
+        for level in severities:
+            fault = ScheduledFault(streams, name, start_s, duration_s, level)
+            for stream in fault.streams(table):
+                fault.make(stream, table)
+            word = name if level is None else f"{name}-{level}"
+            made.append(Scenario(f"{streams}:{word}", (fault,)))
+    except ValueError as error:
+        raise ValueError(f"--fault {text}: {error}") from None
+    return made
+
+
+def _severity(text: str) -> int:
+    if not text.isdigit() or int(text) not in SEVERITIES:
+        raise ValueError(f"severity is '{text}'; expected 1 to 5")
+    return int(text)
 
 
 def _passes(

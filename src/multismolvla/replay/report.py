@@ -1,4 +1,4 @@
-"""A matrix of faults from a few words: `rgb:noise`, `all-depth:frozen:5`, `rgb+wrist/rgb:drop`."""
+"""What came of a replay: JSON lines for machines, Markdown and pictures for people."""
 
 from __future__ import annotations
 
@@ -11,64 +11,10 @@ import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.recording import Recording
-from multismolvla.faults.fault import SEVERITIES
-from multismolvla.faults.registry import find_fault
-from multismolvla.faults.scenario import Scenario, ScheduledFault
-from multismolvla.replay.agreement import agreement, sentence
 from multismolvla.replay.charts import write_charts
-from multismolvla.replay.measures import describe
+from multismolvla.replay.measures import agreement, agreement_sentence, describe
 from multismolvla.replay.one_pass import ReplaySettings
 from multismolvla.replay.trace import Setpoints, Trace
-from multismolvla.streams import StreamTable
-
-
-def expand(
-    texts: list[str], table: StreamTable, start_s: float, duration_s: float | None
-) -> list[Scenario]:
-    """One scenario for each `STREAMS:FAULT[:SEVERITY]`, or one for each severity of it.
-
-    Args:
-        texts: streams as `select_streams` reads them, or `joint_states`.
-
-    Raises:
-        ValueError: a stream, fault or severity does not exist, or they do not fit; one line.
-    """
-    return [
-        scenario for text in texts for scenario in _expand_one(text, table, start_s, duration_s)
-    ]
-
-
-def _expand_one(
-    text: str, table: StreamTable, start_s: float, duration_s: float | None
-) -> list[Scenario]:
-    streams, _, rest = text.partition(":")
-    name, _, severity = rest.partition(":")
-    try:
-        if not streams or not name:
-            raise ValueError("expected STREAMS:FAULT or STREAMS:FAULT:SEVERITY")
-        if severity:
-            severities: tuple[int | None, ...] = (_severity(severity),)
-        else:
-            severities = SEVERITIES if find_fault(name).has_severity() else (None,)
-        made = []
-        for level in severities:
-            fault = ScheduledFault(streams, name, start_s, duration_s, level)
-            for stream in fault.streams(table):
-                fault.make(stream, table)
-            word = name if level is None else f"{name}-{level}"
-            made.append(Scenario(f"{streams}:{word}", (fault,)))
-    except ValueError as error:
-        raise ValueError(f"--fault {text}: {error}") from None
-    return made
-
-
-def _severity(text: str) -> int:
-    if not text.isdigit() or int(text) not in SEVERITIES:
-        raise ValueError(f"severity is '{text}'; expected 1 to 5")
-    return int(text)
-
-
-# What came of a replay: JSON lines for machines, Markdown and pictures for people.
 
 
 @dataclass(frozen=True)
@@ -226,7 +172,7 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
     pairs = [(line["pass"], line["agreement"]) for line in passes if "agreement" in line]
     if pairs:
         text += ["", "## Agreement with the live stack", ""]
-        text += [f"* {name}: {sentence(values)}" for name, values in pairs]
+        text += [f"* {name}: {agreement_sentence(values)}" for name, values in pairs]
     if speed:
         text += ["", f"Speed: {speed}."]
     return "\n".join(text) + "\n"
