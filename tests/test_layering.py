@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "packages" / "ros2_portable"
 
 SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "priority", "setting"}
-SHARED |= {"processor", "shared_memory"}
+SHARED |= {"processor", "shared_memory", "checked_file"}
 CORES = {"control", "sensing", "faults", "monitoring", "robot", "sim", "segmentation", "policy"}
 CORES |= {"data", "pose_check", "pictures"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
@@ -21,7 +21,7 @@ CORES |= {"data", "pose_check", "pictures"}
 MAY_IMPORT = {
     **{part: set() for part in CORES | SHARED},
     # Damage is made on frames and messages as the sensing knows them.
-    "faults": {"sensing", "sim"},
+    "faults": {"sensing"},
     # The reader of recordings knows what was recorded: units, faults, the pose check's stream.
     "data": {"sensing", "faults", "pose_check"},
     "stack": CORES,
@@ -34,7 +34,8 @@ MAY_IMPORT = {
 LIGHT = {
     "control": {"numpy"},
     "sensing": {"numpy", "cv2"},
-    "faults": {"numpy", "cv2", "yaml"},
+    "faults": {"numpy", "cv2"},
+    "checked_file": {"pydantic", "yaml"},
     "monitoring": {"numpy"},
     "pose_check": {"numpy", "cv2", "safetensors"},
     "web": {"numpy", "viser"},

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 # Import name -> rosdep key where the two differ. None: rosdep has no usable key on Ubuntu 24.04, so
 # requirements/ros.txt installs it.
 ROSDEP_KEYS = {
+    "transformers": None,
     "cv2": "python3-opencv",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
@@ -25,9 +26,9 @@ ROSDEP_KEYS = {
     "serial": "python3-serial",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
-    **dict.fromkeys(("av", "gymnasium", "mcap", "mujoco", "rosbags", "safetensors", "torch")),
+    **dict.fromkeys(("av", "gymnasium", "mcap", "mujoco", "pydantic", "rosbags", "torch")),
     **dict.fromkeys(
-        ("accelerate", "huggingface_hub", "peft", "pyarrow", "tokenizers", "transformers")
+        ("accelerate", "huggingface_hub", "peft", "pyarrow", "safetensors", "tokenizers")
     ),
 }
 # Not installed by default: web.txt holds it with what it needs.

@@ -42,7 +42,7 @@ def test_order_is_kept_and_names_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hieght": 96}, "unknown key 'hieght'"),
+        ({"hieght": 96}, r"unknown key 'streams\[0\].hieght'"),
         ({"height": None}, "height is None; expected a whole number"),
         ({"rate_hz": float("nan")}, "rate_hz is nan; expected a positive number"),
         ({"rate_hz": float("inf")}, "rate_hz is inf; expected a positive number"),
@@ -65,7 +65,7 @@ def test_a_wrong_entry_is_one_clear_line(tmp_path, change, message):
 
 def test_missing_key_twice_the_same_and_no_streams(tmp_path):
     without = {key: value for key, value in ENTRY.items() if key != "frame_id"}
-    with pytest.raises(StreamTableError, match="missing key 'frame_id'"):
+    with pytest.raises(StreamTableError, match=r"missing key 'streams\[0\].frame_id'"):
         table_of(tmp_path, without)
     with pytest.raises(StreamTableError, match="'rgb' is declared twice"):
         table_of(tmp_path, ENTRY, ENTRY)

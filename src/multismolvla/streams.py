@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-import yaml
+from multismolvla.checked_file import load_checked
 
 KINDS: tuple[str, ...] = ("rgb", "depth", "thermal", "segmentation")
 
@@ -99,23 +99,43 @@ class StreamTable:
         return tuple(stream.name for stream in self.streams)
 
 
-_FIELDS = {
-    "name": str,
-    "kind": str,
-    "height": int,
-    "width": int,
-    "rate_hz": (int, float),
-    "frame_id": str,
-    "derived_from": list,
-    "topic": str,
-}
-_OPTIONAL = ("derived_from", "topic")
-_NAMES = {
-    str: "a text",
-    int: "a whole number",
-    (int, float): "a number",
-    list: "a list of streams",
-}
+@dataclass(frozen=True)
+class _Entry(Stream):
+    """A stream as the file has it, with the topic of bags of other stacks."""
+
+    topic: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind is '{self.kind}'; expected {', '.join(KINDS)}")
+        view, slash, last = self.name.rpartition("/")
+        if last != self.kind or (slash and not view):
+            raise ValueError(
+                f"name is '{self.name}'; expected '{self.kind}' or '<view>/{self.kind}'"
+            )
+        for key in ("height", "width", "rate_hz"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise ValueError(f"{key} is {getattr(self, key)}; expected a positive number")
+
+
+@dataclass(frozen=True)
+class _File:
+    streams: tuple[_Entry, ...]
+
+    def __post_init__(self) -> None:
+        if not self.streams:
+            raise ValueError("streams is empty; expected at least one stream")
+        names = [stream.name for stream in self.streams]
+        for stream in self.streams:
+            if names.count(stream.name) > 1:
+                raise ValueError(f"stream '{stream.name}' is declared twice")
+            for source in stream.derived_from:
+                if source == stream.name:
+                    raise ValueError(f"{stream.name}: derived_from names the stream itself")
+                if source not in names:
+                    raise ValueError(
+                        f"{stream.name}: derived_from names '{source}', not in the table"
+                    )
 
 
 def load_stream_table(path: str | Path) -> StreamTable:
@@ -125,64 +145,10 @@ def load_stream_table(path: str | Path) -> StreamTable:
         StreamTableError: the file is missing, is not YAML, or holds an unknown, missing or wrong
             value.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise StreamTableError(f"{path}: cannot read the stream table: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise StreamTableError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(content, dict) or set(content) != {"streams"}:
-        raise StreamTableError(f"{path}: expected one top-level key 'streams'")
-    if not isinstance(content["streams"], list) or not content["streams"]:
-        raise StreamTableError(f"{path}: 'streams' must be a list with at least one stream")
-    parsed = [_parse(path, index, entry) for index, entry in enumerate(content["streams"])]
-    streams = tuple(stream for stream, _ in parsed)
-    names = [stream.name for stream in streams]
-    for stream in streams:
-        if names.count(stream.name) > 1:
-            raise StreamTableError(f"{path}: stream '{stream.name}' is declared twice")
-        for source in stream.derived_from:
-            if source == stream.name:
-                raise StreamTableError(
-                    f"{path}: {stream.name}: derived_from names the stream itself"
-                )
-            if source not in names:
-                raise StreamTableError(
-                    f"{path}: {stream.name}: derived_from names '{source}', not in the table"
-                )
-    return StreamTable(streams, {stream.name: topic for stream, topic in parsed if topic})
-
-
-def _parse(path: Path, index: int, entry: object) -> tuple[Stream, str]:
-    """The stream and its topic in bags of other stacks, "" for ours."""
-    where = f"{path}: streams[{index}]"
-    if not isinstance(entry, dict):
-        raise StreamTableError(f"{where}: expected keys and values, got {entry!r}")
-    unknown = set(entry) - set(_FIELDS)
-    if unknown:
-        raise StreamTableError(
-            f"{where}: unknown key '{sorted(unknown)[0]}'; expected {', '.join(_FIELDS)}"
-        )
-    for key, expected in _FIELDS.items():
-        if key not in entry:
-            if key in _OPTIONAL:
-                continue
-            raise StreamTableError(f"{where}: missing key '{key}'")
-        if not isinstance(entry[key], expected) or isinstance(entry[key], bool):
-            raise StreamTableError(f"{where}: {key} is {entry[key]!r}; expected {_NAMES[expected]}")
-    if entry["kind"] not in KINDS:
-        raise StreamTableError(f"{where}: kind is '{entry['kind']}'; expected {', '.join(KINDS)}")
-    view, slash, last = entry["name"].rpartition("/")
-    if last != entry["kind"] or (slash and not view):
-        raise StreamTableError(
-            f"{where}: name is '{entry['name']}'; "
-            f"expected '{entry['kind']}' or '<view>/{entry['kind']}'"
-        )
-    for key in ("height", "width", "rate_hz"):
-        if not 0 < entry[key] < math.inf:
-            raise StreamTableError(f"{where}: {key} is {entry[key]}; expected a positive number")
-    topic = entry.get("topic", "")
-    own = {key: value for key, value in entry.items() if key != "topic"}
-    own["derived_from"] = tuple(own.get("derived_from", ()))
-    return Stream(**own), topic
+    entries = load_checked(Path(path), _File, StreamTableError, "the stream table").streams
+    streams = []
+    for entry in entries:
+        values = {item.name: getattr(entry, item.name) for item in fields(Stream)}
+        streams.append(Stream(**values))
+    topics = {entry.name: entry.topic for entry in entries if entry.topic}
+    return StreamTable(tuple(streams), topics)

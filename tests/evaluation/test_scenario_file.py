@@ -10,6 +10,7 @@ from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.faults.message_faults import Drop
 from multismolvla.faults.registry import FAULTS
 from multismolvla.faults.scenario_file import ScenarioError, load_scenario
+from multismolvla.sim.tasks import find_task
 from multismolvla.streams import load_stream_table
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -23,7 +24,7 @@ def load(tmp_path):
     def write_and_load(text: str):
         file = tmp_path / "made_up.yaml"
         file.write_text(text)
-        return load_scenario(file, TABLE)
+        return load_scenario(file, TABLE, find_task)
 
     return write_and_load
 
@@ -68,13 +69,13 @@ def test_joint_states_can_be_lost(load):
     ("text", "part"),
     [
         ("[", "not valid YAML"),
-        ("3", "expected keys and values, got 3"),
+        ("3", "the file is 3; expected keys and values"),
         ("fault: []", "unknown key 'fault'; expected description, task"),
         ("task: dance", "unknown task 'dance'"),
         ("seed: -1", "seed is -1; expected a whole number, 0 or more"),
         ("faults: rgb", "faults is 'rgb'; expected a list"),
-        ("faults: [rgb]", "faults[0]: expected keys and values, got 'rgb'"),
-        ("faults: [{stream: rgb}]", "faults[0]: missing key 'fault'"),
+        ("faults: [rgb]", "faults[0] is 'rgb'; expected keys and values"),
+        ("faults: [{stream: rgb}]", "missing key 'faults[0].fault'"),
         ("faults: [{stream: sonar, fault: drop}]", "faults[0]: unknown stream 'sonar'"),
         ("faults: [{stream: rgb, fault: fog}]", "faults[0]: unknown fault 'fog'"),
         ("faults: [{stream: rgb, fault: nan_depth}]", "nan_depth: kind is 'rgb'; expected depth"),
@@ -85,8 +86,8 @@ def test_joint_states_can_be_lost(load):
         ("faults: [{stream: rgb, fault: drop, start: -2}]", "start is -2; expected a number of"),
         ("faults: [{stream: rgb, fault: drop, start: .nan}]", "start is nan; expected a number"),
         ("faults: [{stream: rgb, fault: drop, duration: long}]", "duration is 'long'; expected"),
-        ("expect: {masked: 1}", "expect: unknown key 'masked'; expected masked_within_s"),
-        ("expect: {success: 1}", "expect: success is 1; expected true or false"),
+        ("expect: {masked: 1}", "unknown key 'expect.masked'; expected masked_within_s"),
+        ("expect: {success: 1}", "expect.success is 1; expected true or false"),
         (
             "faults: [{stream: rgb, fault: drop, expect: {recovered_within_s: 1}}]",
             "recovered_within_s is expected, but the fault has no duration",
@@ -102,11 +103,11 @@ def test_a_wrong_file_is_one_clear_line(load, text, part):
 
 def test_a_missing_file_is_one_clear_line(tmp_path):
     with pytest.raises(ScenarioError, match=r"nowhere.yaml: cannot read the scenario"):
-        load_scenario(tmp_path / "nowhere.yaml", TABLE)
+        load_scenario(tmp_path / "nowhere.yaml", TABLE, find_task)
 
 
 def test_the_shipped_scenarios_cover_all_streams_and_faults():
-    scenarios = [load_scenario(file, TABLE) for file in SHIPPED]
+    scenarios = [load_scenario(file, TABLE, find_task) for file in SHIPPED]
     assert len(scenarios) >= 25
     broken = {stream for s in scenarios for f in s.faults for stream in f.streams(TABLE)}
     assert broken == {*TABLE.names, JOINT_STATES}

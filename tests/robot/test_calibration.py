@@ -120,15 +120,15 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
     [
         (lambda c: c.pop("elbow_flex"), "missing key 'elbow_flex'"),
         (lambda c: c.update(tail={}), "unknown key 'tail'; expected shoulder_pan"),
-        (lambda c: c["gripper"].pop("id"), "gripper: missing key 'id'"),
-        (lambda c: c["gripper"].update(speed=1), "gripper: unknown key 'speed'"),
-        (lambda c: c.update(gripper=7), "gripper: is 7"),
-        (lambda c: c["gripper"].update(id="6"), "gripper: id is '6'; expected a whole number"),
+        (lambda c: c["gripper"].pop("id"), "missing key 'gripper.id'"),
+        (lambda c: c["gripper"].update(speed=1), "unknown key 'gripper.speed'"),
+        (lambda c: c.update(gripper=7), "gripper is 7; expected keys"),
+        (lambda c: c["gripper"].update(id="6"), "gripper.id is '6'; expected a whole number"),
         (lambda c: c["gripper"].update(drive_mode=2), "drive_mode is 2; expected .* 0 to 1"),
         (lambda c: c["gripper"].update(range_max=4096), "range_max is 4096; expected .* to 4095"),
         (lambda c: c["gripper"].update(homing_offset=2048), "homing_offset is 2048"),
         (lambda c: c["gripper"].update(range_min=4000), "range_min is 4000; expected less than"),
-        (lambda c: c["gripper"].update(id=1), "gripper: id is 1, which shoulder_pan has already"),
+        (lambda c: c["gripper"].update(id=1), "gripper.id is 1, which shoulder_pan has already"),
     ],
 )
 def test_a_wrong_file_names_key_and_value(tmp_path, change, message):
@@ -140,7 +140,9 @@ def test_a_wrong_file_names_key_and_value(tmp_path, change, message):
         load_calibration(path)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not valid JSON"), ("[]", "expected an obj")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "not valid JSON"), ("[]", "expected keys and")]
+)
 def test_what_is_no_calibration_at_all(tmp_path, text, message):
     path = tmp_path / "arm.json"
     path.write_text(text)

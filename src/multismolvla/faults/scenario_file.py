@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-import yaml
-
+from multismolvla.checked_file import load_checked, yaml_value
 from multismolvla.faults.scenario import Expectations, Scenario, ScheduledFault
-from multismolvla.sim.tasks import find_task
 from multismolvla.streams import StreamTable
 
-# Key of the file -> (type, name of the argument). Times are in seconds.
-_SCENARIO = {
-    "description": (str, "description"),
-    "task": (str, "task"),
-    "seed": (int, "seed"),
-    "policy": (str, "policy"),
-    "at_least": (float, "at_least_s"),
-    "faults": (list, "faults"),
-    "expect": (dict, "expect"),
-}
-_FAULT = {
-    "stream": (str, "stream"),
-    "fault": (str, "fault"),
-    "start": (float, "start_s"),
-    "duration": (float, "duration_s"),
-    "severity": (int, "severity"),
-    "parameters": (dict, "parameters"),
-    "seed": (int, "seed"),
-    "expect": (dict, "expect"),
-}
-_EXPECT = {
-    "masked_within_s": (float, "masked_within_s"),
-    "warned_within_s": (float, "warned_within_s"),
-    "recovered_within_s": (float, "recovered_within_s"),
-    "stays_in_use": (bool, "stays_in_use"),
-}
-_EXPECT_OF_ALL = {**_EXPECT, "success": (bool, "success")}
-_TYPES = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number of seconds",
-    bool: "true or false",
-    list: "a list",
-    dict: "keys and values",
-}
 # Faults may begin this long before the instruction: the cameras run before it.
-_EARLIEST_S = -0.8
+EARLIEST_S = -0.8
 
 
 class ScenarioError(ValueError):
@@ -71,77 +35,110 @@ def find_scenarios(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def load_scenario(path: str | Path, table: StreamTable) -> Scenario:
+@dataclass(frozen=True)
+class _Expect(Expectations):
+    """What is expected of each fault, and of the task."""
+
+    success: bool = True
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0.0, "masked_within_s", "warned_within_s", "recovered_within_s")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """A fault as the file has it, times in seconds; `expect` has been completed."""
+
+    stream: str
+    fault: str
+    start: float = 0.0
+    duration: float | None = None
+    severity: int | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    expect: Expectations = field(default_factory=Expectations)
+
+    def __post_init__(self) -> None:
+        _at_least(self, EARLIEST_S, "start")
+        _at_least(self, 0.0, "duration", "seed")
+        if self.duration is None and self.expect.recovered_within_s is not None:
+            raise ValueError("recovered_within_s is expected, but the fault has no duration")
+
+    def scheduled(self) -> ScheduledFault:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return ScheduledFault(
+            start_s=values.pop("start"), duration_s=values.pop("duration"), **values
+        )
+
+
+@dataclass(frozen=True)
+class _File:
+    description: str = ""
+    task: str = Scenario.task
+    seed: int = Scenario.seed
+    policy: str = Scenario.policy
+    at_least: float = Scenario.at_least_s
+    expect: _Expect = field(default_factory=_Expect)
+    faults: tuple[_Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0.0, "seed", "at_least")
+
+
+def _at_least(values: object, least: float, *keys: str) -> None:
+    for key in keys:
+        value = getattr(values, key)
+        if value is not None and not least <= value < math.inf:
+            words = "a whole number" if isinstance(value, int) else "a number of seconds"
+            raise ValueError(f"{key} is {value:g}; expected {words}, {least:g} or more")
+
+
+def load_scenario(
+    path: str | Path, table: StreamTable, check_task: Callable[[str], object]
+) -> Scenario:
     """Read and check a scenario.
 
     Args:
         table: the streams that can break.
+        check_task: raises ValueError for a task that does not exist.
 
     Raises:
         ScenarioError: the file is missing, is not YAML, or holds an unknown or wrong value.
     """
     path = Path(path)
+    content = load_checked(path, _File, ScenarioError, "the scenario", _parse)
+    place = str(path)
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot read the scenario: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    given = _checked(str(path), content, _SCENARIO)
-    try:
-        find_task(given.get("task", Scenario.task))
+        check_task(content.task)
+        faults = []
+        for index, entry in enumerate(content.faults):
+            place = f"{path}: faults[{index}]"
+            fault = entry.scheduled()
+            for stream in fault.streams(table):
+                fault.make(stream, table)
+            faults.append(fault)
     except ValueError as error:
-        raise ScenarioError(f"{path}: {error}") from None
-    expect = _checked(f"{path}: expect", given.pop("expect", {}), _EXPECT_OF_ALL)
-    success = {"success": expect.pop("success")} if "success" in expect else {}
-    faults = tuple(
-        _fault(f"{path}: faults[{index}]", entry, Expectations(**expect), table)
-        for index, entry in enumerate(given.pop("faults", []))
+        raise ScenarioError(f"{place}: {error}") from None
+    return Scenario(
+        path.stem,
+        tuple(faults),
+        content.description,
+        content.task,
+        content.seed,
+        content.policy,
+        content.at_least,
+        content.expect.success,
     )
-    return Scenario(path.stem, faults, **given, **success)
 
 
-def _fault(where: str, entry: object, expect: Expectations, table: StreamTable) -> ScheduledFault:
-    given = _checked(where, entry, _FAULT)
-    for key in ("stream", "fault"):
-        if key not in given:
-            raise ScenarioError(f"{where}: missing key '{key}'")
-    own = _checked(f"{where}: expect", given.pop("expect", {}), _EXPECT)
-    fault = ScheduledFault(**given, expect=replace(expect, **own))
-    if fault.duration_s is None and fault.expect.recovered_within_s is not None:
-        raise ScenarioError(
-            f"{where}: recovered_within_s is expected, but the fault has no duration"
-        )
-    try:
-        for stream in fault.streams(table):
-            fault.make(stream, table)
-    except ValueError as error:
-        raise ScenarioError(f"{where}: {error}") from None
-    return fault
-
-
-def _checked(where: str, entry: object, fields: Mapping[str, tuple[type, str]]) -> dict:
-    """The values of an entry by the names of arguments."""
-    if not isinstance(entry, dict):
-        raise ScenarioError(f"{where}: expected keys and values, got {entry!r}")
-    checked = {}
-    for key, value in entry.items():
-        if key not in fields:
-            raise ScenarioError(f"{where}: unknown key '{key}'; expected {', '.join(fields)}")
-        expected, name = fields[key]
-        least = _EARLIEST_S if key == "start" else 0.0
-        if not _fits(value, expected, least):
-            from_least = f", {least:g} or more" if expected in (int, float) else ""
-            raise ScenarioError(
-                f"{where}: {key} is {value!r}; expected {_TYPES[expected]}{from_least}"
-            )
-        checked[name] = float(value) if expected is float else value
-    return checked
-
-
-def _fits(value: object, expected: type, least: float) -> bool:
-    if expected in (int, float):
-        types = int if expected is int else (int, float)
-        number = isinstance(value, types) and not isinstance(value, bool)
-        return number and least <= value < math.inf
-    return isinstance(value, expected)
+def _parse(text: str) -> Any:
+    """The content of a file in which every fault has the common expectations, then its own."""
+    content = yaml_value(text)
+    if not isinstance(content, dict) or not isinstance(content.get("expect", {}), dict):
+        return content
+    common = {key: value for key, value in content.get("expect", {}).items() if key != "success"}
+    faults = content.get("faults", ())
+    for fault in faults if isinstance(faults, list) else ():
+        if isinstance(fault, dict) and isinstance(fault.setdefault("expect", {}), dict):
+            fault["expect"] = {**common, **fault["expect"]}
+    return content

@@ -25,6 +25,7 @@ from multismolvla.nodes.damaged_messages import DamagedMessages
 from multismolvla.nodes.fault_parameters import NAMES, NONE, FaultParameters
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
+from multismolvla.sim.tasks import find_task
 from multismolvla.streams import load_stream_table
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -50,7 +51,7 @@ class FaultInjector(Node):
         kinds = {stream.name: stream.kind for stream in self._table} | {JOINT_STATES: JOINT_STATES}
         self._by_stream = {name: FaultParameters(self, name, kind) for name, kind in kinds.items()}
         reject_unknown(self)
-        self._scenario = load_scenario(scenario, self._table) if scenario else None
+        self._scenario = load_scenario(scenario, self._table, find_task) if scenario else None
 
         self._messages = DamagedMessages()
         self._schedules: dict[str, FaultSchedule] = {}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from multismolvla.arm import JOINT_NAMES
+from multismolvla.checked_file import json_value, load_checked
 from multismolvla.policy.solvers import SOLVERS
 from multismolvla.streams import KINDS, Stream
 
@@ -163,6 +162,7 @@ class PolicyConfig:
             need(stream.kind in KINDS, f"{stream.name}.kind", stream.kind, ", ".join(KINDS))
             if self.encoder == "siglip":
                 need(stream.kind == "rgb", f"{stream.name}.kind", stream.kind, "'rgb' with siglip")
+        need(part.patch_size > 0, "patch_size", part.patch_size, "a positive number")
         need(part.image_size % part.patch_size == 0, "image_size", part.image_size, "whole patches")
         if self.fourm is not None:
             need(self.fourm.stem in STEMS, "fourm.stem", self.fourm.stem, " or ".join(STEMS))
@@ -208,51 +208,24 @@ def load_config(folder: str | Path) -> PolicyConfig:
         ConfigError: the file is missing, is not JSON, or has an unknown, missing or wrong key.
     """
     path = Path(folder) / FILE_NAME
+    config = load_checked(path, PolicyConfig, ConfigError, "it", json_value, complete=True)
     try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read it: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}") from None
-    try:
-        return _parse(PolicyConfig, content, "")
+        _need_sizes(dataclasses.asdict(config))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    return config
 
 
-def _parse(kind: typing.Any, value: typing.Any, key: str) -> typing.Any:
-    """Turn parsed JSON into a value of a type that the tree uses, and nothing else."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _parse(arguments[0], value, key)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(f"{key} is {value!r}; expected a list")
-        return tuple(_parse(arguments[0], item, f"{key}[{i}]") for i, item in enumerate(value))
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{key or 'the file'} is {value!r}; expected keys and values")
-        hints = typing.get_type_hints(kind)
-        unknown = sorted(set(value) - set(hints))
-        if unknown:
-            raise ConfigError(f"unknown key {_join(key, unknown[0])!r}")
-        missing = sorted(set(hints) - set(value))
-        if missing:
-            raise ConfigError(f"missing key '{_join(key, missing[0])}'")
-        return kind(**{k: _parse(hints[k], item, _join(key, k)) for k, item in value.items()})
-    accepted = (int, float) if kind is float else kind
-    if not isinstance(value, accepted) or isinstance(value, bool) is not (kind is bool):
-        raise ConfigError(f"{key} is {value!r}; expected {kind.__name__}")
-    # NaN is neither; no size or constant of the tree may be zero, negative or infinite.
-    if kind in (int, float) and not 0 < value < 2**31:
+def _need_sizes(value: object, key: str = "") -> None:
+    """No size or constant of the tree may be zero, negative, infinite or NaN."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _need_sizes(item, f"{key}.{name}" if key else name)
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            _need_sizes(item, f"{key}[{index}]")
+    elif type(value) in (int, float) and not 0 < value < 2**31:
         raise ConfigError(f"{key} is {value!r}; expected a positive number")
-    return kind(value)
-
-
-def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
 
 
 def tiny(streams: tuple[Stream, ...]) -> PolicyConfig:

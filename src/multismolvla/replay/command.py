@@ -34,6 +34,7 @@ from multismolvla.replay.one_pass import CachedSegmenter, ReplaySettings, replay
 from multismolvla.replay.recorded_stack import observe
 from multismolvla.replay.report import Replayed, write_results
 from multismolvla.replay.trace import Setpoints, Trace
+from multismolvla.sim.tasks import find_task
 from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.policy_loading import (
@@ -152,7 +153,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _replay(args: argparse.Namespace) -> Replayed:
     table = load_stream_table(stream_table_file(args.streams))
-    scenarios = [load_scenario(file, table) for file in find_scenarios(args.faults)]
+    scenarios = [load_scenario(file, table, find_task) for file in find_scenarios(args.faults)]
     scenarios += expand(args.fault, table, args.fault_start, args.fault_duration)
     given = dict(args.topics)
     source = open_recording(args.bag, table, args.namespace, given, args.labels)

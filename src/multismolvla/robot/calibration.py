@@ -7,6 +7,7 @@ homing_offset, so range_min, range_max and all ticks outside the servo already i
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES
+from multismolvla.checked_file import json_value, load_checked
 from multismolvla.robot.protocol import MAX_ID
 from multismolvla.robot.registers import TICKS_PER_TURN
 
@@ -131,6 +133,24 @@ _RANGES = {
 }
 
 
+@dataclass(frozen=True)
+class _Entry(MotorCalibration):
+    """Calibration of one servo as the file has it."""
+
+    def __post_init__(self) -> None:
+        for key, (least, most) in _RANGES.items():
+            value = getattr(self, key)
+            if not least <= value <= most:
+                raise ValueError(
+                    f"{key} is {value}; expected a whole number from {least} to {most}"
+                )
+        if self.range_min >= self.range_max:
+            raise ValueError(
+                f"range_min is {self.range_min}; expected less than range_max "
+                f"({self.range_max}); calibrate again with `so101 calibrate`"
+            )
+
+
 def load_calibration(path: str | Path) -> Calibration:
     """Read and check a calibration.
 
@@ -139,56 +159,22 @@ def load_calibration(path: str | Path) -> Calibration:
             wrong.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         raise CalibrationError(
             f"{path}: no calibration of the arm there; make one with "
             f"`so101 calibrate --calibration {path}` or copy LeRobot's"
-        ) from None
-    except OSError as error:
-        raise CalibrationError(f"{path}: cannot read the calibration: {error.strerror}") from None
-    except ValueError as error:
-        raise CalibrationError(
-            f"{path}: not valid JSON ({error}); calibrate again with `so101 calibrate`"
-        ) from None
-    if not isinstance(content, dict):
-        raise CalibrationError(f"{path}: expected an object with a key for every motor")
-    _check_keys(f"{path}", content, JOINT_NAMES)
-    motors = {name: _parse(f"{path}: {name}", content[name]) for name in JOINT_NAMES}
+        )
+    entries = dataclasses.make_dataclass(
+        "Motors", [(name, _Entry) for name in JOINT_NAMES], frozen=True
+    )
+    content = load_checked(path, entries, CalibrationError, "the calibration", json_value)
+    motors = {name: MotorCalibration(**asdict(getattr(content, name))) for name in JOINT_NAMES}
     owners: dict[int, str] = {}
     for name, motor in motors.items():
         if motor.id in owners:
             raise CalibrationError(
-                f"{path}: {name}: id is {motor.id}, which {owners[motor.id]} has already; "
+                f"{path}: {name}.id is {motor.id}, which {owners[motor.id]} has already; "
                 "every servo needs its own (`so101 set-id`)"
             )
         owners[motor.id] = name
     return Calibration(motors)
-
-
-def _check_keys(where: str, content: Mapping[str, object], expected: tuple[str, ...]) -> None:
-    for key in content:
-        if key not in expected:
-            raise CalibrationError(f"{where}: unknown key '{key}'; expected {', '.join(expected)}")
-    for key in expected:
-        if key not in content:
-            raise CalibrationError(f"{where}: missing key '{key}'")
-
-
-def _parse(where: str, entry: object) -> MotorCalibration:
-    if not isinstance(entry, dict):
-        raise CalibrationError(f"{where}: is {entry!r}; expected {', '.join(_RANGES)}")
-    _check_keys(where, entry, tuple(_RANGES))
-    for key, (least, most) in _RANGES.items():
-        value = entry[key]
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise CalibrationError(
-                f"{where}: {key} is {value!r}; expected a whole number from {least} to {most}"
-            )
-    if entry["range_min"] >= entry["range_max"]:
-        raise CalibrationError(
-            f"{where}: range_min is {entry['range_min']}; expected less than range_max "
-            f"({entry['range_max']}); calibrate again with `so101 calibrate`"
-        )
-    return MotorCalibration(**entry)

@@ -28,6 +28,7 @@ from multismolvla.faults.scenario import Scenario
 from multismolvla.faults.scenario_file import find_scenarios, load_scenario
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import find_weights
+from multismolvla.sim.tasks import find_task
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
 from multismolvla.stack.outcome import EpisodeKey
@@ -75,7 +76,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         table = _table(args)
         files = find_scenarios(args.files or [shipped_config() / "faults"])
-        scenarios = [load_scenario(file, table) for file in files]
+        scenarios = [load_scenario(file, table, find_task) for file in files]
         if args.policy is not None:
             scenarios = [replace(scenario, policy=args.policy) for scenario in scenarios]
         loop = ClosedLoop(table, pose_check=find_weights(args.pose_check))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from multismolvla.checked_file import load_checked, yaml_value
 from multismolvla.training.policy.recipe import Recipe, RecipeError
 
 
@@ -23,20 +20,14 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         RecipeError: a file that cannot be read, an unknown key or a wrong value.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text()) or {}
+
+    def parse(text: str) -> Any:
+        content = yaml_value(text) or {}
         for override in overrides:
             _override(content, override)
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"{path}: not valid YAML: {reason}") from None
-    try:
-        return _parse(Recipe, content, "")
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        return content
+
+    return load_checked(Path(path), Recipe, RecipeError, "the recipe", parse)
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
@@ -78,41 +69,6 @@ def _override(content: Any, override: str) -> None:
                 if isinstance(content, list)
                 else content.setdefault(parent, {})
             )
-        content[int(last) if isinstance(content, list) else last] = yaml.safe_load(text)
+        content[int(last) if isinstance(content, list) else last] = yaml_value(text)
     except (AttributeError, IndexError, ValueError, TypeError):
         raise RecipeError(f"'{override}': the recipe has no place for it") from None
-
-
-def _parse(kind: Any, value: Any, key: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise RecipeError(f"{key} is {value!r}; expected a list")
-        return tuple(_parse(arguments[0], item, f"{key}.{i}") for i, item in enumerate(value))
-    if (dataclasses.is_dataclass(kind) or origin is Mapping) and not isinstance(value, dict):
-        raise RecipeError(f"{key or 'the file'} is {value!r}; expected keys and values")
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        for name in value:
-            if name not in hints:
-                raise RecipeError(f"unknown key '{_join(key, name)}'; expected {', '.join(hints)}")
-        try:
-            return kind(**{k: _parse(hints[k], v, _join(key, k)) for k, v in value.items()})
-        except TypeError:
-            raise RecipeError(f"{_join(key, 'name')} is missing") from None
-        except RecipeError as error:
-            own = str(error) if not key or str(error).startswith(key) else f"{key}.{error}"
-            raise RecipeError(own) from None
-    if origin is Mapping:
-        return value
-    accepted = (int, float) if kind is float else kind
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a text
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if not isinstance(value, accepted) or isinstance(value, bool) is not (kind is bool):
-        raise RecipeError(f"{key} is {value!r}; expected {kind.__name__}")
-    return kind(value)
-
-
-def _join(key: str, name: Any) -> str:
-    return f"{key}.{name}" if key else str(name)
