@@ -141,9 +141,9 @@ class SimulatedCamera:
     def shoot(self) -> None:
         frame = self._rng.integers(0, 255, (48, 48, 3), np.uint8).repeat(4, 0).repeat(4, 1)
         stamp = Time(sec=self.now_ns // 10**9, nanosec=self.now_ns % 10**9)
-        frames = self.node._health.report(self.now_ns).frames
+        frames = self.node._pipe.health.report(self.now_ns).frames
         self._images.publish(self._bridge.cv2_to_imgmsg(frame, "rgb8", Header(stamp=stamp)))
-        self.graph.spin_until(lambda: self.node._health.report(self.now_ns).frames > frames)
+        self.graph.spin_until(lambda: self.node._pipe.health.report(self.now_ns).frames > frames)
 
 
 def test_a_camera_that_stops_shows_within_half_a_second(graph):

@@ -111,7 +111,7 @@ class Rig:
 
         def known():
             self.health[kind].publish(message)
-            return self.node._health._sources[kind] == (state, tuple(reasons))
+            return self.node._pipe.health._sources[kind] == (state, tuple(reasons))
 
         self.graph.spin_until(known)
 
@@ -131,9 +131,9 @@ class Rig:
 
     def labelled(self, *kinds, **frames) -> Header:
         """Send a set and wait until the node has judged its labels."""
-        before = self.node._health.report(0).frames
+        before = self.node._pipe.health.report(0).frames
         header = self.send(*kinds, **frames)
-        self.graph.spin_until(lambda: self.node._health.report(0).frames > before)
+        self.graph.spin_until(lambda: self.node._pipe.health.report(0).frames > before)
         return header
 
     def recover(self, *kinds):
@@ -229,7 +229,9 @@ def test_is_lost_at_once_with_the_last_source_and_returns(graph, streams_file, s
     rig.recover("depth")
 
 
-def test_a_slow_model_takes_the_newest_set_and_blocks_nothing(graph, streams_file, segmenter):
+def test_a_slow_model_takes_the_newest_set_and_blocks_nothing(
+    graph, streams_file, segmenter, monkeypatch
+):
     rig = Rig(graph, streams_file)
     rig.recover("rgb")
     segmenter.free.clear()
@@ -238,7 +240,10 @@ def test_a_slow_model_takes_the_newest_set_and_blocks_nothing(graph, streams_fil
     graph.spin_until(lambda: len(segmenter.calls) == done + 1)
     # While the model works, sets arrive, health is heard and statuses go out.
     submitted = []
-    rig.node._synchronizer.registerCallback(submitted.append)
+    submit = rig.node._worker.submit
+    monkeypatch.setattr(
+        rig.node._worker, "submit", lambda item: (submit(item), submitted.append(item))
+    )
     for k in range(3):
         rig.send("rgb", rgb=np.full((24, 32, 3), k, np.uint8))
         graph.spin_until(lambda k=k: len(submitted) == k + 1)
@@ -246,9 +251,9 @@ def test_a_slow_model_takes_the_newest_set_and_blocks_nothing(graph, streams_fil
     graph.spin_until(lambda: len(rig.statuses) > told + 1)
     rig.say("depth", State.OK)
     assert len(segmenter.calls) == done + 1
-    before = rig.node._health.report(0).frames
+    before = rig.node._pipe.health.report(0).frames
     segmenter.free.set()
-    graph.spin_until(lambda: rig.node._health.report(0).frames == before + 2)
+    graph.spin_until(lambda: rig.node._pipe.health.report(0).frames == before + 2)
     assert [call["rgb"][0, 0, 0] for call in segmenter.calls[done:]] == [90, 2]
 
 
@@ -257,7 +262,7 @@ def test_what_a_model_raises_is_a_finding_about_the_stream(graph, streams_file, 
     rig.recover("thermal")
     rig.labelled("thermal", thermal=np.full((24, 32), -1.0, np.float32))
     rig.await_status(lambda status: status.reasons[:1] == ("invalid",))
-    assert "cannot label: a model may raise anything" in rig.node._health.report(0).detail
+    assert "cannot label: a model may raise anything" in rig.node._pipe.health.report(0).detail
     rig.recover("thermal")
 
 
@@ -341,7 +346,7 @@ def test_a_stream_that_nothing_is_derived_from_needs_ground_truth(graph, tmp_pat
     path = tmp_path / "alone.yaml"
     stream = {"name": "segmentation", "kind": "segmentation", "height": 24, "width": 32}
     path.write_text(yaml.safe_dump({"streams": [stream | {"rate_hz": 1.0, "frame_id": "f"}]}))
-    with pytest.raises(ParameterError, match="derived from nothing in the stream table"):
+    with pytest.raises(ParameterError, match="derived from nothing; expected one of rgb"):
         SegmentationNode(parameter_overrides=[Parameter("streams_file", value=str(path))])
 
 

@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from multismolvla.nodes.camera_info import scaled
+from multismolvla.nodes.camera_messages import scaled
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.rgb_node import RgbNode
@@ -82,9 +82,9 @@ class Camera:
 
     def send(self, message=None) -> None:
         """Publish a message and wait until the node has judged it."""
-        before = self.node._health.report(0).frames
+        before = self.node._pipe.health.report(0).frames
         self.raw.publish(message or self.message())
-        self.graph.spin_until(lambda: self.node._health.report(0).frames > before)
+        self.graph.spin_until(lambda: self.node._pipe.health.report(0).frames > before)
 
     def recover(self) -> None:
         for _ in range(5):
@@ -311,20 +311,20 @@ def test_simulated_time_may_jump_back(cameras):
         set_time(seconds)
         header = Header()
         header.stamp = node.get_clock().now().to_msg()
-        before = node._health.report(0).frames
+        before = node._pipe.health.report(0).frames
         raw.publish(BRIDGE.cv2_to_imgmsg(pixels("rgb"), "rgb8", header))
-        cameras.spin_until(lambda: node._health.report(0).frames > before)
+        cameras.spin_until(lambda: node._pipe.health.report(0).frames > before)
 
     for k in range(5):
         send_at(1000.0 + k)
-    assert node._health.state is State.OK
+    assert node._pipe.health.state is State.OK
     send_at(10.0)
-    assert node._health.state is State.OK
+    assert node._pipe.health.state is State.OK
     # Time passes without a frame: the timer runs on the node's clock.
     steps = iter(np.arange(10.1, 30.0, 0.1))
-    while node._health.state is State.OK:
+    while node._pipe.health.state is State.OK:
         set_time(float(next(steps)))
-    assert node._health.reasons == ("stale",)
+    assert node._pipe.health.reasons == ("stale",)
 
 
 def test_camera_info_is_scaled_with_the_image(cameras):
@@ -436,7 +436,7 @@ def test_the_monitor_follows_a_stream_in_its_namespace_and_notices_when_its_node
     cameras.executor.add_node(node)
     cameras.spin_until(lambda: changes)
     assert changes[0][1].reasons == ("stale",)
-    node._health.on_bad_message("broken", node._now_ns())
+    node._pipe.health.on_bad_message("broken", node._now_ns())
     node._status.changed()
     cameras.spin_until(lambda: changes[-1][1].reasons == ("invalid",))
     cameras.executor.remove_node(node)

@@ -16,7 +16,8 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.arm import HOME_RAD
-from multismolvla.nodes.sim_node import LATCHED, SimNode, encode
+from multismolvla.nodes.camera_messages import raw_image
+from multismolvla.nodes.sim_node import LATCHED, SimNode
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import load_calibration
 from multismolvla.robot.so101 import SO101Arm
@@ -161,10 +162,16 @@ def test_a_simulation_that_breaks_ends_the_node(start, monkeypatch):
 )
 def test_encoding_errs_by_half_a_unit_at_most_and_to_no_side(kind, unit, offset):
     truth = np.linspace(0.3, 0.5, 400, dtype=np.float32)[None]
-    counts = CvBridge().imgmsg_to_cv2(encode(CvBridge(), kind, truth, Header()))
+    counts = CvBridge().imgmsg_to_cv2(raw_image(CvBridge(), kind, truth, Header()))
     error = (counts * unit + offset - truth) / unit
     assert np.abs(error).max() < 0.51
     assert abs(error.mean()) < 0.05
+
+
+def test_what_no_count_can_hold_is_no_return():
+    depth = np.array([[70.0, np.inf, -1.0, np.nan, 65.535]], np.float32)
+    counts = CvBridge().imgmsg_to_cv2(raw_image(CvBridge(), "depth", depth, Header()))
+    assert counts.tolist() == [[0, 0, 0, 0, 65535]]
 
 
 def test_a_dead_camera_is_silent_until_it_is_revived(start):

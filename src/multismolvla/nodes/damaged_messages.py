@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
-from cv_bridge import CvBridge, CvBridgeError
+from cv_bridge import CvBridge
 from sensor_msgs.msg import Image, JointState
 
 from multismolvla.data.units import to_counts
 from multismolvla.faults.fault import JOINT_STATES, Delivery
+from multismolvla.nodes.camera_messages import pixels
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.sensing.conditioning import to_units
 
@@ -50,17 +50,13 @@ class DamagedMessages:
 
     def _frame(self, kind: str, message: Image) -> np.ndarray:
         encoding = "rgb8" if kind == "rgb" else "passthrough"
-        try:
-            return to_units(kind, self._bridge.imgmsg_to_cv2(message, encoding))
-        # cv_bridge passes on what numpy and OpenCV raise for images that contradict themselves.
-        except (CvBridgeError, cv2.error, TypeError, ValueError, KeyError) as error:
-            raise ValueError(" ".join(str(error).split())) from None
+        return to_units(kind, pixels(self._bridge, message, encoding))
 
     def _image(self, kind: str, delivery: Delivery) -> Image:
         encoding = "rgb8" if kind == "rgb" else delivery.source.encoding
         counted = kind in ("depth", "thermal") and encoding != "32FC1"
-        pixels = to_counts(kind, delivery.frame) if counted else delivery.frame
-        image = self._bridge.cv2_to_imgmsg(np.ascontiguousarray(pixels), encoding)
+        frame = to_counts(kind, delivery.frame) if counted else delivery.frame
+        image = self._bridge.cv2_to_imgmsg(np.ascontiguousarray(frame), encoding)
         if delivery.share < 1.0:
             image.data = image.data[: int(delivery.share * len(image.data))]
         if delivery.encoding:

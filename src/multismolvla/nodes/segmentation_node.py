@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from weakref import WeakValueDictionary
 
 import numpy as np
-from message_filters import Subscriber
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
+from multismolvla.nodes.camera_messages import pixels
+from multismolvla.nodes.deadline_timer import DeadlineTimer
 from multismolvla.nodes.latest_worker import LatestWorker
 from multismolvla.nodes.parameters import ParameterError, declare_settings
 from multismolvla.nodes.run import run
 from multismolvla.nodes.sensor_node import SensorNode
+from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusMonitor
-from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
-from multismolvla.sensing.conditioning import resize
-from multismolvla.sensing.derived_health import DerivedHealth
-from multismolvla.sensing.health import StreamHealth
+from multismolvla.sensing.conditioning import RawUnits
 from multismolvla.sensing.reported_health import StreamStatus
-from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.sensing.thresholds import Thresholds
+from multismolvla.stack.labeller import Instant, Labeller, label_sources
 from multismolvla.stack.settings import GROUND_TRUTH, LabellerSettings
+from multismolvla.stack.stream_pipe import StreamPipe
 
 # Cameras that are triggered together have their sets ready within this time of one another.
 GATHER_S = 0.01
@@ -45,93 +45,90 @@ class SegmentationNode(SensorNode):
     encoding = "mono8"
 
     def declare_source(self) -> None:
-        self._labels = settings = declare_settings(self, LabellerSettings())
-        self._labelling = None
+        self._settings = settings = declare_settings(self, LabellerSettings())
+        self._labeller = None
         if settings.backend != GROUND_TRUTH:
             self._labelling = _shared_labelling(
                 settings.backend, settings.model, settings.threads, settings.precision
             )
 
-    def create_health(self, thresholds: Thresholds) -> StreamHealth:
-        if self._labels.backend == GROUND_TRUTH:
-            return super().create_health(thresholds)
-        kinds = [name.rpartition("/")[2] for name in self._stream.derived_from]
-        # Sources by kind: their topics are relative to this node's namespace.
-        self._sources = [kind for kind in self._labelling.inputs if kind in kinds]
-        if not self._sources:
+    def create_pipe(self, thresholds: Thresholds, units: RawUnits) -> StreamPipe:
+        if self._settings.backend == GROUND_TRUTH:
+            return super().create_pipe(thresholds, units)
+        try:
+            sources = label_sources(self._stream, self._labelling.inputs, self._table)
+        except ValueError as error:
             raise ParameterError(
-                f"{self.get_fully_qualified_name()}: stream '{self._stream.name}' is derived from "
-                f"{', '.join(self._stream.derived_from) or 'nothing'} in the stream table; backend "
-                f"'{self._labels.backend}' needs one of {', '.join(self._labelling.inputs)}"
-            )
-        return DerivedHealth(self.kind, self._stream.rate_hz, self._sources, thresholds)
+                f"{self.get_fully_qualified_name()}: {error}; the backend is "
+                f"'{self._settings.backend}'"
+            ) from None
+        # By kind: their topics are relative to this node's namespace.
+        kinds = {kind: kind for kind in sources.values()}
+        self._labeller = Labeller(self._stream, kinds, self._settings, thresholds)
+        return StreamPipe(self._stream, thresholds, units, self._labeller.health)
 
     def connect(self) -> None:
-        if self._labels.backend == GROUND_TRUTH:
+        if self._labeller is None:
             super().connect()
             return
+        kinds = list(self._labeller.sources)
         self._worker = self._labelling.worker.join(self, self._on_labels)
-        self._synchronizer = StreamSynchronizer(
-            self,
-            {
-                kind: Subscriber(self, Image, f"{kind}/image", qos_profile=qos_profile_sensor_data)
-                for kind in self._sources
-            },
-            slop_s=self._labels.slop_s,
-            max_wait_s=self._labels.max_wait_s,
-            statuses=StatusMonitor(self, self._sources, self._on_source),
-        )
-        self._synchronizer.registerCallback(self._on_set)
+        self._deadline = DeadlineTimer(self, self._on_deadline)
+        self._statuses = StatusMonitor(self, kinds, self._on_source)
+        for kind in kinds:
+            self.create_subscription(
+                Image, f"{kind}/image", partial(self._on_frame, kind), qos_profile_sensor_data
+            )
         # All images of a camera share its geometry; any source's is the labels' too.
-        self.follow_camera_info(f"{self._sources[0]}/image/camera_info")
-        self.get_logger().info(
-            f"{self._stream.name}: waiting for images of {', '.join(self._sources)}"
-        )
-
-    def _on_load(self, load: Load) -> None:
-        super()._on_load(load)
-        if self._labels.backend != GROUND_TRUTH:
-            # The same windows as the policy's, so that both choose the same images.
-            fewer = SEGMENTATION_RATE in load.shed
-            window_s = 2.0 * self._stream.period_s if fewer else 0.0
-            self._synchronizer.relax(load.lag_s, window_s)
+        self.follow_camera_info(f"{kinds[0]}/image/camera_info")
+        self.get_logger().info(f"{self._stream.name}: waiting for images of {', '.join(kinds)}")
 
     def destroy_node(self) -> None:
-        if self._labels.backend != GROUND_TRUTH:
+        if self._labeller is not None:
             self._worker.close()
         super().destroy_node()
 
-    def _on_source(self, source: str, status: StreamStatus) -> None:
-        before = self._health.state, self._health.reasons
-        self._health.set_source(source, status.state, status.reasons)
-        if (self._health.state, self._health.reasons) != before:
-            self._status.changed()
+    def _on_load(self, load: Load) -> None:
+        super()._on_load(load)
+        if self._labeller is not None:
+            # The same windows as the policy's, so that both choose the same images.
+            fewer = SEGMENTATION_RATE in load.shed
+            self._labeller.relax(load.lag_s, 2.0 * self._stream.period_s if fewer else 0.0)
 
-    def _on_set(self, images: SynchronizedSet) -> None:
-        size = self._stream.height, self._stream.width
+    def _on_source(self, kind: str, status: StreamStatus) -> None:
+        now_ns = self._now_ns()
+        self._submit(self._labeller.set_source(kind, status.state, status.reasons, now_ns))
+        self.update_status()
+
+    def _on_frame(self, kind: str, message: Image) -> None:
         try:
-            frames = {
-                kind: resize(kind, self.decode(message, _ENCODINGS[kind]), *size)
-                for kind, message in images.messages.items()
-                if message is not None
-            }
+            frame = pixels(self._bridge, message, _ENCODINGS[kind])
         except ValueError as error:
             self._on_labels(None, error)
-        else:
-            header = images.messages[images.reference].header
-            self._worker.submit((frames, header, time.monotonic_ns()))
+            return
+        header, now_ns = message.header, self._now_ns()
+        stamp = stamp_ns(header.stamp)
+        self._submit(self._labeller.add(kind, stamp, frame, now_ns, origin=header))
+
+    def _on_deadline(self) -> None:
+        self._submit(self._labeller.tick(self._now_ns()))
+
+    def _submit(self, instants: list[Instant]) -> None:
+        self._deadline.set(self._labeller.deadline_ns)
+        for instant in instants:
+            self._worker.submit((instant, time.monotonic_ns()))
 
     def _on_labels(
-        self, result: tuple[np.ndarray, Header, int] | None, error: Exception | None
+        self, result: tuple[np.ndarray, Instant, int] | None, error: Exception | None
     ) -> None:
         if result is None:
             self.refuse(f"cannot label: {' '.join(str(error).split())}")
             return
-        labels, header, submitted_ns = result
+        labels, instant, submitted_ns = result
         now_ns = time.monotonic_ns()
         # Labels that take no longer than the next images to come are in time.
         self._lag.note(now_ns, now_ns - submitted_ns - round(self._stream.period_s * 1e9))
-        self.take(labels, header)
+        self.take(labels, instant.origin)
 
 
 class _Labelling:
@@ -142,11 +139,9 @@ class _Labelling:
         self.inputs: tuple[str, ...] = segmenter.inputs
         self.worker = LatestWorker(self._label, GATHER_S)
 
-    def _label(
-        self, sets: list[tuple[dict[str, np.ndarray], Header, int]]
-    ) -> list[tuple[np.ndarray, Header, int]]:
-        frames, headers, submitted_ns = zip(*sets, strict=True)
-        return list(zip(self._segmenter.predict_batch(frames), headers, submitted_ns, strict=True))
+    def _label(self, waiting: list[tuple[Instant, int]]) -> list[tuple[np.ndarray, Instant, int]]:
+        labels = self._segmenter.predict_batch([instant.frames for instant, _ in waiting])
+        return [(made, *one) for made, one in zip(labels, waiting, strict=True)]
 
 
 # The nodes of one process share a network; it goes with the last of them.

@@ -28,6 +28,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.control.load_shedding import CAMERA_RATE, OVERLOADED_S, Load
 from multismolvla.nodes import load_message
+from multismolvla.nodes.camera_messages import raw_image
 from multismolvla.nodes.parameters import declare, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.robot.emulator import EmulatedBus
@@ -48,23 +49,6 @@ MAX_LAG_S = 0.1
 RESULT_PERIOD_S = 1.0
 # Between two reports of a lag.
 LAG_REPORT_S = 0.25
-THERMAL_SCALE, THERMAL_OFFSET_C = 0.01, -273.15
-
-
-def encode(bridge: CvBridge, kind: str, frame: np.ndarray, header: Header) -> Image:
-    """Turn a simulated frame into the message that a camera driver of its kind would publish.
-
-    Depth becomes 16UC1 millimetres with 0 for no return; thermal becomes mono16 centikelvin.
-    """
-    if kind == "rgb":
-        return bridge.cv2_to_imgmsg(frame, "rgb8", header)
-    if kind == "depth":
-        millimetres = np.nan_to_num(frame * 1000.0, nan=0.0).clip(0, 65535)
-        return bridge.cv2_to_imgmsg(np.rint(millimetres).astype(np.uint16), "16UC1", header)
-    if kind == "thermal":
-        counts = ((frame - THERMAL_OFFSET_C) / THERMAL_SCALE).clip(0, 65535)
-        return bridge.cv2_to_imgmsg(np.rint(counts).astype(np.uint16), "mono16", header)
-    return bridge.cv2_to_imgmsg(frame, "mono8", header)
 
 
 class SimNode(Node):
@@ -294,7 +278,7 @@ class SimNode(Node):
             image, info = self._images[name]
             # Whoever wants one can have it; making and sending what nobody reads costs as much.
             if image.get_subscription_count():
-                image.publish(encode(self._bridge, self._table[name].kind, frame, header))
+                image.publish(raw_image(self._bridge, self._table[name].kind, frame, header))
             if info.get_subscription_count():
                 infos[name].header = header
                 info.publish(infos[name])

@@ -8,13 +8,11 @@ from typing import Any
 from message_filters import SimpleFilter
 from rclpy.node import Node
 
+from multismolvla.nodes.deadline_timer import DeadlineTimer
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.stream_status import StatusMonitor
 from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
-
-# A set that waited longer would be too old when it is complete.
-MAX_EXCUSED_S = 0.2
 
 
 class StreamSynchronizer(SimpleFilter):
@@ -45,8 +43,8 @@ class StreamSynchronizer(SimpleFilter):
         self._core = Synchronizer(
             list(inputs), round(slop_s * 1e9), round(max_wait_s * 1e9), queue_size
         )
-        # Runs only while a set waits. The period is that of the next deadline.
-        self._timer = node.create_timer(max(max_wait_s, 1e-3), self._on_timer, autostart=False)
+        # Runs only while a set waits.
+        self._deadline = DeadlineTimer(node, self._on_timer)
         self.input_connections = [
             source.registerCallback(self._on_message, stream) for stream, source in inputs.items()
         ]
@@ -56,14 +54,8 @@ class StreamSynchronizer(SimpleFilter):
             statuses.add_listener(self._on_status)
 
     def relax(self, lag_s: float, window_s: float) -> None:
-        """Wait longer where the machine runs late, and take fewer sets.
-
-        Args:
-            lag_s: beyond `max_wait_s`; what is later still would be too old to act on.
-            window_s: one message of a stream in each window of this length; 0 takes all.
-        """
-        self._core.excused_ns = round(min(lag_s, MAX_EXCUSED_S) * 1e9)
-        self._core.window_ns = round(window_s * 1e9)
+        """Do with less where the machine runs late; see `Synchronizer.relax`."""
+        self._core.relax(lag_s, window_s)
 
     def _on_message(self, message: Any, stream: str) -> None:
         stamp = stamp_ns(message.header.stamp)
@@ -80,11 +72,6 @@ class StreamSynchronizer(SimpleFilter):
 
     def _emit(self, sets: list[SynchronizedSet]) -> None:
         # The timer first: a callback may take long, or raise.
-        deadline_ns = self._core.deadline_ns
-        if deadline_ns is None:
-            self._timer.cancel()
-        else:
-            self._timer.timer_period_ns = max(deadline_ns - self._now_ns(), 0) + 1
-            self._timer.reset()
+        self._deadline.set(self._core.deadline_ns)
         for made in sets:
             self.signalMessage(made)

@@ -102,11 +102,14 @@ class ReportedHealth:
         self.status = status
         self._received_ns, self._suspected_ns = now_ns, None
 
-    def on_frame(self, frame: np.ndarray, stamp_ns: int, receive_ns: int) -> bool:
+    def excuse(self, lag_s: float, periods: float = 0.0) -> None:
+        """The node has excused what it reports."""
+
+    def on_frame(self, frame: np.ndarray, stamp_ns: int, receive_ns: int, wait_ns: int = 0) -> bool:
         """The node passes no frame on that may not be used."""
         return True
 
-    def on_bad_message(self, detail: str, receive_ns: int) -> None:
+    def on_bad_message(self, detail: str, receive_ns: int, wait_ns: int = 0) -> None:
         """The node's own health tells when its images stay away."""
 
     def tick(self, now_ns: int) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 # Why a set has no message of a stream.
 LOST, LATE, SKIPPED = "lost", "late", "skipped"
 
+# A set that waited longer would be too old when it is complete.
+MAX_EXCUSED_S = 0.2
+
 
 @dataclass(frozen=True)
 class SynchronizedSet:
@@ -102,6 +105,16 @@ class Synchronizer:
         """When `tick` is due; None while nothing waits."""
         waiting = [entry.waits_from_ns for _, entry in self._candidates()]
         return min(waiting) + self._max_wait_ns + self.excused_ns if waiting else None
+
+    def relax(self, lag_s: float, window_s: float) -> None:
+        """Wait longer where the machine runs late, and take fewer sets.
+
+        Args:
+            lag_s: beyond `max_wait_ns`; what is later still would be too old to act on.
+            window_s: one message of a stream in each window of this length; 0 takes all.
+        """
+        self.excused_ns = round(min(lag_s, MAX_EXCUSED_S) * 1e9)
+        self.window_ns = round(window_s * 1e9)
 
     def add(
         self, stream: str, stamp_ns: int, message: Any, receive_ns: int

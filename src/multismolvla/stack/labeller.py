@@ -1,9 +1,10 @@
-"""The segmentation of one view without ROS: labels from whichever of its streams are healthy."""
+"""The segmentation of one view: what is labelled, from which of its streams, and when."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,15 +12,9 @@ from multismolvla.sensing.conditioning import resize
 from multismolvla.sensing.derived_health import DerivedHealth
 from multismolvla.sensing.health import State
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
+from multismolvla.sensing.thresholds import Thresholds
+from multismolvla.stack.settings import LabellerSettings
 from multismolvla.streams import Stream, StreamTable
-
-# As config/segmentation_node.yaml has them.
-SLOP_S, MAX_WAIT_S = 0.02, 0.03
-# From the images of an instant to its labels: about what the network takes on one core.
-LABELLING_NS = 25_000_000
-
-# (stamp of the images, when the labels are there, labels)
-Labels = tuple[int, int, np.ndarray]
 
 
 class Segmenter(Protocol):
@@ -30,77 +25,106 @@ class Segmenter(Protocol):
     def predict(self, frames: Mapping[str, np.ndarray | None]) -> np.ndarray: ...
 
 
+@dataclass(frozen=True)
+class Instant:
+    """What is labelled at once.
+
+    Attributes:
+        stamp_ns: of the labels, which is that of the reference stream.
+        frames: kind -> conditioned frame at the size of the labels; kinds without one are left out.
+        origin: what came with the reference stream's frame.
+    """
+
+    stamp_ns: int
+    frames: Mapping[str, np.ndarray]
+    origin: Any
+
+
+def label_sources(stream: Stream, inputs: Collection[str], table: StreamTable) -> dict[str, str]:
+    """The streams that labels can be made from -> their kinds, in the order of the derivation.
+
+    Args:
+        inputs: the kinds that the segmenter takes.
+
+    Raises:
+        ValueError: the table has none of them; one line.
+    """
+    kinds = {name: name.rpartition("/")[2] for name in stream.derived_from if name in table.names}
+    sources = {name: kind for name, kind in kinds.items() if kind in inputs}
+    if not sources:
+        raise ValueError(
+            f"stream '{stream.name}' cannot be labelled: it is derived from "
+            f"{', '.join(stream.derived_from) or 'nothing'}; expected one of {', '.join(inputs)} "
+            "in the stream table"
+        )
+    return sources
+
+
 class Labeller:
-    """Takes conditioned frames of a view's streams, as `segmentation_node` does.
+    """Gathers conditioned frames of a view's streams to instants that a segmenter can label.
+
+    Every method that takes a time returns the instants that it completed.
+
+    Args:
+        stream: of the labels.
+        sources: stream -> kind, see `label_sources`; all start lost.
 
     Attributes:
         health: of the labels, which inherits that of the sources.
     """
 
-    def __init__(self, stream: Stream, table: StreamTable, segmenter: Segmenter) -> None:
-        """Make a labeller for a derived stream.
-
-        Raises:
-            ValueError: the table has none of the streams that it can be derived from.
-        """
-        self._stream = stream
-        self._segmenter = segmenter
-        self._kinds = {
-            name: name.rpartition("/")[2]
-            for name in stream.derived_from
-            if name in table.names and name.rpartition("/")[2] in segmenter.inputs
-        }
-        if not self._kinds:
-            raise ValueError(
-                f"stream '{stream.name}' cannot be labelled: none of "
-                f"{', '.join(stream.derived_from) or 'its sources'} is there"
-            )
-        self.health = DerivedHealth(stream.kind, stream.rate_hz, list(self._kinds))
+    def __init__(
+        self,
+        stream: Stream,
+        sources: Mapping[str, str],
+        settings: LabellerSettings,
+        thresholds: Thresholds,
+    ) -> None:
+        self.sources = dict(sources)
+        self.health = DerivedHealth(stream.kind, stream.rate_hz, list(sources), thresholds)
+        self._size = stream.height, stream.width
         self._synchronizer = Synchronizer(
-            list(self._kinds), round(SLOP_S * 1e9), round(MAX_WAIT_S * 1e9)
+            list(sources), round(settings.slop_s * 1e9), round(settings.max_wait_s * 1e9)
         )
-        for name in self._kinds:
-            self._synchronizer.set_alive(name, False, 0)
+        for source in sources:
+            self._synchronizer.set_alive(source, False, 0)
 
     @property
-    def name(self) -> str:
-        """The stream of the labels."""
-        return self._stream.name
+    def deadline_ns(self) -> int | None:
+        """When `tick` is due; None while no source is waited for."""
+        return self._synchronizer.deadline_ns
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The streams that labels are made from."""
-        return tuple(self._kinds)
+    def add(
+        self, source: str, stamp_ns: int, frame: np.ndarray, now_ns: int, origin: Any = None
+    ) -> list[Instant]:
+        """Take a conditioned frame of a source, and what came with it."""
+        taken = frame, origin
+        return self._instants(self._synchronizer.add(source, stamp_ns, taken, now_ns))
 
-    def add(self, name: str, stamp_ns: int, frame: np.ndarray, now_ns: int) -> list[Labels]:
-        """Take a conditioned frame of a source."""
-        return self._label(self._synchronizer.add(name, stamp_ns, frame, now_ns), now_ns)
-
-    def follow(
-        self, name: str, state: State, reasons: tuple[str, ...], now_ns: int
-    ) -> list[Labels]:
-        """Tell how a source is now."""
-        self.health.set_source(name, state, reasons)
+    def set_source(
+        self, source: str, state: State, reasons: tuple[str, ...], now_ns: int
+    ) -> list[Instant]:
+        """Take in how a source is now."""
+        self.health.set_source(source, state, reasons)
         alive = state is not State.LOST
-        return self._label(self._synchronizer.set_alive(name, alive, now_ns), now_ns)
+        return self._instants(self._synchronizer.set_alive(source, alive, now_ns))
 
-    def tick(self, now_ns: int) -> list[Labels]:
+    def tick(self, now_ns: int) -> list[Instant]:
         """Give up waiting for a source where it is time."""
-        deadline_ns = self._synchronizer.deadline_ns
-        if deadline_ns is None or now_ns < deadline_ns:
-            return []
-        return self._label(self._synchronizer.tick(now_ns), now_ns)
+        return self._instants(self._synchronizer.tick(now_ns))
 
-    def _label(self, sets: list[SynchronizedSet], now_ns: int) -> list[Labels]:
+    def relax(self, lag_s: float, window_s: float) -> None:
+        """Do with less where the machine runs late; see `Synchronizer.relax`."""
+        self._synchronizer.relax(lag_s, window_s)
+
+    def _instants(self, sets: list[SynchronizedSet]) -> list[Instant]:
         made = []
-        for images in sets:
-            frames = {
-                self._kinds[name]: resize(
-                    self._kinds[name], frame, self._stream.height, self._stream.width
-                )
-                for name, frame in images.messages.items()
-                if frame is not None
-            }
-            labels = self._segmenter.predict(frames)
-            made.append((images.stamp_ns, now_ns + LABELLING_NS, labels))
+        for taken in sets:
+            frames = {}
+            for source, entry in taken.messages.items():
+                if entry is not None:
+                    kind = self.sources[source]
+                    frames[kind] = resize(kind, entry[0], *self._size)
+            origin = taken.messages[taken.reference][1]
+            made.append(Instant(taken.stamp_ns, frames, origin))
         return made

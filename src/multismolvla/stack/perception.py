@@ -1,7 +1,7 @@
-"""The sensing half of the stack without ROS: cameras, faults, health and synchroniser.
+"""The sensing half of the stack without ROS: cameras, faults, health, labels and synchroniser.
 
 What happens to a frame is what happens to it between a camera and the policy node, by the same
-code: damaged, on its way, judged, conditioned, matched with the others.
+code: damaged, transported, judged, conditioned, labelled, matched with the others.
 """
 
 from __future__ import annotations
@@ -14,31 +14,36 @@ from multismolvla.control.policy_view import PolicyView
 from multismolvla.data.units import from_counts, to_counts
 from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
 from multismolvla.faults.fault import Delivery
-from multismolvla.sensing.conditioning import resize, to_units
-from multismolvla.sensing.health import State, StreamHealth
+from multismolvla.sensing.conditioning import condition
+from multismolvla.sensing.health import State
 from multismolvla.sensing.reported_health import ReportedHealth, StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
-from multismolvla.stack.labeller import Labeller, Labels, Segmenter
+from multismolvla.stack.labeller import Instant, Labeller, Segmenter, label_sources
+from multismolvla.stack.settings import StackSettings
+from multismolvla.stack.stream_pipe import StreamPipe
 from multismolvla.streams import StreamTable
 
-# As config/policy_node.yaml has them.
-SLOP_S, MAX_WAIT_S, MAX_SET_AGE_S = 0.03, 0.1, 0.5
-# From a camera to its sensor node: about what a picture takes on the desk.
+# From a camera to its sensor node: about what an image takes on the desk.
 TRANSPORT_NS = 5_000_000
+# From the frames of an instant to its labels: about what the network takes on one core.
+LABELLING_NS = 25_000_000
 
 
-class SensorRig:
-    """Takes perfect frames at their instants and writes sets of conditioned ones into a view.
+class Perception:
+    """Takes frames at their instants and writes sets of conditioned ones into a view.
 
     Args:
         table: the streams, in order of preference as the synchroniser's reference; not empty.
-        segmenter: labels the views; without one, labels are frames like others.
+        faults: what happens to the frames of a stream between camera and sensor node.
         oracle: streams count as lost exactly while a fault of theirs lasts, and else as healthy,
             whatever they look like; otherwise the health of the frames decides, as it does live.
-        slop_s, max_wait_s: of the synchroniser.
-        on_set: shown every set and the time at which it was made.
+        segmenter: labels the views; without one, labels are frames like others.
+        on_set: called with the time and every set that is made then.
         reported: streams of which conditioned frames come, and statuses of the node that judged
             them.
+
+    Raises:
+        ValueError: a derived stream cannot be labelled.
     """
 
     def __init__(
@@ -46,41 +51,49 @@ class SensorRig:
         table: StreamTable,
         view: PolicyView,
         faults: Mapping[str, FaultSchedule],
+        settings: StackSettings,
         *,
-        oracle: bool,
-        slop_s: float = SLOP_S,
-        max_wait_s: float = MAX_WAIT_S,
+        oracle: bool = False,
         segmenter: Segmenter | None = None,
         on_set: Callable[[int, SynchronizedSet], None] | None = None,
         reported: Collection[str] = (),
     ) -> None:
-        self._on_set = on_set
-        self._table = table
-        self._view = view
-        self._faults = faults
-        self._oracle = oracle
+        self._table, self._view, self._faults = table, view, faults
+        self._oracle, self._segmenter, self._on_set = oracle, segmenter, on_set
         self._labellers = {
-            stream.name: Labeller(stream, table, segmenter)
+            stream.name: Labeller(
+                stream,
+                label_sources(stream, segmenter.inputs, table),
+                settings.labeller,
+                settings.thresholds[stream.kind],
+            )
             for stream in table
             if segmenter is not None and stream.derived_from and stream.name not in reported
         }
         self._reported = {name: ReportedHealth() for name in reported}
-        self._health = {
-            stream.name: StreamHealth(stream.kind, stream.rate_hz)
+        others = {name: labeller.health for name, labeller in self._labellers.items()}
+        others |= self._reported
+        self._pipes = {
+            stream.name: StreamPipe(
+                stream,
+                settings.thresholds[stream.kind],
+                settings.units,
+                others.get(stream.name),
+            )
             for stream in table
-            if stream.name not in reported and stream.name not in self._labellers
         }
-        self._health |= {name: labeller.health for name, labeller in self._labellers.items()}
-        self._health |= self._reported
-        # What the labellers know of their sources.
-        self._told: dict[tuple[str, str], tuple[State, tuple[str, ...]]] = {}
-        self._synchronizer = Synchronizer(table.names, round(slop_s * 1e9), round(max_wait_s * 1e9))
+        # What the labellers know of their sources: (labels, source) -> state and reasons.
+        self._known: dict[tuple[str, str], tuple[State, tuple[str, ...]]] = {}
+        policy = settings.policy
+        self._synchronizer = Synchronizer(
+            table.names, round(policy.slop_s * 1e9), round(policy.max_wait_s * 1e9)
+        )
         self._alive = dict.fromkeys(table.names, True)
-        self._way = DeliveryQueue(faults)
+        self._transport = DeliveryQueue(faults)
         for name in table.names:
-            self._follow(name, 0)
+            self._update_alive(name, 0)
 
-    def looked_through(self, now_ns: int) -> list[str]:
+    def needed(self, now_ns: int) -> list[str]:
         """The streams of which a frame of now can have any effect."""
         return [
             name
@@ -90,56 +103,62 @@ class SensorRig:
         ]
 
     def expose(self, frames: Mapping[str, np.ndarray], now_ns: int) -> None:
-        """Take the frames that the cameras see now, in SI units, by stream."""
+        """Take the frames that simulated cameras see now, in SI units, by stream."""
         for name, frame in frames.items():
             if name not in self._labellers:
                 kind = self._table[name].kind
                 # Cameras count: what is sent has the resolution of 16 bits.
                 seen = from_counts(kind, to_counts(kind, frame))
-                self._way.send(name, Delivery(seen, now_ns, now_ns + TRANSPORT_NS))
+                self._transport.send(name, Delivery(seen, now_ns, now_ns + TRANSPORT_NS))
 
     def send(self, name: str, frame: np.ndarray, stamp_ns: int, now_ns: int) -> None:
-        """Take a frame in SI units that comes now, with a stamp of its camera's.
+        """Take a frame of a camera that arrives now, with the camera's stamp.
 
         Labels that are made here are not taken.
+
+        Args:
+            frame: raw pixels; a fault of the image needs them in SI units.
         """
         if name not in self._labellers:
-            self._way.send(name, Delivery(frame, stamp_ns, now_ns), now_ns)
+            self._transport.send(name, Delivery(frame, stamp_ns, now_ns), now_ns)
 
     def refuse(self, name: str, reason: str, now_ns: int) -> None:
-        """Take a message that comes now and holds no picture."""
-        if name not in self._labellers and name in self.looked_through(now_ns):
-            self._health[name].on_bad_message(reason, now_ns)
+        """Take a message that arrives now and holds no frame."""
+        if name not in self._labellers and name in self.needed(now_ns):
+            self._pipes[name].refuse(reason, now_ns)
 
     def report(self, name: str, status: StreamStatus, now_ns: int) -> None:
         """Take what the node of a stream reports of it now."""
         self._reported[name].on_status(status, now_ns)
 
     def advance(self, now_ns: int) -> None:
-        """Let happen what happens until now."""
-        for name, delivery in self._way.due(now_ns):
+        """Let happen what is due by now; call at least whenever something was sent or is due."""
+        for name, delivery in self._transport.due(now_ns):
             self._receive(name, delivery, now_ns)
-        for name, health in self._health.items():
-            if health.deadline_ns is not None and now_ns >= health.deadline_ns:
-                health.tick(now_ns)
-            self._follow(name, now_ns)
+        for name, pipe in self._pipes.items():
+            deadline_ns = pipe.deadline_ns
+            if deadline_ns is not None and now_ns >= deadline_ns:
+                pipe.tick(now_ns)
+            self._update_alive(name, now_ns)
         for name, labeller in self._labellers.items():
-            self._tell_sources(labeller, now_ns)
-            self._send_labels(name, labeller.tick(now_ns))
+            self._update_sources(name, labeller, now_ns)
+            deadline_ns = labeller.deadline_ns
+            if deadline_ns is not None and now_ns >= deadline_ns:
+                self._label(name, labeller.tick(now_ns), now_ns)
         deadline_ns = self._synchronizer.deadline_ns
         if deadline_ns is not None and now_ns >= deadline_ns:
             self._emit(self._synchronizer.tick(now_ns), now_ns)
 
     def statuses(self, now_ns: int) -> dict[str, tuple[str, str]]:
-        """Stream -> (state, reasons), as the sensor nodes tell the policy node."""
+        """Stream -> (state, reasons), as the sensor nodes report them to the policy node."""
         if self._oracle:
             return {
                 name: ("LOST", "oracle") if self._damaged(name, now_ns) else ("OK", "")
                 for name in self._table.names
             }
         return {
-            name: (health.state.name, ",".join(health.reasons))
-            for name, health in self._health.items()
+            name: (pipe.health.state.name, ",".join(pipe.health.reasons))
+            for name, pipe in self._pipes.items()
         }
 
     def damaged(self, now_ns: int) -> set[str]:
@@ -152,45 +171,43 @@ class SensorRig:
             return True
         return name in self._faults and self._faults[name].active(now_ns)
 
-    def _send_labels(self, name: str, made: list[Labels]) -> None:
-        for stamp_ns, arrive_ns, labels in made:
-            self._way.send(name, Delivery(labels, stamp_ns, arrive_ns))
+    def _label(self, name: str, instants: list[Instant], now_ns: int) -> None:
+        for instant in instants:
+            labels = self._segmenter.predict(instant.frames)
+            sent = Delivery(labels, instant.stamp_ns, now_ns + LABELLING_NS)
+            self._transport.send(name, sent)
 
     def _receive(self, name: str, delivery: Delivery, now_ns: int) -> None:
-        stream = self._table[name]
+        pipe, stamp_ns, stream = self._pipes[name], delivery.stamp_ns, self._table[name]
         if delivery.unreadable:
-            self._health[name].on_bad_message(delivery.unreadable, now_ns)
+            pipe.refuse(delivery.unreadable, now_ns)
             return
-        frame = to_units(stream.kind, delivery.frame)
-        usable = self._health[name].on_frame(frame, delivery.stamp_ns, now_ns)
-        if usable or self._oracle:
-            conditioned = resize(stream.kind, frame, stream.height, stream.width)
-            for label_name, labeller in self._labellers.items():
-                if name in labeller.sources:
-                    made = labeller.add(name, delivery.stamp_ns, conditioned, now_ns)
-                    self._send_labels(label_name, made)
-            sets = self._synchronizer.add(name, delivery.stamp_ns, conditioned, now_ns)
-            self._emit(sets, now_ns)
+        frame = pipe.take(delivery.frame, stamp_ns, now_ns)
+        if frame is None and self._oracle:
+            frame = condition(stream.kind, delivery.frame, stream.height, stream.width)
+        if frame is None:
+            return
+        for labels, labeller in self._labellers.items():
+            if name in labeller.sources:
+                self._label(labels, labeller.add(name, stamp_ns, frame, now_ns), now_ns)
+        self._emit(self._synchronizer.add(name, stamp_ns, frame, now_ns), now_ns)
 
-    def _follow(self, name: str, now_ns: int) -> None:
-        """Tell the synchroniser what it can wait for."""
-        if self._oracle:
-            alive = not self._damaged(name, now_ns)
-        else:
-            alive = self._health[name].state is not State.LOST
+    def _update_alive(self, name: str, now_ns: int) -> None:
+        """Have the synchroniser wait only for what can come."""
+        alive = not self._damaged(name, now_ns) if self._oracle else self._pipes[name].alive
         if alive != self._alive[name]:
             self._alive[name] = alive
             self._emit(self._synchronizer.set_alive(name, alive, now_ns), now_ns)
 
-    def _tell_sources(self, labeller: Labeller, now_ns: int) -> None:
+    def _update_sources(self, name: str, labeller: Labeller, now_ns: int) -> None:
         for source in labeller.sources:
-            told = self._health[source].state, self._health[source].reasons
+            health = self._pipes[source].health
+            status = health.state, health.reasons
             if self._oracle:
-                told = (State.LOST if self._damaged(source, now_ns) else State.OK), ()
-            key = labeller.name, source
-            if self._told.get(key) != told:
-                self._told[key] = told
-                self._send_labels(labeller.name, labeller.follow(source, *told, now_ns))
+                status = (State.LOST if self._damaged(source, now_ns) else State.OK), ()
+            if self._known.get((name, source)) != status:
+                self._known[name, source] = status
+                self._label(name, labeller.set_source(source, *status, now_ns), now_ns)
 
     def _emit(self, sets: list[SynchronizedSet], now_ns: int) -> None:
         for made in sets:
