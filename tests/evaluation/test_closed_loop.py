@@ -14,8 +14,7 @@ from multismolvla.faults.conditions import Condition, middle_s, parse_condition
 from multismolvla.interfaces import ActionChunk
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.stack import arm_runner as robot_in_simulation
-from multismolvla.stack import closed_loop, labeller
-from multismolvla.stack import perception as sensor_rig
+from multismolvla.stack import closed_loop
 from multismolvla.stack import policy_runner as policy_in_simulation
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.outcome import EpisodeKey
@@ -75,9 +74,6 @@ def test_the_settings_are_those_of_the_live_stack():
         "queue_threshold": policy_in_simulation.QUEUE_THRESHOLD,
         "crossfade_s": policy_in_simulation.CROSSFADE_S,
         "observation_tolerance_rad": policy_in_simulation.OBSERVATION_TOLERANCE_RAD,
-        "slop_s": sensor_rig.SLOP_S,
-        "max_wait_s": sensor_rig.MAX_WAIT_S,
-        "max_set_age_s": sensor_rig.MAX_SET_AGE_S,
         "joint_states_timeout_s": policy_in_simulation.JOINT_STATES_TIMEOUT_S,
         "look_ahead_points": policy_in_simulation.LOOK_AHEAD_POINTS,
     }.items():
@@ -89,8 +85,6 @@ def test_the_settings_are_those_of_the_live_stack():
         "command_timeout_s": robot_in_simulation.COMMAND_TIMEOUT_S,
     }.items():
         assert value == driver[name], name
-    labels = parameters("segmentation_node")
-    assert (labels["slop_s"], labels["max_wait_s"]) == (labeller.SLOP_S, labeller.MAX_WAIT_S)
     assert all(stream.rate_hz == closed_loop.CAMERA_HZ for stream in TABLE)
 
 

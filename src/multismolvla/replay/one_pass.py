@@ -23,7 +23,7 @@ from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.stack.fault_record import FaultRecord
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.outcome import EpisodeKey
-from multismolvla.stack.perception import MAX_SET_AGE_S, SensorRig
+from multismolvla.stack.perception import Perception
 from multismolvla.stack.policy_runner import (
     CONTROL_HZ,
     JOINT_STATES_TIMEOUT_S,
@@ -31,6 +31,9 @@ from multismolvla.stack.policy_runner import (
     PolicyInSimulation,
 )
 from multismolvla.stack.recorded_perception import GRID_NS, feed, instants
+from multismolvla.stack.settings import StackSettings
+
+SETTINGS = StackSettings()
 
 
 class CachedSegmenter:
@@ -137,12 +140,12 @@ class _Pass:
         check = None
         if settings.pose_check:
             check = PoseCheck(settings.pose_check, {} if source.labels_recorded else table.derived)
-        self._view = PolicyView(table, MAX_SET_AGE_S, check=check)
-        self._rig = SensorRig(
+        self._view = PolicyView(table, SETTINGS.policy.max_set_age_s, check=check)
+        self._perception = Perception(
             table,
             self._view,
             faults,
-            oracle=False,
+            SETTINGS,
             segmenter=None if source.labels_recorded else segmenter,
             on_set=self._on_set,
         )
@@ -174,7 +177,7 @@ class _Pass:
         for instant in instants(self._source):
             if isinstance(instant, Event):
                 self._take(instant)
-                self._rig.advance(instant.now_ns)
+                self._perception.advance(instant.now_ns)
                 continue
             if not steps:
                 self._give_task(self._settings.task or self._source.first_task, instant)
@@ -206,7 +209,7 @@ class _Pass:
         now_ns, source = event.now_ns, event.source
         if source in self._frames:
             self._frames[source] += 1
-            feed(self._rig, event)
+            feed(self._perception, event)
         elif event.problem:
             return
         elif source == TASK:
@@ -230,14 +233,14 @@ class _Pass:
 
     def _step(self, now_ns: int, *, tick: bool) -> None:
         self._receive_joint_states(now_ns)
-        self._rig.advance(now_ns)
+        self._perception.advance(now_ns)
         self._policy.take_answer(now_ns)
         if tick:
             self._tick(now_ns)
 
     def _tick(self, now_ns: int) -> None:
         """One control period of the policy node."""
-        statuses = self._rig.statuses(now_ns)
+        statuses = self._perception.statuses(now_ns)
         trajectory = self._policy.tick(now_ns, self._task, statuses)
         number = len(self._ticks_ns)
         self._ticks_ns.append(now_ns)
@@ -261,7 +264,7 @@ class _Pass:
             available |= dict.fromkeys(lost, True)
             states |= dict.fromkeys(lost, "OK")
         self._record.add(
-            (now_ns - self._origin_ns) * 1e-9, available, states, self._rig.damaged(now_ns)
+            (now_ns - self._origin_ns) * 1e-9, available, states, self._perception.damaged(now_ns)
         )
 
     def _on_set(self, _: int, made: SynchronizedSet) -> None:

@@ -30,14 +30,16 @@ from multismolvla.stack.arm_runner import RobotInSimulation
 from multismolvla.stack.fault_record import FaultRecord, MaskRecord
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.outcome import EpisodeKey, Outcome
-from multismolvla.stack.perception import MAX_SET_AGE_S, SensorRig
+from multismolvla.stack.perception import Perception
 from multismolvla.stack.policy_runner import (
     CONTROL_HZ,
     JOINT_STATES_TIMEOUT_S,
     PolicyInSimulation,
 )
+from multismolvla.stack.settings import StackSettings
 from multismolvla.streams import StreamTable
 
+SETTINGS = StackSettings()
 # All rates divide this one: the loop counts in its ticks.
 TICKS_HZ = 300
 CAMERA_HZ = 15
@@ -180,13 +182,14 @@ class _Episode:
         check = None if key.masks == "oracle" else loop._pose_check
         if check is not None:
             check.forget()
-        self._view = PolicyView(self._table, MAX_SET_AGE_S, check=check)
-        self._rig = None
+        self._view = PolicyView(self._table, SETTINGS.policy.max_set_age_s, check=check)
+        self._perception = None
         if len(self._table):
-            self._rig = SensorRig(
+            self._perception = Perception(
                 self._table,
                 self._view,
                 faults,
+                SETTINGS,
                 oracle=key.masks == "oracle",
                 segmenter=loop._segmenter,
             )
@@ -218,8 +221,8 @@ class _Episode:
                 self._move(now_ns)
             if tick % self._camera_ticks == 0:
                 self._look(now_ns, since_s, spectator)
-            if self._rig is not None:
-                self._rig.advance(now_ns)
+            if self._perception is not None:
+                self._perception.advance(now_ns)
             self._policy.take_answer(now_ns)
             if tick % (TICKS_HZ // CONTROL_HZ) == 0:
                 self._control(now_ns, self._task.instruction if given else "", since_s)
@@ -252,22 +255,22 @@ class _Episode:
             return
         self._simulation.snapshot(self._loop._looked_at)
         watched = () if spectator is None or since_s < 0.0 else spectator.streams
-        names = dict.fromkeys((*self._rig.looked_through(now_ns), *watched))
+        names = dict.fromkeys((*self._perception.needed(now_ns), *watched))
         frames = self._cameras.render(self._loop._looked_at, list(names), self._simulation.time_s)
-        self._rig.expose(frames, now_ns)
+        self._perception.expose(frames, now_ns)
         if watched:
             shown = {name: frames[name] for name in watched}
             spectator.on_frames(since_s, shown, self._policy.mask)
 
     def _control(self, now_ns: int, task: str, since_s: float) -> None:
         """One tick of the policy node."""
-        statuses = {} if self._rig is None else self._rig.statuses(now_ns)
+        statuses = {} if self._perception is None else self._perception.statuses(now_ns)
         trajectory = self._policy.tick(now_ns, task, statuses)
         if trajectory is not None:
             self._robot.follow(trajectory)
         if not task:
             return
-        damaged = set() if self._rig is None else self._rig.damaged(now_ns)
+        damaged = set() if self._perception is None else self._perception.damaged(now_ns)
         self._masks.add(since_s, self._policy.mask, damaged, self._onset_s)
         if self._record is not None:
             age_s = self._view.states.age_s(now_ns)

@@ -12,7 +12,8 @@ from multismolvla.control.policy_view import PolicyView
 from multismolvla.data.recording import STATUS, Event, Recording
 from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.stack.labeller import Segmenter
-from multismolvla.stack.perception import MAX_SET_AGE_S, SensorRig
+from multismolvla.stack.perception import Perception
+from multismolvla.stack.settings import StackSettings
 
 # What happens between two messages happens on a grid, as timers of the nodes would have it.
 GRID_NS = 5_000_000
@@ -32,7 +33,7 @@ def instants(recording: Recording, *, commands: bool = False) -> Iterator[Event 
         yield event
 
 
-def feed(perception: SensorRig, event: Event) -> None:
+def feed(perception: Perception, event: Event) -> None:
     """Hand a frame, or the status of a stream, to the perception."""
     if event.source.endswith(STATUS):
         if not event.problem:
@@ -44,24 +45,29 @@ def feed(perception: SensorRig, event: Event) -> None:
 
 
 def perceived(
-    recording: Recording, segmenter: Segmenter | None = None, *, commands: bool = False
+    recording: Recording,
+    segmenter: Segmenter | None = None,
+    *,
+    commands: bool = False,
+    settings: StackSettings | None = None,
 ) -> Iterator[Event | SynchronizedSet]:
     """Everything of a recording in order, its frames brought together in sets of conditioned ones.
 
     Args:
         segmenter: makes the labels; not needed where the recording has them.
         commands: also what the arm was commanded.
+        settings: of the stack that the recording is given to, by default those of a new stack.
 
     Yields:
         a set for each instant of the cameras, and the events that are no frames or statuses.
     """
-    table = recording.table
+    table, settings = recording.table, settings or StackSettings()
     made: list[SynchronizedSet] = []
-    perception = SensorRig(
+    perception = Perception(
         table,
-        PolicyView(table, MAX_SET_AGE_S),
+        PolicyView(table, settings.policy.max_set_age_s),
         {},
-        oracle=False,
+        settings,
         segmenter=None if recording.labels_recorded else segmenter,
         on_set=lambda _, complete: made.append(complete),
         reported=recording.judged,
