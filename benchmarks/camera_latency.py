@@ -28,7 +28,7 @@ from rclpy.time import Time  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from synthetic_camera import SyntheticCamera  # noqa: E402
 
-from multismolvla.nodes.stream_status import StatusMonitor  # noqa: E402
+from multismolvla.nodes.status_monitor import StatusMonitor  # noqa: E402
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer  # noqa: E402
 
 KINDS = ("rgb", "depth", "thermal")

@@ -24,7 +24,7 @@ import rclpy  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from synthetic_camera import SyntheticCamera  # noqa: E402
 
-from multismolvla.nodes.stream_status import StatusMonitor  # noqa: E402
+from multismolvla.nodes.status_monitor import StatusMonitor  # noqa: E402
 from multismolvla.sensing.health import State  # noqa: E402
 
 HEIGHT = WIDTH = 96

@@ -7,7 +7,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from multismolvla.control.load_shedding import OVERLOADED_S, Load
 from multismolvla.nodes import load_message
 from multismolvla.nodes.load_watch import LoadWatch
-from multismolvla.nodes.stream_status import STATUS_QOS, StatusMonitor, to_message
+from multismolvla.nodes.status_message import STATUS_QOS, to_message
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.sensing.health import HealthReport, State
 
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)

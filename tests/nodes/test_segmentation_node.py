@@ -19,12 +19,8 @@ from std_msgs.msg import Header
 from multismolvla.nodes import segmentation_node
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.segmentation_node import SegmentationNode
-from multismolvla.nodes.stream_status import (
-    STATUS_QOS,
-    StatusMonitor,
-    from_message,
-    to_message,
-)
+from multismolvla.nodes.status_message import STATUS_QOS, from_message, to_message
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.sensing.health import HealthReport, State
 from multismolvla.streams import LABELS
 

@@ -17,14 +17,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from multismolvla.nodes.misconfigured import SUPERVISED
+from multismolvla.nodes.node_host import RESTART_DELAY_S, NodeHost, NodeSpec, inside
 from multismolvla.nodes.run import make_executor, spin_some
-from multismolvla.nodes.sensor_container import (
-    RESTART_DELAY_S,
-    NodeHost,
-    NodeSpec,
-    inside,
-    parse,
-)
+from multismolvla.nodes.sensor_container import parse
 
 
 def test_a_command_line_is_split_into_nodes_and_what_is_for_all():
@@ -89,7 +84,7 @@ class Rig:
         self.now_s = 0.0
         self.executor = make_executor()
         specs = [NodeSpec("echo", ("-r", f"__ns:=/{name}")) for name in ("good", "bad")]
-        self.host = NodeHost(specs, self.executor, "", {"echo": Echo}, lambda: self.now_s)
+        self.host = NodeHost(specs, self.executor, {"echo": Echo}, "", lambda: self.now_s)
         self.host.tend()
         self.probe = rclpy.create_node("probe")
         self.executor.add_node(self.probe)

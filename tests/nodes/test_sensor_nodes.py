@@ -21,7 +21,7 @@ from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.status_message import from_message
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.thermal_node import ThermalNode
 from multismolvla.sensing.health import State
 from multismolvla.streams import StreamTableError

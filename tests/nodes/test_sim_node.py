@@ -140,8 +140,8 @@ def test_a_machine_that_cannot_render_says_so_once_and_the_arm_lives(start, monk
         QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
     )
     robot.until(lambda: any("no camera gives frames: OpenGL does not" in line for line in said))
-    robot.node._threads[1].join()
-    assert robot.node._threads[0].is_alive()
+    robot.node._threads.cameras.join()
+    assert robot.node._threads.physics.is_alive()
     assert robot.graph.call(Trigger, "sim_node/reset").success
     assert "rgb/image_raw" not in robot.newest
 
@@ -153,7 +153,7 @@ def test_a_simulation_that_breaks_ends_the_node(start, monkeypatch):
     robot = start()
     robot.until(lambda: "rgb/image_raw" in robot.newest)
     monkeypatch.setattr(robot.node._simulation, "advance", fail)
-    robot.node._threads[0].join(HANG_S)
+    robot.node._threads.physics.join(HANG_S)
     assert not robot.node.context.ok()
 
 

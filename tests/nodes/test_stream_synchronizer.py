@@ -4,7 +4,7 @@ from message_filters import SimpleFilter, Subscriber
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from multismolvla.nodes.stream_status import StatusPublisher
+from multismolvla.nodes.status_publisher import StatusPublisher
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.sensing.health import HealthReport, State
 from multismolvla.sensing.reported_health import StreamStatus
@@ -73,7 +73,7 @@ def test_health_decides_whether_a_stream_is_waited_for(graph):
 
 
 def test_over_topics_with_real_statuses(graph):
-    from multismolvla.nodes.stream_status import StatusMonitor
+    from multismolvla.nodes.status_monitor import StatusMonitor
 
     probe = graph.probe
     streams = ("rgb", "depth")

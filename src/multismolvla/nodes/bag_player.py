@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import rclpy
-from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -26,7 +25,12 @@ from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import BagError
 from multismolvla.data.recording import OBJECTS, TASK, Recording, open_recording
 from multismolvla.faults.fault import JOINT_STATES
-from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
+from multismolvla.nodes.parameters import (
+    ParameterError,
+    declare,
+    declare_streams_file,
+    reject_unknown,
+)
 from multismolvla.nodes.run import run
 from multismolvla.streams import load_stream_table
 
@@ -49,7 +53,6 @@ class BagPlayer(Node):
 
     def __init__(self, on_end: Callable[[], None] | None = None, **options) -> None:
         super().__init__("bag_player", **options)
-        share = get_package_share_directory("multismolvla")
 
         def text(name: str, default: str, description: str, choices=None) -> str:
             return declare(self, name, default, description, choices=choices, read_only=True)
@@ -59,7 +62,7 @@ class BagPlayer(Node):
                 self, name, default, description, minimum=least, maximum=most, read_only=True
             )
 
-        streams_file = text("streams_file", f"{share}/config/streams.yaml", "Stream table.")
+        streams_file = declare_streams_file(self)
         bag = text("bag", "", "Bag to play: its folder, or a file of it.")
         namespace = text("bag_namespace", "", "Namespace of the recorded topics.")
         topics = text("topics", "", "Topics of other stacks: NAME=TOPIC, separated by blanks.")

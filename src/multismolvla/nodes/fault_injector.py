@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -22,8 +21,9 @@ from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
 from multismolvla.faults.fault import JOINT_STATES, TimedFault
 from multismolvla.faults.scenario_file import load_scenario
 from multismolvla.nodes.damaged_messages import DamagedMessages
+from multismolvla.nodes.deadline_timer import DeadlineTimer
 from multismolvla.nodes.fault_parameters import NAMES, NONE, FaultParameters
-from multismolvla.nodes.parameters import declare, reject_unknown
+from multismolvla.nodes.parameters import declare, declare_streams_file, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.sim.tasks import find_task
 from multismolvla.streams import load_stream_table
@@ -40,10 +40,7 @@ class FaultInjector(Node):
 
     def __init__(self, **options) -> None:
         super().__init__("fault_injector", **options)
-        share = get_package_share_directory("multismolvla")
-        streams_file = declare(
-            self, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
-        )
+        streams_file = declare_streams_file(self)
         scenario = declare(
             self, "scenario", "", "Scenario to run, a YAML file; empty is none.", read_only=True
         )
@@ -59,8 +56,7 @@ class FaultInjector(Node):
         # The streams that were broken when their last message came.
         self._broken: set[str] = set()
         self._outputs = {name: self._pass_on(name) for name in kinds}
-        # Armed while messages wait for their time.
-        self._late = self.create_timer(1.0, self._send_due, autostart=False)
+        self._late = DeadlineTimer(self, self._send_due)
         for given in self._by_stream.values():
             self._break(given, {})
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -131,16 +127,12 @@ class FaultInjector(Node):
             output.publish(data)
 
     def _send_due(self) -> None:
-        """Send what has its time, and arm the timer for what has not."""
+        """Send what has its time, and wait for what has not."""
         now_ns = self._now_ns()
         for stream, delivery in self._queue.due(now_ns):
             kind = self._by_stream[stream].kind
             self._outputs[stream].publish(self._messages.give(kind, delivery))
-        if self._queue.next_ns is None:
-            self._late.cancel()
-        else:
-            self._late.timer_period_ns = max(self._queue.next_ns - now_ns, 0) + 1
-            self._late.reset()
+        self._late.set(self._queue.next_ns)
 
     def _tell(self, stream: str, schedule: FaultSchedule | None, now_ns: int) -> None:
         """Log what has begun or ended."""

@@ -11,7 +11,7 @@ from rclpy.qos import QoSProfile
 
 from multismolvla.control.load_shedding import Load, LoadShedding
 from multismolvla.nodes import load_message
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 
 # A node that has not reported for so long is not late but gone.
 FORGET_S = 2.0

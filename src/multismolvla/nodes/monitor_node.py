@@ -25,10 +25,15 @@ from multismolvla.monitoring.last_said import LastSaid
 from multismolvla.nodes import monitor_messages
 from multismolvla.nodes.depth_cloud import DepthCloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
-from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
+from multismolvla.nodes.parameters import (
+    ParameterError,
+    declare,
+    declare_streams_file,
+    reject_unknown,
+)
 from multismolvla.nodes.run import run
 from multismolvla.nodes.status_message import said
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.watched_messages import planned, stream_states
 from multismolvla.streams import load_stream_table
 
@@ -47,9 +52,7 @@ class MonitorNode(Node):
     def __init__(self, **options) -> None:
         super().__init__("monitor_node", **options)
         share = get_package_share_directory("multismolvla")
-        streams_file = declare(
-            self, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
-        )
+        streams_file = declare_streams_file(self)
         urdf = declare(
             self,
             "urdf",

@@ -21,7 +21,7 @@ from multismolvla.control.policy_view import PolicyView, SetCheck, StateHistory,
 from multismolvla.interfaces import Observation
 from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.stamp_ns import stamp_ns
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.streams import Stream, StreamTable

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
@@ -18,7 +17,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from std_msgs.msg import String
 
-from multismolvla.nodes.parameters import ParameterError, declare, reject_unknown
+from multismolvla.nodes.parameters import (
+    ParameterError,
+    declare,
+    declare_streams_file,
+    reject_unknown,
+)
 from multismolvla.nodes.run import run
 from multismolvla.streams import load_stream_table
 from multismolvla.training.provenance import git_says
@@ -37,10 +41,7 @@ class RecordingInfo(Node):
 
     def __init__(self, **options) -> None:
         super().__init__("recording_info", **options)
-        share = get_package_share_directory("multismolvla")
-        streams_file = declare(
-            self, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
-        )
+        streams_file = declare_streams_file(self)
         given = declare(
             self, "launch_arguments", "{}", "What was launched, JSON of texts.", read_only=True
         )

@@ -18,7 +18,7 @@ from multismolvla.nodes.parameters import ParameterError, declare_settings
 from multismolvla.nodes.run import run
 from multismolvla.nodes.sensor_node import SensorNode
 from multismolvla.nodes.stamp_ns import stamp_ns
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.sensing.conditioning import RawUnits
 from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.sensing.thresholds import Thresholds

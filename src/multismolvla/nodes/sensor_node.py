@@ -28,7 +28,7 @@ from multismolvla.nodes.parameters import (
     reject_unknown,
 )
 from multismolvla.nodes.stamp_ns import stamp_ns
-from multismolvla.nodes.stream_status import StatusPublisher
+from multismolvla.nodes.status_publisher import StatusPublisher
 from multismolvla.sensing.conditioning import RawUnits
 from multismolvla.sensing.pressure import CpuPressure
 from multismolvla.sensing.thresholds import DEFAULTS, Thresholds

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import QoSProfile
 from rclpy.time import Time
 
 from multismolvla.nodes.diagnostics import LEVELS, key_values
 from multismolvla.sensing.health import HealthReport, State
 from multismolvla.sensing.reported_health import StreamStatus, parse_status
 
+STATUS_QOS = QoSProfile(depth=1)
 _WORDS = {State.OK: "OK", State.DEGRADED: "degraded", State.LOST: "lost"}
 
 

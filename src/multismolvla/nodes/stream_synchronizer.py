@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 from multismolvla.nodes.deadline_timer import DeadlineTimer
 from multismolvla.nodes.stamp_ns import stamp_ns
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
 

@@ -27,10 +27,10 @@ from multismolvla.monitoring.urdf import load_urdf
 from multismolvla.nodes.camera_pictures import CameraPictures
 from multismolvla.nodes.on_demand import OnDemand
 from multismolvla.nodes.page_actions import PageActions
-from multismolvla.nodes.parameters import declare, reject_unknown
+from multismolvla.nodes.parameters import declare, declare_streams_file, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.nodes.status_message import said
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.watched_messages import planned, stream_states
 from multismolvla.pictures.sensor_panel import board
 from multismolvla.streams import load_stream_table
@@ -57,7 +57,7 @@ class WebMonitor(Node):
         super().__init__("web_monitor", **options)
         share = get_package_share_directory("multismolvla")
         fixed = partial(declare, self, read_only=True)
-        streams_file = fixed("streams_file", f"{share}/config/streams.yaml", "Stream table.")
+        streams_file = declare_streams_file(self)
         urdf = fixed("urdf", f"{share}/urdf/so101.urdf", "URDF of the arm that is shown.")
         host = fixed(
             "host", "127.0.0.1", "Address to serve the page on; whoever reaches it drives the arm."
