@@ -17,7 +17,7 @@ from multismolvla.data.recording import open_recording
 from multismolvla.data.units import to_counts
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.rgb_node import RgbNode
-from multismolvla.nodes.stream_status import StatusMonitor
+from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.nodes.thermal_node import ThermalNode
 from multismolvla.sensing.lag import Waiting
@@ -103,7 +103,7 @@ def live_sets(graph, recording, streams_file):
 
     def taken(kind):
         """Whether the node has judged every frame, and its last word is known."""
-        health = nodes[kind]._health
+        health = nodes[kind]._pipe.health
         frames, state = health.report(0).frames, statuses.statuses[kind].state
         return frames == came[kind] and state == health.state
 
