@@ -266,7 +266,7 @@ def arguments():
             ["'", DEMO_TASK, "' if '", LaunchConfiguration("sim"), "' == 'true' else ' '"]
         ),
         description="Language instruction at start; a blank waits for one on the topic `task`, "
-        "as a real arm does if nothing is said here.",
+        "which is the default for a real arm.",
     )
     yield DeclareLaunchArgument(
         "seed", default_value="0", description="Seed of the simulated scene at start."
@@ -275,17 +275,17 @@ def arguments():
         "chunk_entry",
         default_value="nearest",
         choices=["nearest", "stamp"],
-        description="At which row a new chunk is entered: the nearest to what the arm is told, or "
-        "the one of the instant, as real-time chunking needs it.",
+        description="Row at which a new chunk is merged: the one nearest to the current setpoint, "
+        "or the one at its time stamp (stamp), which real-time chunking needs.",
     )
     yield DeclareLaunchArgument(
         "pose_check",
         default_value=PythonExpression(
             ["'simulation' if '", LaunchConfiguration("sim"), "' == 'true' else 'none'"]
         ),
-        description="Masks images that do not fit the joints, such as those of a camera that was "
-        "knocked: what was learned of the simulated cameras (simulation), nothing (none), or a "
-        "file of multismolvla pose-check.",
+        description="Masks images that do not fit the joints, such as those of a knocked "
+        "camera: with the weights for the simulated cameras (simulation), not at all (none), or "
+        "with a file of multismolvla pose-check.",
     )
     yield DeclareLaunchArgument(
         "part",
@@ -302,13 +302,13 @@ def arguments():
             ["'rviz' if '", LaunchConfiguration("rviz"), "' == 'true' else 'none'"]
         ),
         choices=["none", "topics", "rviz", "web"],
-        description="What shows how it goes: nothing; the topics of monitor.launch.py, for an RViz "
-        "elsewhere; or these and an RViz here, or a page for a browser.",
+        description="Monitor: none; the topics of monitor.launch.py, for an RViz on another host; "
+        "these topics and RViz; or a page for a browser.",
     )
     yield DeclareLaunchArgument(
         "web_host",
         default_value="127.0.0.1",
-        description="Address of the page of monitor:=web; whoever reaches it drives the arm.",
+        description="Address of the page of monitor:=web; whoever can open it can drive the arm.",
     )
     yield DeclareLaunchArgument(
         "web_port",
@@ -319,14 +319,14 @@ def arguments():
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
-        description="Least severity that the nodes log.",
+        description="Lowest severity that the nodes log.",
     )
     yield DeclareLaunchArgument(
         "composition",
         default_value="process",
         choices=["process", "nodes"],
-        description="All sensor nodes in one process, which costs least; or each in its own, so "
-        "that a crash takes one of them.",
+        description="All sensor nodes in one process, which is cheapest; or each in its own, so "
+        "that a crash affects only one.",
     )
     yield flag("wrist", "true", "Bring up the wrist camera's sensor nodes.")
     for kind in ("rgb", "depth", "thermal"):

@@ -47,7 +47,7 @@ def arguments():
     yield DeclareLaunchArgument(
         "web_host",
         default_value="127.0.0.1",
-        description="Address of that page; whoever reaches it drives the arm.",
+        description="Address of that page; anyone who can open it can drive the arm.",
     )
     yield DeclareLaunchArgument(
         "web_port", default_value="8080", description="Port of that page; 0 takes a free one."
@@ -55,7 +55,7 @@ def arguments():
     yield DeclareLaunchArgument(
         "urdf",
         default_value=share("urdf", "so101.urdf"),
-        description="Robot description; a copy says where your own cameras are.",
+        description="Robot description; edit a copy for the poses of your own cameras.",
     )
     yield DeclareLaunchArgument(
         "streams_file",
@@ -66,7 +66,7 @@ def arguments():
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
-        description="Least severity that the nodes log.",
+        description="Lowest severity that the nodes log.",
     )
 
 

@@ -46,7 +46,7 @@ def arguments():
     yield DeclareLaunchArgument(
         "policy",
         default_value="small",
-        description="Policy that is asked: small, expert, or the folder of a checkpoint.",
+        description="Policy to run: small, expert, or the folder of a checkpoint.",
     )
     yield DeclareLaunchArgument(
         "faults", default_value="", description="Scenario of faults to inject, a file."
@@ -57,7 +57,7 @@ def arguments():
     yield DeclareLaunchArgument(
         "out",
         default_value="out/live_replay",
-        description="Folder of the report and of what is recorded.",
+        description="Folder of the report and of the recording.",
     )
     yield DeclareLaunchArgument("rate", default_value="1.0", description="Bag seconds per second.")
     yield DeclareLaunchArgument(

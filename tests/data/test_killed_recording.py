@@ -66,7 +66,7 @@ def test_a_killed_recorder_loses_no_more_than_its_last_moment(tmp_path, capsys):
 
     assert main(["bag", "recover", str(folder)]) == 0
     said = capsys.readouterr().out
-    assert "hold no whole messages" in said and "bag_recovered" in said
+    assert "hold no complete message" in said and "bag_recovered" in said
     with Reader(tmp_path / "bag_recovered") as reader:
         counts = {connection.topic: connection.msgcount for connection in reader.connections}
     assert counts["/rgb/image_raw"] == len(kept) and counts["/task"] > 0

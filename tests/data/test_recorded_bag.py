@@ -122,7 +122,7 @@ def test_recover_makes_a_bag_that_every_tool_reads(whole, tmp_path, capsys):
 def test_what_is_no_bag_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.mcap").write_bytes(b"no mcap at all")
-    (tmp_path / "file.txt").write_text("no bag")
+    (tmp_path / "file.txt").write_text("not a bag")
     for name, complaint in (
         ("nowhere", "no such bag"),
         ("empty", "no metadata.yaml and no .mcap"),

@@ -78,11 +78,11 @@ def test_the_sets_hold_what_they_promise():
         ("drop:rgb@", "expected clean, drop:<streams>"),
         ("drop:rgb@late", "expected clean, drop:<streams>"),
         ("drop:sonar", "unknown stream 'sonar'"),
-        ("drop:all-sonar", "'sonar' is no kind; expected rgb"),
+        ("drop:all-sonar", "'sonar' is not a kind; expected rgb"),
         ("noise:rgb", "noise needs a severity, as in noise-2"),
         ("noise-9:rgb", "severity is '9'; expected 1 to 5"),
         ("fog-2:rgb", "unknown fault 'fog'"),
-        ("glare-2:rgb+depth", "glare cannot befall depth; expected rgb"),
+        ("glare-2:rgb+depth", "glare does not apply to depth; expected rgb"),
     ],
 )
 def test_a_wrong_condition_is_one_clear_line(text, part):

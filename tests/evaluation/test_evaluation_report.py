@@ -127,7 +127,7 @@ def test_the_report_compares_detector_and_oracle_and_both_executions():
     assert [line[3] for line in lines] == ["synchronous", "asynchronous"]
     assert lines[1][5:7] == ["4.00", "50%"] and lines[0][5:7] == ["8.00", ""]
     plain = render_report(summarize(outcomes("clean", 3)))
-    assert "Asynchronous" not in plain and "What detection costs" not in plain
+    assert "Asynchronous" not in plain and "Cost of detection" not in plain
 
 
 @pytest.mark.parametrize("policies", [1, 2])

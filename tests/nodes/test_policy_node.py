@@ -334,7 +334,7 @@ def test_an_image_that_contradicts_the_pose_is_masked_while_it_does(rig, at_home
     rig.show("rgb", np.roll(at_home["rgb"], 20, axis=1))
     rig.until_status(**{"mask_reason.rgb": "image contradicts the pose", "mask.depth": "1"})
     rig.until(lambda: policy.observations[-1].frames["rgb"] is None)
-    rig.until(lambda: rig.lines("masked, for the images contradict the pose: rgb"))
+    rig.until(lambda: rig.lines("masked because the images contradict the pose: rgb"))
     rig.show("rgb", at_home["rgb"])
     rig.until_running_on_all()
     rig.until(lambda: rig.lines("no image contradicts the pose any more"))
@@ -347,7 +347,7 @@ def test_joints_that_no_image_confirms_hold_the_arm(rig, at_home):
     rig.until_running_on_all()
     rig.joint_positions = (HOME_RAD + np.array([0.5, 0.5, -0.4, 0.1, 0.6, 0.4])).tolist()
     rig.until_status(mode="hold")
-    rig.until(lambda: rig.lines("every image contradicts the pose: are the joint states right?"))
+    rig.until(lambda: rig.lines("every image contradicts the pose: check the joint states"))
     rig.joint_positions = HOME_RAD.tolist()
     rig.until_running_on_all()
 
@@ -748,7 +748,7 @@ def test_an_instruction_too_long_for_a_checkpoint_holds_the_arm(rig, checkpoint)
 def test_a_damaged_checkpoint_is_one_clear_line(rig, checkpoint):
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"cannot be made: CheckpointError: .*truncated") as error:
+    with pytest.raises(ValueError, match=r"cannot be created: Chec.*truncated") as error:
         rig.start(policy=str(checkpoint))
     assert "\n" not in str(error.value)
 
@@ -767,15 +767,15 @@ def test_the_expert_does_not_wait_for_torch():
         ({"policy": "genius"}, "policy is 'genius', which no installed package offers; known: exp"),
         ({"policy": "genius"}, "the folder of a checkpoint, a hub id owner/name, or module:Class"),
         ({"policy": ""}, "policy is '', which no installed package offers"),
-        ({"policy": "/no/such/folder"}, "policy is '/no/such/folder', which is no folder"),
-        ({"policy": "/"}, "policy '/' cannot be made"),
+        ({"policy": "/no/such/folder"}, "policy is '/no/such/folder', which is not a folder"),
+        ({"policy": "/"}, "policy '/' cannot be created"),
         ({"policy_cameras": "camera1"}, "expected each camera of the checkpoint once"),
         ({"policy_cameras": "a=rgb,a=depth"}, "policy_cameras is 'a=rgb,a=depth'"),
         ({"policy": "expert", "policy_device": "abacus"}, "'policy_device' is 'abacus'"),
         ({"policy_chunking": "smooth"}, "'policy_chunking' is 'smooth'; expected one of none, rtc"),
         ({"policy_chunking": "rtc"}, "chunk_entry is 'nearest'; expected 'stamp'"),
         ({"chunk_entry": "middle"}, "'chunk_entry' is 'middle'; expected one of nearest, stamp"),
-        ({"policy": "no_such_module:Policy"}, "cannot be made: ModuleNotFoundError"),
+        ({"policy": "no_such_module:Policy"}, "cannot be created: ModuleNotFoundError"),
         ({"policy": f"{__name__}:NoPolicy"}, "has no method 'infer'"),
         ({"queue_threshold": 1.5}, "queue_threshold is 1.5; expected 'auto' or a number"),
         ({"merge": "mean"}, "'merge' is 'mean'; expected one of latest_only"),

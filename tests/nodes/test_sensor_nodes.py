@@ -400,7 +400,7 @@ def test_scaled_camera_info_projects_to_the_scaled_pixel():
     [
         ({"stream": "sonar"}, "unknown stream 'sonar'; the table has rgb"),
         ({"stream": "depth"}, "'depth' is a stream of kind depth; expected one of kind rgb"),
-        ({"stream": "wrist/rgb"}, "belongs into namespace 'wrist'"),
+        ({"stream": "wrist/rgb"}, "belongs in namespace 'wrist'"),
         ({"stale_periodz": 2.0}, "unknown parameter 'stale_periodz'"),
         ({"stale_periods": 0.5}, "parameter 'stale_periods': expected float in"),
         ({"frozen_repeats": "often"}, "parameter 'frozen_repeats': expected int"),

@@ -141,7 +141,7 @@ def test_a_stream_that_the_checkpoint_does_not_know_is_ignored(policy):
 
 def test_an_observation_of_unknown_streams_alone_is_refused(policy):
     other = observed(mask={"side/rgb": True}, frames={"side/rgb": np.zeros((9, 9, 3), np.uint8)})
-    with pytest.raises(ValueError, match=r"sees rgb, depth.* of which the observation has none"):
+    with pytest.raises(ValueError, match=r"uses rgb, depth.* but the observation has none"):
         policy.infer(other)
 
 

@@ -165,7 +165,7 @@ def test_monitor_shows_every_joint_and_ends_on_ctrl_c(tmp_path, calibration):
         monitor.send_signal(signal.SIGINT)
         _, error = monitor.communicate(timeout=HANG_S)
         assert monitor.returncode == 130
-        assert "servos that were holding go on holding" in error
+        assert "servos that were holding keep holding" in error
         assert "Traceback" not in error
         for name in JOINT_NAMES:
             assert name in shown

@@ -74,7 +74,7 @@ def test_a_policy_looks_at_the_streams_that_it_names_or_at_all():
     assert streams_of(Plain(), TABLE, "plain") == TABLE.names
     assert streams_of(Seeded("cpu"), TABLE, "seeded") == ("depth",)
     assert streams_of(ExpertPolicy(), TABLE, "expert") == ()
-    with pytest.raises(ValueError, match=r"^policy 'elsewhere' sees thermal, of which"):
+    with pytest.raises(ValueError, match=r"^policy 'elsewhere' sees thermal, but"):
         streams_of(Elsewhere(), TABLE, "elsewhere")
 
 
@@ -87,9 +87,9 @@ def test_a_class_is_named_without_a_digest():
     ("name", "complaint"),
     [
         ("genius", "policy is 'genius', which no installed package offers; known: expert"),
-        ("/no/such/folder", "policy is '/no/such/folder', which is no folder"),
-        ("no_such_module:Policy", "cannot be made: ModuleNotFoundError"),
-        (f"{__name__}:Missing", "cannot be made: AttributeError"),
+        ("/no/such/folder", "policy is '/no/such/folder', which is not a folder"),
+        ("no_such_module:Policy", "cannot be created: ModuleNotFoundError"),
+        (f"{__name__}:Missing", "cannot be created: AttributeError"),
     ],
 )
 @pytest.mark.parametrize("use", [load_policy, with_digest])

@@ -254,7 +254,7 @@ def test_an_unknown_task_or_stream_is_one_line(tmp_path, capsys):
 def test_a_checkpoint_that_is_none_is_one_line(tmp_path, capsys):
     assert main(["demos", "--out", str(tmp_path / "out"), "--policy", str(tmp_path / "none")]) == 1
     printed = capsys.readouterr().err
-    assert "which is no folder" in printed and printed.count("\n") == 1
+    assert "which is not a folder" in printed and printed.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

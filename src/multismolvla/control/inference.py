@@ -291,8 +291,7 @@ def check_chunk(chunk: object, observation: Observation) -> ActionChunk:
         )
     if chunk.stamp_ns != observation.stamp_ns:
         raise ValueError(
-            f"the chunk answers the observation of {chunk.stamp_ns} ns; "
-            f"expected {observation.stamp_ns} ns"
+            f"the chunk has the stamp of {chunk.stamp_ns} ns; expected {observation.stamp_ns} ns"
         )
     return chunk
 

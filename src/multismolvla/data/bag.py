@@ -112,7 +112,7 @@ def _custom_data(episode: Episode) -> dict:
 def _read_custom_data(reader: Reader) -> dict:
     custom = json.loads((reader.storage.metadata.custom or {}).get(CUSTOM_KEY, "{}"))
     if custom.get("format") != FORMAT:
-        raise EpisodeError(f"it is no episode of format {FORMAT} of multismolvla")
+        raise EpisodeError(f"it is not an episode of format {FORMAT} of multismolvla")
     return custom
 
 

@@ -81,6 +81,6 @@ def find_clock(bag: RecordedBag, images: Collection[str]) -> BagClock:
     shift_ns = min(ahead_ns)
     sentence = (
         f"the recorder's clock is {shift_ns * 1e-9:.3f} s ahead of the stamps'; its times are "
-        "taken back by as much"
+        "shifted back by that"
     )
     return BagClock((shift_ns,), (0,), sentence)

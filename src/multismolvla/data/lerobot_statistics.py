@@ -15,7 +15,7 @@ def joint_statistics(values: np.ndarray) -> dict[str, list[float]]:
     """
     rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
     if not len(rows):
-        raise ValueError("there are no rows to take statistics of")
+        raise ValueError("there are no rows for statistics")
     found = {
         "min": rows.min(0),
         "max": rows.max(0),

@@ -80,7 +80,7 @@ def open_bag(path: str | Path) -> RecordedBag:
         if path.suffix != ".mcap" and not (path.is_dir() and files):
             raise BagError(f"{path}: cannot read it: {_one_line(error)}") from None
     if not files:
-        raise BagError(f"{path}: is no bag: no metadata.yaml and no .mcap file in it")
+        raise BagError(f"{path}: is not a bag: no metadata.yaml and no .mcap file in it")
     return _CutOffBag(path, files)
 
 
@@ -106,7 +106,7 @@ class _FinishedBag(RecordedBag):
         except GeneratorExit:
             raise
         except Exception as error:
-            raise BagError(f"{self.path}: cannot read on: {_one_line(error)}") from None
+            raise BagError(f"{self.path}: cannot read further: {_one_line(error)}") from None
 
 
 class _CutOffBag(RecordedBag):
@@ -117,7 +117,7 @@ class _CutOffBag(RecordedBag):
         lost = sum(file.stat().st_size for file in files) - whole
         if not self.topics:
             raise BagError(f"{path}: the recording was cut off before it had a message")
-        self.damage = f"it was cut off: {lost} bytes at its end hold no whole messages"
+        self.damage = f"it was cut off: {lost} bytes at its end hold no complete message"
 
     def _read_topics(self, file: Path) -> int:
         """Take in what topics there are; return how many bytes are whole."""

@@ -60,7 +60,7 @@ class Event:
 
 @dataclass
 class Recording:
-    """Knows where a bag has what, and reads it; see `open_recording`.
+    """Knows topics of the bag, and reads it; see `open_recording`.
 
     Attributes:
         prefix: namespace of the recorded topics with a slash before it, or "".

@@ -46,11 +46,10 @@ class PoolSettings:
     """What is the same for all episodes.
 
     Attributes:
-        table: every stream of the robot; a policy gets those of them that it looks at.
-        all_streams: give every policy all of them, so that the detector is tried without a policy
-            that looks.
+        table: every stream of the robot; a policy gets those that it uses.
+        all_streams: give every policy all of them, so that the detector is tested with any policy.
         segmentation: where labels come from, one of `SEGMENTATIONS`.
-        pose_check: weights of the check of pictures against joints; see `find_weights`.
+        pose_check: weights of the pose check; see `find_weights`.
         clips: folder for clips of failures, None for none.
     """
 
@@ -166,8 +165,8 @@ def run_jobs(jobs: Sequence[Job], settings: PoolSettings, workers: int) -> Itera
                 yield from (future.result() for future in done)
         except BrokenProcessPool:
             raise PoolError(
-                "a worker process died (out of memory?); what is done is kept: run the same "
-                "command again, perhaps with fewer --workers"
+                "a worker process died (out of memory?); finished episodes are kept: run "
+                "the same command again, perhaps with fewer --workers"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

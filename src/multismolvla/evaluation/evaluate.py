@@ -1,8 +1,8 @@
 """Run policies in closed loop under broken cameras and report how often they succeed.
 
-Everything of the stack but the messages runs as it does live, in simulated time. Each episode is a
-line in <out>/outcomes.jsonl at once; the same command again goes on where it was stopped. At the
-end: <out>/report.md, heat_map.png and failures.mp4, a wall of the episodes that failed.
+The live stack without ROS, in simulated time. Each finished episode is a line in
+<out>/outcomes.jsonl; the same command continues where it was stopped. At the end:
+<out>/report.md, heat_map.png and failures.mp4 with failed episodes side by side.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from multismolvla.stack.policy_loading import SMALL, with_digest, without_digest
 from multismolvla.stack.policy_runner import EXECUTIONS, QUEUE_THRESHOLD
 from multismolvla.streams import StreamTable, load_stream_table
 
-# Far from the seeds of demonstrations, so that no scene has been trained on.
+# Far from the seeds of demonstrations: no scene was used in training.
 FIRST_SEED = 1_000_000
 EPISODES_PER_TASK = 20
 # `--quick`: one task of each suite, few episodes.
@@ -73,14 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=MASKS,
         default=["detector"],
-        help="by the stack's own detector, or by an oracle that knows what is broken",
+        help="masks by the stack's own detector, or by an oracle that knows what is damaged",
     )
     parser.add_argument(
         "--execution",
         nargs="+",
         choices=EXECUTIONS,
         default=["asynchronous"],
-        help="whether the arm goes on during an inference",
+        help="whether the arm continues along its queue during an inference",
     )
     parser.add_argument(
         "--latency-ms",
@@ -96,16 +96,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_threshold,
         default=[QUEUE_THRESHOLD],
         metavar="SHARE",
-        help="share of a chunk left when the next is asked for, or 'auto': as late as the latency "
-        f"allows, for a synchronous robot when nothing is left (default: {QUEUE_THRESHOLD})",
+        help="share of a chunk that is left when the next inference starts, or 'auto': as late as "
+        "the latency allows; a synchronous robot then executes whole chunks "
+        f"(default: {QUEUE_THRESHOLD})",
     )
     parser.add_argument(
         "--chunk-entry",
         nargs="+",
         choices=ENTRIES,
         default=["nearest"],
-        help="at which row a chunk that comes late is entered: the nearest to what the arm is told "
-        "then, or the one of that instant (default: nearest)",
+        help="row at which a chunk is merged: the one nearest to the current setpoint, or the one "
+        "at its time stamp (default: nearest)",
     )
     parser.add_argument(
         "--noise-scale",
@@ -113,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=[0.0],
         metavar="SCALE",
-        help="of the noise that a checkpoint's chunks begin with, 1 as in training (default: 0)",
+        help="scale of the noise that a checkpoint's chunks start from; 1 in training (default: 0)",
     )
     parser.add_argument(
         "--quick",
@@ -129,12 +130,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-visual-streams",
         type=int,
         default=1,
-        help="streams needed for the arm to move; 0 lets a policy act blindly (default: 1)",
+        help="streams needed for the arm to move; 0: act without any (default: 1)",
     )
     parser.add_argument(
         "--all-streams",
         action="store_true",
-        help="render every stream even for a policy that does not look at it, as the expert",
+        help="render every stream, even those that the policy does not use",
     )
     parser.add_argument(
         "--segmentation",
@@ -145,7 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_pose_check(parser)
     add_streams(parser)
-    parser.add_argument("--no-clips", action="store_true", help="keep no pictures of failures")
+    parser.add_argument("--no-clips", action="store_true", help="write no clips of failures")
 
 
 def _threshold(text: str) -> float | None:
@@ -183,13 +184,16 @@ def main(args: argparse.Namespace) -> int:
         print(f"multismolvla evaluate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"stopped; what is done is in {args.out}, the same command goes on", file=sys.stderr)
+        print(
+            f"stopped; finished episodes are in {args.out}, the same command continues",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
 
 def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
-    """Every episode asked for; episodes to compare lie side by side."""
+    """Every requested episode; those to be compared are next to each other."""
     for name, least in (("episodes_per_task", 1), ("workers", 1), ("seed", 0)):
         value = getattr(args, name)
         if value is not None and value < least:
@@ -235,12 +239,12 @@ def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
         for task in tasks
         for seed in range(args.seed, args.seed + episodes)
     ]
-    # What was asked for twice is run once.
+    # Duplicates run once.
     return list(dict.fromkeys(jobs))
 
 
 def _same_robot(args: argparse.Namespace, table: StreamTable) -> None:
-    """Refuse to mix episodes of robots that differ in what no outcome says."""
+    """Refuse to mix episodes of robots that differ in settings which no outcome records."""
     robot = {
         "streams": [repr(stream) for stream in table],
         "min_visual_streams": args.min_visual_streams,

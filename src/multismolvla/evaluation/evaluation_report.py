@@ -16,7 +16,7 @@ def render_report(rows: Sequence[Row]) -> str:
     """Return the whole report; the parts that were not measured are left out."""
     parts = ["# Closed-loop evaluation", _intro(rows), "## In short", _headlines(rows)]
     if detection := _detection(rows):
-        parts += ["## What detection costs", detection]
+        parts += ["## Cost of detection", detection]
     if execution := _execution(rows):
         parts += ["## Asynchronous against synchronous", execution]
     parts += ["## All conditions", *_conditions(rows)]
@@ -24,7 +24,7 @@ def render_report(rows: Sequence[Row]) -> str:
 
 
 def label(setting: Setting, rows: Sequence[Row]) -> str:
-    """Name a setting by what tells it from the others of this report."""
+    """Name a setting by what distinguishes it from the others of this report."""
     settings = {row.setting for row in rows}
     policies = {without_digest(s.policy) for s in settings}
     folders = [Path(policy).name for policy in policies]
@@ -43,9 +43,9 @@ def label(setting: Setting, rows: Sequence[Row]) -> str:
 
 
 def _chunk_words(setting: Setting, rows: Sequence[Row]) -> Iterator[str]:
-    """How chunks are made and entered, where that differs within the report."""
+    """How chunks are made and merged, where that differs within the report."""
     if len({row.setting.chunk_entry for row in rows}) > 1:
-        yield f"entered by {setting.chunk_entry}"
+        yield f"merged by {setting.chunk_entry}"
     if len({row.setting.noise_scale for row in rows}) > 1:
         yield f"noise {setting.noise_scale:g}"
 

@@ -65,7 +65,7 @@ def write_heat_map(path: Path, outcomes: Sequence[Outcome]) -> None:
     axes.set_yticks(range(len(conditions)), conditions, fontsize=8)
     fewest, most = int(trials[trials > 0].min()), int(trials.max())
     count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    axes.set_title(f"{title}\n(percent; {count} episodes a field)", fontsize=9, loc="left")
+    axes.set_title(f"{title}\n(percent; {count} episodes per cell)", fontsize=9, loc="left")
     figure.colorbar(image, label="success", fraction=0.05)
     figure.savefig(path, dpi=120)
     plt.close(figure)

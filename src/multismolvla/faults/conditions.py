@@ -28,7 +28,7 @@ def select_streams(text: str, table: StreamTable) -> tuple[str, ...]:
         elif target.startswith("all-"):
             kind = target.removeprefix("all-")
             if kind not in KINDS:
-                raise ValueError(f"'{kind}' is no kind; expected {', '.join(KINDS)}")
+                raise ValueError(f"'{kind}' is not a kind; expected {', '.join(KINDS)}")
             named |= {stream.name for stream in table if stream.kind == kind}
         else:
             named.add(table[target].name)
@@ -133,7 +133,7 @@ def parse_condition(text: str, table: StreamTable) -> Condition:
     for name in streams:
         if table[name].kind not in kinds:
             raise ValueError(
-                f"condition '{text}': {fault} cannot befall {name}; expected {', '.join(kinds)}"
+                f"condition '{text}': {fault} does not apply to {name}; expected {', '.join(kinds)}"
             )
     return Condition(text, fault, int(level) if dash else None, streams, bool(moment))
 

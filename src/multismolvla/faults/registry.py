@@ -109,7 +109,7 @@ def make_fault(
 
     Raises:
         ValueError: unknown fault or parameter, a value out of range, or a kind of stream that the
-            fault cannot befall; one line.
+            fault does not apply to; one line.
     """
     fault = find_fault(name)
     made = fault.at_severity(kind, 3 if severity is None else severity, seed)

@@ -87,11 +87,11 @@ def _verdict(
     streams: Mapping[str, StreamState],
 ) -> tuple[str, Light]:
     if driver is None:
-        return "NO ARM: the driver is silent", Light.BAD
+        return "NO ARM: no status of the driver", Light.BAD
     if driver.get("level") not in ("0", "1"):
         return f"ARM FAULT: {driver.get('message', '')}", Light.BAD
     if policy is None:
-        return "NO POLICY: it is silent", Light.BAD
+        return "NO POLICY: no status", Light.BAD
     mode = policy.get("mode", "")
     if mode == "hold":
         return f"HOLD: {policy.get('reason', '')}", Light.BAD

@@ -149,7 +149,7 @@ class BagPlayer(Node):
             if time.monotonic() - told_s > TELL_PERIOD_S:
                 told_s = time.monotonic()
                 who = ", ".join(deaf) or "the policy"
-                self.get_logger().info(f"waiting for somebody who listens: {who}")
+                self.get_logger().info(f"waiting for subscribers: {who}")
         return False
 
     def _messages(self) -> Iterator[tuple[int, str, bytes]]:

@@ -134,7 +134,7 @@ class EpisodeRunner(Node):
             if self._misconfigured:
                 raise StackError(self._misconfigured)
             if time.monotonic() > deadline:
-                raise StackError(f"waited {timeout_s:.0f} s for {what}, in vain")
+                raise StackError(f"waited {timeout_s:.0f} s for {what} without success")
             self._executor.spin_once(timeout_sec=0.02)
 
     def _call(self, client, request, what: str):

@@ -114,7 +114,7 @@ class FaultInjector(Node):
             delivery = self._messages.take(kind, message, now_ns)
         except ValueError as error:
             self.get_logger().warning(
-                f"{stream}: passed on as it is: {error}", throttle_duration_sec=5.0
+                f"{stream}: passed on unchanged: {error}", throttle_duration_sec=5.0
             )
             self._outputs[stream].publish(data)
             return

@@ -69,7 +69,7 @@ class InjectorClient:
 
     def mend(self, stream: str) -> None:
         """Mend a stream."""
-        self._give(stream, {"fault": NONE}, f"{stream} is mended")
+        self._give(stream, {"fault": NONE}, f"{stream} is repaired")
 
     def mend_all(self) -> None:
         """End every fault, those of a scenario too."""

@@ -88,5 +88,6 @@ class LoadWatch:
             self._reported[node] = time.monotonic(), float(values.get("lag_ms", "0")) * 1e-3
         except ValueError:
             self._node.get_logger().warning(
-                f"{node} says lag_ms is '{values['lag_ms']}'; ignored", throttle_duration_sec=5.0
+                f"status of {node}: lag_ms is '{values['lag_ms']}'; ignored",
+                throttle_duration_sec=5.0,
             )

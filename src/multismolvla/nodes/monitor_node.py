@@ -64,7 +64,7 @@ class MonitorNode(Node):
             self,
             "cloud_stride",
             2,
-            "Every how many-th row and column of a depth image becomes points.",
+            "Only every n-th row and column of a depth image becomes points.",
             minimum=1,
             maximum=64,
             read_only=True,

@@ -170,7 +170,7 @@ class PolicyNode(Node):
                 self.get_logger().info(refused)
         now_ns = self._now_ns()
         if self._playback.clock_jumped_back(now_ns):
-            self.get_logger().warning("the clock was set back: starting anew with the same task")
+            self.get_logger().warning("the clock was set back: restarting the task")
             self._inputs.view.clear()
             self._start_anew(now_ns)
         if self._wanted_task != self._task:
@@ -275,8 +275,8 @@ class PolicyNode(Node):
         if not self.context.ok():
             return
         self.get_logger().fatal(
-            f"the control loop failed ({type(error).__name__}: {error}); the node ends so that it "
-            "is started anew, the driver holds the arm"
+            f"the control loop failed ({type(error).__name__}: {error}); the node ends and "
+            "is restarted, the driver holds the arm"
         )
         rclpy.try_shutdown(context=self.context)
 
@@ -314,8 +314,8 @@ def _contradiction(streams: list[str], mask: StreamMask) -> str:
     if not streams:
         return ""
     if not any(mask.available.values()) and len(streams) > 1:
-        return "every image contradicts the pose: are the joint states right?"
-    return f"masked, for the images contradict the pose: {', '.join(streams)}"
+        return "every image contradicts the pose: check the joint states"
+    return f"masked because the images contradict the pose: {', '.join(streams)}"
 
 
 def main() -> None:

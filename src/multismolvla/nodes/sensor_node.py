@@ -160,7 +160,7 @@ class SensorNode(Node):
             )
         if stream.view and not self.get_namespace().endswith(f"/{stream.view}"):
             raise ParameterError(
-                f"{where}: stream '{stream.name}' belongs into namespace '{stream.view}', "
+                f"{where}: stream '{stream.name}' belongs in namespace '{stream.view}', "
                 f"the node is in '{self.get_namespace()}'; start it with -r __ns:=/{stream.view}"
             )
         return stream

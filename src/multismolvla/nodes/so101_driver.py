@@ -94,7 +94,7 @@ class SO101Driver(LifecycleNode):
             True,
             "Run the control loop with real-time priority and locked memory where granted.",
         )
-        autostart = fixed("autostart", True, "Configure and activate without being asked.")
+        autostart = fixed("autostart", True, "Configure and activate at start.")
         reject_unknown(self)
         self._limits = SafetyLimits(
             JOINT_LOWER_RAD,

@@ -60,7 +60,9 @@ class WebMonitor(Node):
         streams_file = declare_streams_file(self)
         urdf = fixed("urdf", f"{share}/urdf/so101.urdf", "URDF of the arm that is shown.")
         host = fixed(
-            "host", "127.0.0.1", "Address to serve the page on; whoever reaches it drives the arm."
+            "host",
+            "127.0.0.1",
+            "Address to serve the page on; anyone who can open it can drive the arm.",
         )
         port = fixed(
             "port", 8080, "Port to serve the page on; 0 takes a free one.", minimum=0, maximum=65535

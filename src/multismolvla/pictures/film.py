@@ -126,7 +126,7 @@ def write_video_wall(path: Path, clips: Mapping[str, Path], columns: int = 4) ->
         ValueError: there are no clips.
     """
     if not clips:
-        raise ValueError("there are no clips to put on a wall")
+        raise ValueError("there are no clips to show")
     write_video(path, _walls(clips, min(columns, len(clips))), RATE_HZ)
 
 

@@ -150,7 +150,7 @@ def board(
         if name in masked:
             _stamp(picture, "MASKED", RED)
         elif frame is None:
-            _stamp(picture, "NO PICTURE", WHITE)
+            _stamp(picture, "NO FRAME", WHITE)
         pictures.append(picture)
     if len(pictures) % 2:
         pictures.append(np.full((CAPTION + TILE, TILE, 3), 20, np.uint8))

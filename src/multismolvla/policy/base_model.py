@@ -68,7 +68,7 @@ def _files(source: str | Path, resolve: Callable[[str], Path]) -> list[Path]:
         except (ImportError, OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(
-                f"{source}: no such file or folder, and not to be had from the hub: {reason}"
+                f"{source}: no such file or folder, and not found on the hub: {reason}"
             ) from None
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files:
@@ -96,7 +96,7 @@ def _read(files: list[Path], wanted: Mapping[str, torch.Size]) -> dict[str, Tens
                 for key in sorted(keys):
                     _refuse_other_architecture(file, content, key, wanted)
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"{file}: not a whole safetensors file: {error}") from None
+            raise ValueError(f"{file}: a truncated or damaged safetensors file: {error}") from None
     missing = [key for key in wanted if key not in found]
     if missing:
         raise ValueError(

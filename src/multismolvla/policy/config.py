@@ -68,7 +68,7 @@ class FourMConfig:
     Attributes:
         stem: how pixels become tokens: `linear`, one map per patch, as in 4M-21, or `conv`, a few
             convolutions.
-        fusion: where the streams of a view, whose grids cover the same picture, become one grid:
+        fusion: where the streams of a view, whose grids cover the same frame, become one grid:
             `late`, behind the transformer, as in 4M-21, or `early`, before it, at a quarter of the
             cost for four streams.
     """
@@ -190,7 +190,7 @@ class PolicyConfig:
             self.view_tokens or bool(self.objects),
             "view_tokens",
             self.view_tokens,
-            "true where there are no objects to tell of",
+            "true if there are no objects",
         )
         for joint in self.relative_joints:
             need(joint in self.joints, "relative_joints", joint, f"one of {', '.join(self.joints)}")

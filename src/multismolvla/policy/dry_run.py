@@ -1,4 +1,4 @@
-"""Running a policy on made-up observations before the robot needs it: warm, and measured."""
+"""Running a policy on random observations before the robot needs it: warm, and measured."""
 
 from __future__ import annotations
 

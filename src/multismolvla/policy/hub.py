@@ -36,8 +36,8 @@ def download(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=PATTERNS))
     except RepositoryNotFoundError:
         raise HubError(
-            f"the hub has no model '{hub_id}', or not for you: check the name, or log in with "
-            "'hf auth login'"
+            f"the hub has no model '{hub_id}', or no access for you: check the name, or log in "
+            "with 'hf auth login'"
         ) from None
     except Exception as error:  # each version's HTTP library has classes of its own
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -214,7 +214,7 @@ class LearnedPolicy:
 
     def dry_run(self) -> DryRunReport:
         """Choose precision and threads where that is left to it, then measure a few chunks from
-        made-up observations; what comes after is as after a reset."""
+        random observations; what comes after is as after a reset."""
         choice = None if self._source is None else self._choose()
         release_memory()
         return dry_run(
@@ -301,8 +301,8 @@ class LearnedPolicy:
         streams = self._config.streams
         if observation.mask and not any(s.name in observation.mask for s in streams):
             raise ValueError(
-                f"this checkpoint sees {', '.join(s.name for s in streams)}, of which the "
-                f"observation has none; it has {', '.join(observation.mask)}"
+                f"this checkpoint uses {', '.join(s.name for s in streams)}, but the "
+                f"observation has none of these; it has {', '.join(observation.mask)}"
             )
         frames = {}
         for stream in streams:

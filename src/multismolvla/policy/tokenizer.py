@@ -96,7 +96,7 @@ class Tokenizer:
 
     def _encode(self, instruction: str, limit: int) -> list[int]:
         if not instruction.strip():
-            raise ValueError("the instruction is empty; say what the arm shall do")
+            raise ValueError("the instruction is empty; expected a task for the arm")
         try:
             instruction.encode()
         except UnicodeEncodeError:

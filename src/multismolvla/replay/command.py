@@ -92,9 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--live",
         type=Path,
         metavar="BAG",
-        help="what the live stack did when this bag was played to it, to compare with",
+        help="recording of the live stack while this bag was played to it, for comparison",
     )
-    where = parser.add_argument_group("where a bag has what")
+    where = parser.add_argument_group("topics of the bag")
     where.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
     where.add_argument(
         "--topics",
@@ -112,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where segmentation comes from (default: the network, unless labels came raw)",
     )
-    how = parser.add_argument_group("how it is replayed")
+    how = parser.add_argument_group("settings of the replay")
     how.add_argument(
         "--latency",
         type=float,

@@ -112,7 +112,7 @@ def replay(
         BagError: the bag is damaged in the middle.
     """
     if scenario is not None and (clean is None or clean.acting_from_ns is None):
-        raise ValueError("the policy told the arm nothing, so that faults have no beginning")
+        raise ValueError("the policy commanded nothing, so the faults have no start")
     wall_s, processor_s = time.monotonic(), time.process_time()
     trace = _Pass(source, policy, settings, segmenter, scenario, clean).run()
     trace.wall_s = time.monotonic() - wall_s

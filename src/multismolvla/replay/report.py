@@ -119,13 +119,13 @@ def _warnings(replayed: Replayed) -> list[str]:
     source, clean = replayed.source, replayed.traces[0]
     found = [source.bag.damage] if source.bag.damage else []
     if source.missing:
-        found.append(f"masked, for the bag has none of it: {', '.join(source.missing)}")
+        found.append(f"masked because the bag has no images: {', '.join(source.missing)}")
     if source.clock.told:
         found.append(source.clock.told)
     if not len(replayed.commands.times_ns):
         found.append("no joint_trajectory in it: nothing recorded to compare actions with")
     if clean.acting_from_ns is None:
-        found.append(f"the policy told the arm nothing; its last error: {clean.error or 'none'}")
+        found.append(f"the policy commanded nothing; its last error: {clean.error or 'none'}")
     return found
 
 

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         # Servos keep their goals and their torque, so that the arm does not drop.
-        print("\nended; servos that were holding go on holding", file=sys.stderr)
+        print("\nended; servos that were holding keep holding", file=sys.stderr)
         return 130
 
 
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     emulate = verbs.add_parser(
         "emulate", help="offer an emulated arm on a pseudo-terminal until Ctrl-C"
     )
-    emulate.add_argument("--port", required=True, help="path of the link to make for it")
+    emulate.add_argument("--port", required=True, help="path of the link to create for it")
     emulate.set_defaults(run=commands.emulate)
     return parser
 

@@ -210,7 +210,7 @@ class Appearance:
         self._repeats = self._repeats + 1 if statistics.content == self._previous else 0
         self._previous = statistics.content
         if limits.frozen_repeats and self._repeats >= limits.frozen_repeats and not losing:
-            losing["frozen"] = f"the same picture {self._repeats + 1} times"
+            losing["frozen"] = f"the same frame {self._repeats + 1} times"
         return losing, {} if losing else self._persistent(self._damage(statistics))
 
     def _unusable(self, statistics: FrameStatistics) -> Findings:
@@ -218,18 +218,18 @@ class Appearance:
         if statistics.invalid_share > limits.invalid_share:
             return {"invalid": f"{statistics.invalid_share:.0%} of the pixels hold no value"}
         if statistics.high < limits.black_below:
-            return {"blank": "the picture is black"}
+            return {"blank": "the frame is black"}
         if statistics.low > limits.white_above:
-            return {"blank": "the picture is saturated"}
+            return {"blank": "the frame is saturated"}
         if statistics.flat_share >= limits.blank_share:
-            return {"blank": "the picture is constant"}
+            return {"blank": "the frame is constant"}
         return {}
 
     def _damage(self, statistics: FrameStatistics) -> Findings:
         limits = self._limits
         found = {}
         if statistics.flat_share >= limits.occluded_share:
-            found["occluded"] = f"{statistics.flat_share:.0%} of the picture is constant"
+            found["occluded"] = f"{statistics.flat_share:.0%} of the frame is constant"
         elif statistics.invalid_share > limits.gap_share:
             found["occluded"] = f"{statistics.invalid_share:.0%} of the pixels hold no value"
         if statistics.noise > limits.noise_above:

@@ -25,7 +25,7 @@ class Thresholds:
     )
     recovery_frames: int = setting(5, "Good frames in a row that end a loss or a warning.", 1, 1000)
     frozen_repeats: int = setting(
-        3, "Repeats of the same picture that lose the stream; 0 = never.", 0, 1000
+        3, "Repeats of the same frame that lose the stream; 0 = never.", 0, 1000
     )
     bad_stamp_frames: int = setting(3, "Bad stamps in a row that lose the stream.", 1, 1000)
     max_future_s: float = setting(

@@ -104,8 +104,8 @@ def _checked_poses(privileged: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     missing = [name for name in SHAPES if name not in privileged]
     if missing:
         raise ValueError(
-            f"the expert needs the true poses of all objects; {', '.join(missing)} missing: "
-            "run it in the simulator, or choose a learned policy"
+            f"no pose of {', '.join(missing)}: the expert needs the poses of all objects, which "
+            "only the simulator gives; choose a learned policy"
         )
     poses = {name: np.asarray(privileged[name], dtype=np.float64) for name in SHAPES}
     for name, pose in poses.items():

@@ -125,7 +125,7 @@ class ArmLoop:
         """Hold until `reset`, whatever is commanded."""
         with self._lock:
             self._trajectory = None
-            self._safety.stop("stopped; call ~/reset to go on")
+            self._safety.stop("stopped; call ~/reset to continue")
 
     def reset(self) -> None:
         """Clear a stop."""
@@ -225,7 +225,7 @@ class ArmLoop:
         )
         text = self._fault if self._fault and self._lost else str(error)
         if text != self._fault:
-            self._on_event("error", f"{text}; holding, trying again")
+            self._on_event("error", f"{text}; holding, retrying")
         with self._lock:
             self._fault = text
             self._trajectory = None

@@ -44,6 +44,6 @@ def add_pose_check(
         "--pose-check",
         default=default,
         metavar="WEIGHTS",
-        help="masks pictures that do not fit the joints: simulation, none, or a file of "
+        help="mask frames that do not fit the joints: simulation, none, or weights of "
         f"multismolvla pose-check (default: {default_is})",
     )

@@ -76,7 +76,7 @@ def find_policy(name: str) -> Factory | Path:
             return download(name)
     except Exception as error:  # A policy is foreign code: importing it may raise anything.
         raise _cannot_be_made(name, error) from error
-    where = "which is no folder" if "/" in name else "which no installed package offers"
+    where = "which is not a folder" if "/" in name else "which no installed package offers"
     raise ValueError(f"policy is '{name}', {where}; {_known()}")
 
 
@@ -168,7 +168,7 @@ def streams_of(policy: Policy, table: StreamTable, name: str) -> tuple[str, ...]
     seen = tuple(stream for stream in table.names if stream in known)
     if known and not seen:
         raise ValueError(
-            f"policy '{name}' sees {', '.join(sorted(known))}, of which the stream table has none"
+            f"policy '{name}' sees {', '.join(sorted(known))}, but the stream table has none"
         )
     return seen
 
@@ -208,7 +208,7 @@ def _known() -> str:
 def _cannot_be_made(name: str, error: Exception) -> ValueError:
     cause = " ".join(str(error).split())
     return ValueError(
-        f"policy '{name}' cannot be made: {type(error).__name__}: {cause}; {_known()}"
+        f"policy '{name}' cannot be created: {type(error).__name__}: {cause}; {_known()}"
     )
 
 

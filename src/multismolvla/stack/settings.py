@@ -39,7 +39,7 @@ class LabellerSettings:
     threads: int = setting(1, "Processor threads.", 1, 64)
     precision: str = setting(
         "auto",
-        "Of the network; auto takes bfloat16 where the processor multiplies it in tiles.",
+        "Arithmetic of the network; auto uses bfloat16 on a processor with AMX.",
         choices=PRECISIONS,
     )
     slop_s: float = setting(
@@ -64,18 +64,18 @@ class PolicySettings:
     )
     policy_device: str = setting(
         "auto",
-        "Where a checkpoint runs; auto takes the GPU if there is one.",
+        "Where a checkpoint runs; auto uses the GPU if there is one.",
         choices=("auto", "cpu", "cuda"),
     )
     policy_threads: int = setting(
         0,
-        "Threads of a checkpoint's sums; 0 takes two where they are clearly faster than one.",
+        "Processor threads of a checkpoint; 0 uses two if they are clearly faster than one.",
         0,
         256,
     )
     policy_seed: int = setting(
         -1,
-        "Seed of a checkpoint's noise, the same chunks each time; -1 draws new noise.",
+        "Seed of a checkpoint's noise, the same chunks each time; -1 uses new noise.",
         -1,
         2**31 - 1,
     )
@@ -90,7 +90,7 @@ class PolicySettings:
     )
     policy_chunking: str = setting(
         "none",
-        "rtc has each chunk of a checkpoint continue the one being executed.",
+        "With rtc each chunk of a checkpoint continues the one being executed.",
         choices=CHUNKINGS,
     )
     policy_precision: str = setting(
@@ -108,9 +108,11 @@ class PolicySettings:
         parse=parse_threshold,
     )
     chunk_entry: str = setting(
-        "nearest", "At which row a new chunk is entered.", choices=tuple(ENTRIES)
+        "nearest", "Row at which a new chunk is merged.", choices=tuple(ENTRIES)
     )
-    merge: str = setting("crossfade", "How a new chunk meets the queued one.", choices=STRATEGIES)
+    merge: str = setting(
+        "crossfade", "How a new chunk replaces the queued one.", choices=STRATEGIES
+    )
     crossfade_s: float = setting(0.2, "Duration of the crossfade, seconds.", 0.01, 5.0, unit="s")
     observation_tolerance_rad: float = setting(
         0.02,
@@ -130,7 +132,7 @@ class PolicySettings:
         0.1, "Wait of a set for a healthy stream's image, seconds.", 0.0, 1.0, unit="s"
     )
     max_set_age_s: float = setting(
-        0.5, "Age at which the newest images count for nothing.", 0.05, 5.0, unit="s"
+        0.5, "Age above which the newest images are not used.", 0.05, 5.0, unit="s"
     )
     joint_states_timeout_s: float = setting(
         0.5, "Age of joint_states at which the arm holds.", 0.05, 5.0, unit="s"
@@ -145,8 +147,8 @@ class PolicySettings:
     def __post_init__(self) -> None:
         if self.policy_chunking != "none" and self.chunk_entry != "stamp":
             raise ValueError(
-                f"policy_chunking is '{self.policy_chunking}', which continues the last chunk by "
-                f"its stamp, and chunk_entry is '{self.chunk_entry}'; expected 'stamp'"
+                f"policy_chunking is '{self.policy_chunking}', which needs chunks merged at "
+                f"their time stamp: chunk_entry is '{self.chunk_entry}'; expected 'stamp'"
             )
 
 
@@ -177,7 +179,7 @@ class DriverSettings:
         unit="s",
     )
     realtime: bool = setting(True, _REALTIME)
-    autostart: bool = setting(True, "Configure and activate without being asked.")
+    autostart: bool = setting(True, "Configure and activate at start.")
 
 
 @dataclass(frozen=True)

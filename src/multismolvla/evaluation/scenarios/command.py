@@ -1,8 +1,8 @@
-"""Break sensors on a schedule and check what the stack does about it.
+"""Break sensors on a schedule and check how the stack reacts.
 
-Each scenario is a YAML file (docs/failure-testing.md): what breaks when, and how soon it must be
-masked and back in use. The stack runs in simulated time without ROS, by the same code as live. Exit
-status 0 if all came out as expected, 1 if not; <out>/report.md and junit.xml say what did not.
+Each scenario is a YAML file (docs/failure-testing.md): what breaks when, and how soon the stream
+must be masked and used again. The live stack runs without ROS, in simulated time. Exit status 0 if
+all expectations were met, else 1; <out>/report.md and junit.xml list those that were not.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--policy",
-        help="name, folder, hub id or module:Class, instead of what the scenarios say",
+        help="name, folder, hub id or module:Class; replaces the policy of the scenarios",
     )
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="of all cameras (default: of the stream table)"
@@ -107,7 +107,7 @@ def _table(args: argparse.Namespace) -> StreamTable:
 def _run(
     loop: ClosedLoop, scenarios: Sequence[Scenario], table: StreamTable, device: str
 ) -> list[ScenarioRun]:
-    """Run all of them in one simulator, telling at once which ones fail."""
+    """Run all of them in one simulator; print failures at once."""
     policies: dict[str, Policy] = {}
     runs = []
     try:

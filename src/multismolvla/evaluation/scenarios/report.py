@@ -78,7 +78,7 @@ def render_markdown(runs: Sequence[ScenarioRun]) -> str:
     passed = sum(not run.failures for run in runs)
     lines = ["# Fault scenarios", "", f"{passed} of {len(runs)} passed.", ""]
     lines += [f"* {line}" for line in totals(runs)]
-    lines += ["", "Seconds; a limit stands behind the slash.", "", *HEADER]
+    lines += ["", "In seconds: measured / limit.", "", *HEADER]
     lines += [row for run in runs for row in _rows(run)]
     if passed < len(runs):
         lines += ["", "## Failures", ""]

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cache.add_argument(
         "--keep-failed",
         action="store_true",
-        help="also what the expert failed at; a learner's failures are always kept",
+        help="also episodes in which the expert failed; a learner's failures are always kept",
     )
     cache.set_defaults(run=_cache)
 
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; nothing unfinished was kept", file=sys.stderr)
+        print("interrupted; unfinished output was deleted", file=sys.stderr)
         return 130
 
 

@@ -73,8 +73,8 @@ def read_robot_bag(
     ]
     if not episodes:
         raise EpisodeError(
-            f"{folder}: has no stretch with images that may be used, joint_states, "
-            "joint_trajectory and a task; record all of them"
+            f"{folder}: no part of it has usable images, joint_states, joint_trajectory "
+            "and a task; record all of them"
         )
     return episodes
 

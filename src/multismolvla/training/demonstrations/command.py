@@ -79,14 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=0.3,
         metavar="X",
-        help="share of the chunks followed that are the expert's all the same",
+        help="share of the executed chunks that are the expert's",
     )
     learner.add_argument(
         "--stream-loss",
         type=share,
         default=0.0,
         metavar="X",
-        help="probability that the learner does without a stream during a chunk",
+        help="probability that a stream is masked for the learner during a chunk",
     )
     learner.add_argument(
         "--privileged",
@@ -128,7 +128,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the finished episodes are kept, run again to go on", file=sys.stderr)
+        print("interrupted; the finished episodes are kept, run again to continue", file=sys.stderr)
         return 130
 
 
@@ -173,12 +173,14 @@ def _record_all(
                 there = sum(plan.kept for plan in plans.values())
                 line.update(there, f"{rate:.0f} episodes/min, {succeeded}/{recorded} succeeded")
     except BrokenProcessPool:
-        raise DemonstrationsError("a recording process died; run again to go on") from None
+        raise DemonstrationsError("a recording process died; run again to continue") from None
     finally:
         # Running episodes take a second or two to end, and end whole.
         pool.shutdown(wait=True, cancel_futures=True)
     failed = sum(plan.done - plan.kept for plan in plans.values())
-    print(f"{args.out}: {there} episodes of {len(tasks)} tasks, {failed} failed ones apart")
+    print(
+        f"{args.out}: {there} episodes of {len(tasks)} tasks, {failed} failed ones are in failed/"
+    )
     return 0
 
 

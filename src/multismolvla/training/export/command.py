@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
     print(
         f"{args.out}: {facts.parameters / 1e6:.2f} M parameters in {facts.precision}, "
         f"{facts.size_bytes / 1e6:.1f} MB; at most {facts.difference_rad:.1e} rad from the "
-        f"original's actions in {COMPARED} made-up observations"
+        f"original's actions in {COMPARED} random observations"
     )
     return 0
 
@@ -113,7 +113,7 @@ def export(source: str, out: Path, precision: str, report: Path | None) -> Facts
 
 
 def largest_difference(one: Checkpoint, other: Checkpoint) -> float:
-    """Largest difference of two checkpoints' actions, radians, on the same made-up observations."""
+    """Largest difference of two checkpoints' actions, radians, on the same random observations."""
     policies = [
         LearnedPolicy(each.model, each.tokenizer, each.normalizer, seed=0) for each in (one, other)
     ]

@@ -26,7 +26,7 @@ class Facts:
     Attributes:
         size_bytes: of the files beside the card.
         difference_rad: largest difference of an action from the original's, in `compared`
-            made-up observations.
+            random observations.
     """
 
     parameters: int

@@ -40,8 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_streams(parser)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 lets it choose")
-    parser.add_argument("--minutes", type=float, help="stop after so long, to be gone on with")
-    parser.add_argument("--fresh", action="store_true", help="begin anew, dropping what is there")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after this time; the same command continues"
+    )
+    parser.add_argument("--fresh", action="store_true", help="start again and delete what is there")
     parser.add_argument("--cpu", action="store_true", help="no GPU, even if there is one")
     parser.add_argument(
         "--mixed-precision", default="no", choices=("no", "bf16", "fp16"), help="on a GPU"
@@ -86,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
     finally:
         stop.close()
     if not finished:
-        print(f"stopped; the same command goes on: {folder}")
+        print(f"stopped; the same command continues: {folder}")
     return 130 if stop.interrupted else 0
 
 

@@ -217,7 +217,7 @@ class PhaseRecipe:
             not (self.frozen_views and (self.auxiliary or self.distillation)),
             "frozen_views",
             self.frozen_views,
-            "auxiliary: 0 and distillation: 0, since an encoder that is frozen learns nothing",
+            "auxiliary: 0 and distillation: 0, because the encoder is frozen",
         )
 
 

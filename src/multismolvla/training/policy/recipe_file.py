@@ -61,7 +61,7 @@ def _override(content: Any, override: str) -> None:
     key, separator, text = override.partition("=")
     *parents, last = key.split(".")
     if not separator:
-        raise RecipeError(f"'{override}' is no override; expected key=value")
+        raise RecipeError(f"'{override}' is not an override; expected key=value")
     try:
         for parent in parents:
             content = (
@@ -71,4 +71,4 @@ def _override(content: Any, override: str) -> None:
             )
         content[int(last) if isinstance(content, list) else last] = yaml_value(text)
     except (AttributeError, IndexError, ValueError, TypeError):
-        raise RecipeError(f"'{override}': the recipe has no place for it") from None
+        raise RecipeError(f"'{override}': the recipe has no such key") from None

@@ -94,7 +94,7 @@ def find_place(folder: Path, run: str) -> Place | None:
     if metadata.get("run") != run:
         raise StateError(
             f"{path}: was saved by another recipe or with other data; choose another --out, or "
-            "begin anew with --fresh"
+            "start again with --fresh"
         )
     return Place(int(metadata["phase"]), int(metadata["step"]), float(metadata["seconds"]))
 
@@ -143,4 +143,4 @@ def _metadata(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         cause = " ".join(str(error).split())
-        raise StateError(f"{path}: damaged: {cause}; begin anew with --fresh") from None
+        raise StateError(f"{path}: damaged: {cause}; start again with --fresh") from None

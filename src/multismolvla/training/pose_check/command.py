@@ -171,10 +171,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=CLEARANCE,
         metavar="LOGITS",
-        help="how far beyond all sound pictures one must be to speak against its stream; less "
-        "finds more, and more that does no harm (default: %(default)s)",
+        help="margin above the 99.9th percentile of sound frames; a smaller one detects milder "
+        "damage, also damage that the policy tolerates (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="streams trained side by side")
+    parser.add_argument("--workers", type=int, default=2, help="streams trained in parallel")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -209,5 +209,5 @@ def main(args: argparse.Namespace) -> int:
     args.out.with_suffix(".md").write_text(f"{table}\n")
     write_pose_chart(args.out.with_suffix(".png"), found)
     print(table)
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; beside it the table and a picture")
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; beside it a table and a chart")
     return 0

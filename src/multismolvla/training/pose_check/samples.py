@@ -36,7 +36,7 @@ def write_pose_chart(path: Path, found: Mapping[str, Mapping[str, float]]) -> No
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(len(found)), list(found), fontsize=8)
-    axes.set_title("single pictures that speak against their stream, percent", fontsize=9)
+    axes.set_title("single frames beyond the margin, percent", fontsize=9)
     figure.colorbar(image, fraction=0.05)
     figure.savefig(path, dpi=120)
     plt.close(figure)
