@@ -61,14 +61,15 @@ def header(stamp_ns: int, frame_id: str = "") -> object:
 
 
 def image(stream: str, stamp_ns: int, frame: np.ndarray) -> bytes:
-    """A stored frame (H, W[, 3]) as sensor_msgs/Image."""
+    """A stored frame (H, W[, 3]), or one of floats in SI units, as sensor_msgs/Image."""
     height, width = frame.shape[:2]
+    encoding = "32FC1" if frame.dtype == np.float32 else ENCODINGS[kind_of(stream)]
     return serialize(
         _type(IMAGE)(
             header=header(stamp_ns, f"{stream.rpartition('/')[0] or 'top'}_camera_optical_frame"),
             height=height,
             width=width,
-            encoding=ENCODINGS[kind_of(stream)],
+            encoding=encoding,
             is_bigendian=0,
             step=width * frame.itemsize * (frame.shape[2] if frame.ndim == 3 else 1),
             data=np.ascontiguousarray(frame).reshape(-1).view(np.uint8),

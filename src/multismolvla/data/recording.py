@@ -6,6 +6,7 @@ bag through `open_recording`, so that they agree on where it has what and on wha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +127,32 @@ class Recording:
             # A message that was damaged in the recording; cameras send such ones, too.
             except Exception as error:
                 yield Event(now_ns, source, now_ns, problem=" ".join(str(error).split()))
+
+    def messages(self) -> Iterator[tuple[int, str, bytes]]:
+        """What reaches the stack from outside, serialised for its topics: (time, source, bytes).
+
+        Images come as the sensor nodes take them with their default parameters: compressed ones
+        decoded, counts of another scale in SI units. One that cannot be read comes without pixels.
+        """
+        sources = self.played
+        now_ns = 0
+        for topic, logged_ns, data in self.bag.messages(sources):
+            now_ns = max(now_ns, self.clock.at(logged_ns))
+            source = sources[topic]
+            compressed = self.bag.topics[topic].type_name == messages.COMPRESSED_IMAGE
+            if compressed or self.units.get(source, RawUnits()) != RawUnits():
+                data = self._image(source, topic, data, now_ns)
+            yield now_ns, source, data
+
+    def _image(self, stream: str, topic: str, data: bytes, now_ns: int) -> bytes:
+        stamp_ns, frame = now_ns, np.zeros((0, 0), np.uint8)
+        # As in `events`.
+        with contextlib.suppress(Exception):
+            type_name = self.bag.topics[topic].type_name
+            message = messages.typestore().deserialize_cdr(data, type_name)
+            stamp_ns = messages.stamp_of(message.header) or now_ns
+            frame = self._event(stream, message, now_ns).value
+        return messages.image(stream, stamp_ns, frame)
 
     @property
     def played(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import rclpy
@@ -21,7 +21,6 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
-from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import BagError
 from multismolvla.data.recording import OBJECTS, TASK, Recording, open_recording
 from multismolvla.faults.fault import JOINT_STATES
@@ -152,27 +151,12 @@ class BagPlayer(Node):
                 self.get_logger().info(f"waiting for subscribers: {who}")
         return False
 
-    def _messages(self) -> Iterator[tuple[int, str, bytes]]:
-        """(bag's clock, name, bytes of the message as it is published)."""
-        source = self._source
-        names = source.played
-        now_ns = 0
-        for topic, logged_ns, data in source.bag.messages(names):
-            now_ns = max(now_ns, source.clock.at(logged_ns))
-            name = names[topic]
-            if name == TASK and self._task:
-                continue
-            if source.bag.topics[topic].type_name == messages.COMPRESSED_IMAGE:
-                store = messages.typestore()
-                message = store.deserialize_cdr(data, messages.COMPRESSED_IMAGE)
-                frame = messages.picture(message, source.table[name].kind)
-                data = messages.image(name, messages.stamp_of(message.header) or now_ns, frame)
-            yield now_ns, name, data
-
     def _play(self) -> None:
         self._outputs[TASK].publish(String(data=self._task or self._source.first_task))
         begin_s, first_ns = time.monotonic(), None
-        for now_ns, name, data in self._messages():
+        for now_ns, name, data in self._source.messages():
+            if name == TASK and self._task:
+                continue
             if first_ns is None:
                 first_ns = now_ns
                 self.get_logger().info("playing")
