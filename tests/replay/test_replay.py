@@ -10,12 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
 
 from multismolvla.cli import main
-from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import PERIOD_NS, write_episode
-from multismolvla.data.recorded_bag import BagError
 from multismolvla.data.recording import open_recording
 from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.interfaces import ActionChunk
@@ -173,99 +170,6 @@ def test_the_command_writes_the_same_results_twice(bag, tmp_path, capsys):
         assert cv2.imread(str(tmp_path / "a" / name)).std() > 5
 
 
-def write_bag(folder, entries):
-    """Entries (recorder's time in ns, topic, type, bytes)."""
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        channels = {}
-        for stamp_ns, topic, kind, data in sorted(entries, key=lambda entry: entry[0]):
-            if topic not in channels:
-                channels[topic] = writer.add_connection(topic, kind, typestore=messages.typestore())
-            writer.write(channels[topic], stamp_ns, data)
-    return folder
-
-
-@pytest.fixture
-def foreign(tmp_path):
-    """Two colour cameras under other names, one as PNG; the recorder's clock is 100 s ahead."""
-    rng = np.random.default_rng(3)
-    picture = cv2.resize(rng.integers(0, 255, (6, 6, 3), np.uint8), (64, 48))
-    types = messages.typestore().types
-    entries = []
-    for number in range(30):
-        stamp_ns = 10**18 + round(number * 1e9 / 15)
-        logged_ns = stamp_ns + 100 * 10**9
-        frame = np.roll(picture, number, axis=1)
-        header = messages.header(stamp_ns, "camera")
-        bgr = types[messages.IMAGE](
-            header, 48, 64, "bgr8", 0, 64 * 3, np.ascontiguousarray(frame[:, :, ::-1]).reshape(-1)
-        )
-        png = types[messages.COMPRESSED_IMAGE](
-            header, "png", cv2.imencode(".png", frame[:, :, ::-1])[1].reshape(-1)
-        )
-        entries += [
-            (logged_ns, "/front", messages.IMAGE, messages.serialize(bgr, messages.IMAGE)),
-            (
-                logged_ns,
-                "/hand/compressed",
-                messages.COMPRESSED_IMAGE,
-                messages.serialize(png, messages.COMPRESSED_IMAGE),
-            ),
-            (
-                logged_ns,
-                "/arm",
-                messages.JOINT_STATE,
-                messages.joint_state(stamp_ns, np.zeros(6)),
-            ),
-        ]
-    return write_bag(tmp_path / "foreign", entries)
-
-
-def test_a_bag_of_others_is_mapped_and_what_it_lacks_is_masked(foreign):
-    given = {"rgb": "/front", "wrist/rgb": "/hand/compressed", "joint_states": "/arm"}
-    source = open_recording(foreign, TABLE, given=given, labels="recorded")
-    assert "100.000 s ahead" in source.clock.told
-    assert source.missing == [n for n in TABLE.names if n not in ("rgb", "wrist/rgb")]
-    frames = {}
-    for event in source.events():
-        assert event.problem == "" and event.now_ns == event.stamp_ns
-        frames.setdefault(event.source, event.value)
-    np.testing.assert_array_equal(frames["rgb"], frames["wrist/rgb"])
-    trace = run(source, task="put the red cube in the bin")
-    used = dict(zip(trace.streams, trace.available[-1].tolist(), strict=True))
-    assert [name for name, in_use in used.items() if in_use] == ["rgb", "wrist/rgb"]
-
-
-def test_a_stream_table_maps_topics_too(foreign, tmp_path):
-    file = tmp_path / "streams.yaml"
-    text = (CONFIG / "streams.yaml").read_text()
-    file.write_text(text.replace("{name: rgb,", "{name: rgb, topic: /front,"))
-    table = load_stream_table(file)
-    assert table.streams == TABLE.streams
-    assert open_recording(foreign, table).topics["rgb"] == "/front"
-
-
-def test_what_a_bag_lacks_is_one_line(foreign, tmp_path, capsys):
-    for given, complaint in (
-        ({}, "images of no stream of the table"),
-        ({"rgb": "/nowhere"}, "has no topic '/nowhere'"),
-        ({"rgb": "/arm"}, "/arm is a sensor_msgs/msg/JointState; expected"),
-        ({"eye": "/front"}, "unknown name 'eye'"),
-    ):
-        with pytest.raises(BagError, match=complaint) as caught:
-            open_recording(foreign, TABLE, given=given)
-        assert str(caught.value).count("\n") == 0
-    common = ["replay", str(foreign), "--out", str(tmp_path / "out"), "--topics", "rgb=front"]
-    for more, complaint in (
-        ([], "has no joint_states; name its topic"),
-        (["joint_states=arm"], "has no task; give an instruction"),
-        (["joint_states=arm", "--fault", "rgb:nonsense"], "unknown fault 'nonsense'"),
-        (["joint_states=arm", "--fault", "rgb:drop:9"], "severity is '9'"),
-    ):
-        assert main([*common, *more]) == 1
-        said = capsys.readouterr().err
-        assert complaint in said and said.count("\n") == 1
-
-
 def test_a_matrix_has_every_severity_that_matters():
     made = expand(["all-rgb:noise", "depth:drop", "rgb:smoke:2"], TABLE, 1.0, None)
     levels = [f"all-rgb:noise-{level}" for level in range(1, 6)]
@@ -280,31 +184,3 @@ def test_setpoints_are_interpolated_and_have_gaps():
     expected = [np.nan, 0.0, 0.25, 1.0, np.nan, 6.0, 7.0, np.nan]
     np.testing.assert_allclose(found, expected)
     assert np.isnan(Setpoints(times[:0], targets[:0]).at(asked)).all()
-
-
-def add_info(folder, entries, **parameters):
-    info = {"git_revision": "x", "launch_arguments": {}, "parameters": parameters}
-    told = messages.text(json.dumps(info))
-    return write_bag(folder, [*entries, (10**18, "/recording_info", messages.STRING, told)])
-
-
-def test_a_recording_says_what_its_counts_mean_and_what_was_asked_for(tmp_path):
-    counts = np.full((4, 4), 5000, np.uint16)
-    entries = [
-        (10**18, "/depth/image_raw", messages.IMAGE, messages.image("depth", 10**18, counts)),
-        (10**18, "/thermal/image_raw", messages.IMAGE, messages.image("thermal", 10**18, counts)),
-    ]
-    folder = add_info(
-        tmp_path / "bag",
-        entries,
-        **{
-            "/depth_node": {"raw_unit_m": 0.0001},
-            "/thermal_node": {"scale": 0.04, "offset": -100.0},
-            "/policy_node": {"task": " wave "},
-        },
-    )
-    source = open_recording(folder, TABLE)
-    assert source.git_revision == "x"
-    assert source.first_task == "wave" and not source.labels_recorded
-    values = {event.source: float(event.value[0, 0]) for event in source.events()}
-    assert values["depth"] == pytest.approx(0.5) and values["thermal"] == pytest.approx(100.0)
