@@ -116,7 +116,7 @@ def replay(context):
         "use_sim_time": "true",
         "segmentation": "ground_truth" if recorded_labels else "network",
         "policy": values["policy"],
-        # The arm does not follow what it is told here.
+        # The arm does not follow its commands here.
         "chunk_entry": "stamp",
         "faults": values["faults"],
         "pose_check": values["pose_check"],

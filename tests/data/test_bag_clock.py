@@ -61,23 +61,23 @@ def recording(tmp_path, ahead_ns, clock=(), stamped=True):
 
 def test_stamps_of_the_recorders_own_clock_are_left_alone(tmp_path):
     clock = recording(tmp_path, 0)
-    assert clock.told == "" and clock.at(at(77.0)) == at(77.0)
+    assert clock.note == "" and clock.at(at(77.0)) == at(77.0)
 
 
 def test_a_recorder_on_another_clock_is_set_back_by_what_came_soonest(tmp_path):
     clock = recording(tmp_path, 3600 * 10**9)
-    assert "3600.003 s ahead" in clock.told
+    assert "3600.003 s ahead" in clock.note
     assert clock.at(at(10.0) + 3600 * 10**9 + 3_000_000) == at(10.0)
 
 
 def test_a_recorded_clock_is_followed_and_its_jumps_back_are_not(tmp_path):
     told = [(0.0, 0.0), (200.0, 100.0), (250.0, 20.0), (400.0, 200.0)]
     clock = recording(tmp_path, 3600 * 10**9, told)
-    assert "times are those of /clock: 0.2 s in 0.4 s" in clock.told
+    assert "times are those of /clock: 0.2 s in 0.4 s" in clock.note
     for logged_ms, told_ms in ((0.0, 0.0), (100.0, 50.0), (300.0, 150.0), (500.0, 300.0)):
         assert clock.at(at(logged_ms) + 3600 * 10**9) == at(told_ms)
 
 
 def test_images_without_stamps_say_nothing_of_a_clock(tmp_path):
     clock = recording(tmp_path, 3600 * 10**9, stamped=False)
-    assert clock.told == "" and clock.at(5) == 5
+    assert clock.note == "" and clock.at(5) == 5

@@ -237,7 +237,7 @@ GIVEN = {"rgb": "/front", "wrist/rgb": "/hand/compressed", "joint_states": "/arm
 
 def test_a_bag_of_others_is_mapped_and_what_it_lacks_is_named(foreign):
     recording = open_recording(foreign, TABLE, given=GIVEN, labels="recorded")
-    assert "100.000 s ahead" in recording.clock.told
+    assert "100.000 s ahead" in recording.clock.note
     assert recording.missing == [n for n in TABLE.names if n not in ("rgb", "wrist/rgb")]
     frames = {}
     for event in recording.events():

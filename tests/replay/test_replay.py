@@ -27,7 +27,7 @@ from multismolvla.training.demonstrations.demonstration import DemonstrationReco
 
 CONFIG = Path(__file__).parents[2] / "config"
 TABLE = load_stream_table(CONFIG / "streams.yaml")
-EYES = StreamTable(
+CAMERAS = StreamTable(
     tuple(replace(TABLE[name], height=48, width=48) for name in ("rgb", "depth", "thermal"))
 )
 
@@ -36,14 +36,14 @@ EYES = StreamTable(
 def bag(tmp_path_factory):
     """An episode of the expert, three cameras at 15 Hz, every message at its stamp."""
     folder = tmp_path_factory.mktemp("bags") / "demo"
-    with closing(DemonstrationRecorder(EYES, EYES.names)) as recorder:
+    with closing(DemonstrationRecorder(CAMERAS, CAMERAS.names)) as recorder:
         write_episode(folder, recorder.record("red_cube_in_bin", 1, 0.0, max_steps=90))
     return folder
 
 
 @pytest.fixture(scope="module")
 def source(bag):
-    return open_recording(bag, EYES)
+    return open_recording(bag, CAMERAS)
 
 
 def run(source, *faults: ScheduledFault, clean=None, **settings):
@@ -58,7 +58,7 @@ def clean(source):
 
 
 class Parrot:
-    """Says what was recorded for the instants that it is asked about."""
+    """Commands what was recorded for each instant."""
 
     def __init__(self, source):
         self._recorded = Setpoints(*source.commands())
@@ -113,13 +113,13 @@ def test_a_fault_is_masked_and_forgotten_and_nothing_else_is(source, clean):
     assert 0.06 < result.masked_after_s < 0.25
     assert 0.3 < result.recovered_after_s < 0.5
     assert trace.record.false_alarms == 0
-    others = [EYES.names.index(name) for name in ("depth", "thermal")]
+    others = [CAMERAS.names.index(name) for name in ("depth", "thermal")]
     assert trace.available[trace.ticks_ns >= trace.acting_from_ns][:, others].all()
 
 
 def test_what_was_lost_in_the_recording_already_is_neither_found_nor_a_false_alarm(source, clean):
     available = clean.available.copy()
-    available[:, EYES.names.index("rgb")] = False
+    available[:, CAMERAS.names.index("rgb")] = False
     lost = replace(clean, available=available)
     trace = run(source, ScheduledFault("rgb", "drop", 0.5, 0.8), clean=lost)
     (result,) = trace.record.results
@@ -135,7 +135,7 @@ def test_everything_lost_holds_the_arm(source, clean):
 def test_faults_of_a_policy_that_never_acts_have_no_beginning(source):
     blind = run(source, min_visual_streams=3, task="")
     broken = replace(blind, acting_from_ns=None)
-    with pytest.raises(ValueError, match="no beginning"):
+    with pytest.raises(ValueError, match="no start"):
         run(source, ScheduledFault("rgb", "drop"), clean=broken)
 
 
@@ -146,7 +146,7 @@ def test_the_command_writes_the_same_results_twice(bag, tmp_path, capsys):
         + "".join(
             f"  - {{name: {s.name}, kind: {s.kind}, height: 48, width: 48, rate_hz: 15.0, "
             f"frame_id: {s.frame_id}}}\n"
-            for s in EYES
+            for s in CAMERAS
         )
     )
     scenario = tmp_path / "loss.yaml"

@@ -16,7 +16,7 @@ from multismolvla.data.recorded_bag import RecordedBag
 CLOCK, CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
 # Stamps that differ from the recorder's times by more than this come from another clock.
 SAME_CLOCK_NS = 500_000_000
-# How many images tell that.
+# How many images are compared.
 SAMPLE = 50
 
 
@@ -24,33 +24,33 @@ class BagClock:
     """Maps times; without arguments it is the same clock.
 
     Args:
-        logged_ns, told_ns: (N,) rising: at the recorder's time the clock said this.
-        told: for the report, what was found; empty for the same clock.
+        logged_ns, clock_ns: (N,) rising: the clock's time at the recorder's time.
+        note: for the report, what was found; empty for the same clock.
     """
 
     def __init__(
         self,
         logged_ns: Sequence[int] = (0,),
-        told_ns: Sequence[int] = (0,),
-        told: str = "",
+        clock_ns: Sequence[int] = (0,),
+        note: str = "",
     ) -> None:
         self._logged_ns = np.array(logged_ns, np.int64)
-        self._told_ns = np.array(told_ns, np.int64)
-        self.told = told
+        self._clock_ns = np.array(clock_ns, np.int64)
+        self.note = note
 
     def at(self, logged_ns: int) -> int:
         """The time of the stamps' clock at a time of the recorder's.
 
-        Linear between what the clock said; beyond the ends both run equally fast.
+        Linear between the known times; beyond the ends both run equally fast.
         """
-        known, told = self._logged_ns, self._told_ns
+        known, clock = self._logged_ns, self._clock_ns
         after = int(np.searchsorted(known, logged_ns, side="right"))
         if after == 0 or after == len(known):
             end = max(0, after - 1)
-            return int(told[end] + (logged_ns - known[end]))
+            return int(clock[end] + (logged_ns - known[end]))
         # Python's numbers: the product of two times does not fit into 64 bits.
-        start_ns, from_ns = int(known[after - 1]), int(told[after - 1])
-        gain_ns, span_ns = int(told[after]) - from_ns, int(known[after]) - start_ns
+        start_ns, from_ns = int(known[after - 1]), int(clock[after - 1])
+        gain_ns, span_ns = int(clock[after]) - from_ns, int(known[after]) - start_ns
         return from_ns + (int(logged_ns) - start_ns) * gain_ns // span_ns
 
 
@@ -65,18 +65,18 @@ def find_clock(bag: RecordedBag, images: Collection[str]) -> BagClock:
             break
     if not ahead_ns or abs(float(np.median(ahead_ns))) < SAME_CLOCK_NS:
         return BagClock()
-    logged, told = [], []
+    logged, clock = [], []
     if CLOCK in bag.topics and bag.topics[CLOCK].type_name == CLOCK_TYPE:
         for _, logged_ns, message in messages.decoded(bag, CLOCK):
             now_ns = message.clock.sec * 10**9 + message.clock.nanosec
             # A clock that was set back is followed as little as a recorder that was.
-            if not told or (logged_ns > logged[-1] and now_ns >= told[-1]):
+            if not clock or (logged_ns > logged[-1] and now_ns >= clock[-1]):
                 logged.append(logged_ns)
-                told.append(now_ns)
-    if len(told) > 1:
-        passed_s, took_s = (told[-1] - told[0]) * 1e-9, (logged[-1] - logged[0]) * 1e-9
+                clock.append(now_ns)
+    if len(clock) > 1:
+        passed_s, took_s = (clock[-1] - clock[0]) * 1e-9, (logged[-1] - logged[0]) * 1e-9
         sentence = f"times are those of /clock: {passed_s:.1f} s in {took_s:.1f} s"
-        return BagClock(logged, told, sentence)
+        return BagClock(logged, clock, sentence)
     # The frame that came soonest came at once.
     shift_ns = min(ahead_ns)
     sentence = (

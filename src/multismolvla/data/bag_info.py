@@ -1,4 +1,4 @@
-"""What a recording says of the stack that was recorded: see `nodes/recording_info.py`."""
+"""How the recorded stack was set up: see `nodes/recording_info.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOPIC = "recording_info"
 
 @dataclass(frozen=True)
 class BagInfo:
-    """Empty for a bag that says nothing.
+    """Empty for a bag without it.
 
     Attributes:
         launch_arguments: name -> text.
@@ -57,7 +57,7 @@ def read_info(bag: RecordedBag, prefix: str = "") -> BagInfo:
     newest: dict[str, Any] = {}
     if known is not None and known.type_name == messages.STRING:
         for _, _, message in messages.decoded(bag, topic):
-            # Somebody else's topic of that name says nothing to us.
+            # Another stack may have a topic of that name.
             with contextlib.suppress(ValueError):
                 newest = json.loads(message.data)
     if not isinstance(newest, dict):

@@ -115,7 +115,7 @@ def trajectory(stamp_ns: int, offsets_ns: np.ndarray, targets: np.ndarray) -> by
 
 
 def objects(stamp_ns: int, poses: Mapping[str, np.ndarray]) -> bytes:
-    """Object -> (7,) x, y, z, qw, qx, qy, qz in base_link, as the simulator's node tells them."""
+    """Object -> (7,) x, y, z, qw, qx, qy, qz in base_link, as `sim_node` publishes them."""
     point, quaternion = _type("geometry_msgs/msg/Point"), _type("geometry_msgs/msg/Quaternion")
     pose_type, vector = _type("geometry_msgs/msg/Pose"), _type("geometry_msgs/msg/Vector3")
     time, duration = _type("builtin_interfaces/msg/Time"), _type("builtin_interfaces/msg/Duration")

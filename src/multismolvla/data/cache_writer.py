@@ -41,7 +41,7 @@ def samples_of(episode: Episode, every: int = 1, chunk_rows: int = CHUNK_ROWS) -
 
     Frames belong together if they belong to the same row: whoever made the episode has brought them
     together. A stream without a frame at a row, or with one that may not be used, is masked there.
-    An episode recorded without pictures has samples where the expert was asked.
+    An episode recorded without frames has samples where the expert gave a chunk.
     """
     indices = [np.asarray(index, np.int64) for index in episode.frame_index.values()]
     indices = indices or [np.asarray(episode.chunk_index, np.int64)]

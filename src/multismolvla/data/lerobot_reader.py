@@ -122,8 +122,8 @@ class LeRobotReader:
             make = self._own_episode if self._own else self._foreign_episode
             return make(entry, table.combine_chunks())
         except (OSError, ValueError, KeyError, pa.ArrowException, cv2.error) as error:
-            said = " ".join(str(error).split())
-            raise EpisodeError(f"{path}: episode {entry['episode_index']}: {said}") from None
+            reason = " ".join(str(error).split())
+            raise EpisodeError(f"{path}: episode {entry['episode_index']}: {reason}") from None
 
     def _own_episode(self, entry: dict, table: pa.Table) -> Episode:
         rows = len(table)
@@ -259,8 +259,8 @@ class LeRobotReader:
         try:
             return pq.read_table(self.folder / name)
         except (OSError, pa.ArrowException) as error:
-            said = " ".join(str(error).split())
-            raise EpisodeError(f"{self.folder / name}: cannot be read: {said}") from None
+            reason = " ".join(str(error).split())
+            raise EpisodeError(f"{self.folder / name}: cannot be read: {reason}") from None
 
     def _json(self, name: str) -> dict:
         path = self.folder / name

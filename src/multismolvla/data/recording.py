@@ -45,7 +45,7 @@ class Event:
     Attributes:
         now_ns: when, on the clock of the stamps.
         source: a stream of the table, `<stream>/status` or a name of `OTHERS`.
-        stamp_ns: what the message says; of one without a stamp `now_ns`.
+        stamp_ns: of the message; `now_ns` where it has none.
         value: a frame in SI units; the `StreamStatus` of a stream; joint positions (6,); the
             instruction; object -> pose; of a command the times (N,) nanoseconds and targets (N, 6)
             radians of its points.
@@ -68,10 +68,10 @@ class Recording:
         topics: stream, `<stream>/status` or name of `OTHERS` -> topic; what the bag lacks is not in
             it.
         clock: from the recorder's times to those of the stamps.
-        units: stream -> what the integers of its images mean, where the recording tells.
+        units: stream -> what the integers of its images mean.
         labels_recorded: labels are taken from the bag, not made from its images.
         first_task: the instruction that the policy was started with, before any of the bag's.
-        git_revision: of the code that was recorded, "" where the recording does not tell.
+        git_revision: of the code that was recorded, "" where it is not known.
         pose_check: what the recorded stack compared images with the joints by.
     """
 

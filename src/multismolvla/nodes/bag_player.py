@@ -1,7 +1,7 @@
-"""Plays what cameras and arm said in a bag to the live nodes, on the bag's clock.
+"""Plays the cameras and joint states of a bag to the live nodes, on the bag's clock.
 
-Started by replay.launch.py. Unlike `ros2 bag play` it leaves out what the stack itself said, maps
-topics of other stacks, reads recordings that were cut off, and waits until the stack listens.
+Started by replay.launch.py. Unlike `ros2 bag play` it leaves out what the stack itself published,
+maps topics of other stacks, reads recordings that were cut off, and waits until the stack listens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from multismolvla.nodes.run import run
 from multismolvla.streams import load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# What the policy node says when it has all it needs but the time.
+# What the policy node reports when it has all it needs but the time.
 READY = "no /clock yet"
 # While it is waited for: any instruction would do, for without a time nothing is done.
 WAITING_TASK = "wait for the bag"
@@ -169,7 +169,7 @@ class BagPlayer(Node):
             self.get_logger().info(f"played {(now_ns - first_ns) * 1e-9:.1f} s")
 
     def _pass_time(self, begin_s: float, first_ns: int, until_ns: int) -> None:
-        """Tell the time until it is `until_ns`."""
+        """Publish the time until it is `until_ns`."""
         due_s = begin_s + (until_ns - first_ns) * 1e-9 / self._rate
         while not self._stop.is_set():
             left_s = due_s - time.monotonic()

@@ -43,7 +43,7 @@ def _timeline(
     rows = [
         (trace, line, stream)
         for trace, line in zip(traces, passes, strict=True)
-        for stream in _told_of(line, passes[0])
+        for stream in changed_streams(line, passes[0])
     ]
     height = 3.2 + ROW_INCHES * len(rows)
     figure, (errors, masks) = plt.subplots(
@@ -104,7 +104,7 @@ def _draw_errors(axes, replayed: Replayed, traces: Sequence[Trace], clean: Trace
         axes.set_title(f"the first {MAX_LINES} of {len(traces)} passes", fontsize=8, loc="left")
 
 
-def _told_of(line: Mapping, clean: Mapping) -> list[str]:
+def changed_streams(line: Mapping, clean: Mapping) -> list[str]:
     """Streams of a pass that broke or were masked otherwise than in the clean one, in order."""
     broken = {fault["stream"] for fault in line.get("faults", [])}
     before = {} if line is clean else clean.get("masked_s", {})

@@ -23,9 +23,9 @@ class ActionError:
     """Distance between two sets of setpoints, radians.
 
     Attributes:
-        mean, rms, worst: absolute distance per joint over the ticks at which both say something.
+        mean, rms, worst: absolute distance per joint over the ticks of both.
         by_horizon: [seconds ahead, mean over all joints, chunks] of what was queued.
-        ticks: at which both say something.
+        ticks: at which both command something.
     """
 
     mean: dict[str, float]
@@ -41,10 +41,10 @@ class ActionError:
 
 
 def action_error(trace: Trace, reference: Setpoints, from_ns: int) -> ActionError | None:
-    """Compare what a pass told the arm from an instant on; None where there is nothing to compare.
+    """Compare the commands of a pass from an instant on; None where there is nothing to compare.
 
-    Executed setpoints are compared tick by tick, and what was queued with what the reference told
-    the arm at the instants that it was meant for.
+    Executed setpoints are compared tick by tick, and what was queued with the
+    reference at the instants that it was meant for.
     """
     ticks = trace.ticks_ns >= from_ns
     away = np.abs(trace.targets[ticks] - reference.at(trace.ticks_ns[ticks]))
@@ -74,7 +74,7 @@ def action_error(trace: Trace, reference: Setpoints, from_ns: int) -> ActionErro
 
 
 def error_over_time(trace: Trace, reference: Setpoints) -> np.ndarray:
-    """(T,) mean absolute distance over joints at each tick, NaN where one says nothing."""
+    """(T,) mean absolute distance over joints at each tick, NaN where one commands nothing."""
     return np.abs(trace.targets - reference.at(trace.ticks_ns)).mean(axis=1)
 
 
@@ -103,7 +103,7 @@ def describe(
 
     Args:
         from_ns: start of what counts, the clean pass's first trajectory.
-        recorded: what the arm was told when the bag was made.
+        recorded: the commands when the bag was made.
         clean: the pass without faults, None for itself.
     """
     counted = trace.ticks_ns >= from_ns
@@ -216,8 +216,7 @@ def agreement(live: Trace, replayed: Trace) -> dict:
         ticks: that were compared; with none of them nothing else is there.
         same_mask: share of the ticks at which a stream was in use in both or in neither, over all.
         same_mask_least: the same of the stream that agrees least.
-        setpoints_rad: mean, p95 and worst distance of what the arm was told, where both say
-            something.
+        setpoints_rad: mean, p95 and worst distance of the commands, where both have one.
         inferences: of the live stack and of the replay.
     """
     starts = [trace.acting_from_ns for trace in (live, replayed)]

@@ -39,7 +39,7 @@ SETTINGS = StackSettings()
 class CachedSegmenter:
     """Asks a segmenter for the labels of frames that it has not seen yet.
 
-    Keeps them all: 9 kB for a picture of 96x96, 16 MB for a minute of two views at 15 Hz.
+    Keeps them all: 9 kB for a frame of 96x96, 16 MB for a minute of two views at 15 Hz.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
@@ -81,7 +81,7 @@ class ReplaySettings:
         task: instruction, instead of those of the bag.
         latency_s: simulated duration of an inference.
         min_visual_streams: streams that must be in use for the arm to move.
-        pose_check: weights of the check of pictures against joints, by stream; none for no check.
+        pose_check: weights of the check of frames against joints, by stream; none for no check.
     """
 
     task: str = ""
@@ -157,7 +157,7 @@ class _Pass:
             0,
             latency_s=settings.latency_s,
             queue_threshold=QUEUE_THRESHOLD,
-            # The arm does not follow what it is told here: each row is judged at its own instant.
+            # The arm does not follow its commands here: each row is judged at its own instant.
             chunk_entry="stamp",
         )
         gate = StreamGate(table, min(settings.min_visual_streams, len(table)))
@@ -185,14 +185,14 @@ class _Pass:
             steps += 1
         targets = np.array(self._targets).reshape(-1, 6)
         ticks_ns = np.array(self._ticks_ns, np.int64)
-        said = np.flatnonzero(np.isfinite(targets).all(axis=1))
+        commanded = np.flatnonzero(np.isfinite(targets).all(axis=1))
         return Trace(
             self._scenario.name,
             self._source.table.names,
             ticks_ns,
             targets,
             np.array(self._available, bool).reshape(len(ticks_ns), -1),
-            acting_from_ns=int(ticks_ns[said[0]]) if len(said) else None,
+            acting_from_ns=int(ticks_ns[commanded[0]]) if len(commanded) else None,
             plans=self._plans,
             skews_s=self._skews_s,
             frames=self._frames,

@@ -44,10 +44,10 @@ def observe(
         statuses = [entry for entry in statuses if entry[0] <= until_ns]
     if not statuses:
         return None
-    told = _plans(recording, COMMAND)
+    sent = _plans(recording, COMMAND)
     commands = Setpoints(
-        np.array([plan.times_ns[0] for plan in told], np.int64),
-        np.array([plan.targets[0] for plan in told]).reshape(-1, 6),
+        np.array([plan.times_ns[0] for plan in sent], np.int64),
+        np.array([plan.targets[0] for plan in sent]).reshape(-1, 6),
     )
     step_ns = round(1e9 / CONTROL_HZ)
     ticks_ns = np.arange(statuses[0][0], statuses[-1][0] + 1, step_ns, dtype=np.int64)
@@ -61,7 +61,7 @@ def observe(
         ticks_ns,
         commands.at(ticks_ns),
         np.array([[v.get(f"mask.{s}") == "1" for s in table.names] for v in values]),
-        acting_from_ns=int(commands.times_ns[0]) if told else None,
+        acting_from_ns=int(commands.times_ns[0]) if sent else None,
         plans=_plans(recording, CHUNK),
         skews_s=[
             made.skew_ns * 1e-9
@@ -104,7 +104,7 @@ def _plans(recording: Recording, topic: str) -> list[Plan]:
 
 
 def _latencies_s(values: list[dict[str, str]]) -> list[float]:
-    """Of every inference that a status told of."""
+    """Of every inference that a status reports."""
     found, before = [], values[0].get("inferences")
     for value in values:
         if value.get("inferences") != before:
@@ -128,7 +128,7 @@ def _reports(recording: Recording) -> list[tuple[int, str, StreamStatus]]:
 
 
 def _record(trace: Trace, scenario: Scenario, recording: Recording) -> FaultRecord:
-    """Detection and recovery as the policy node's masks and the sensor nodes' statuses tell."""
+    """Detection and recovery from the policy node's masks and the sensor nodes' statuses."""
     table, origin_ns = recording.table, trace.acting_from_ns
     schedules = scenario.schedules(table, origin_ns)
     record = FaultRecord(scenario, table)

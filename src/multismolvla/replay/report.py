@@ -24,7 +24,7 @@ class Replayed:
     Attributes:
         policy: with digest.
         traces: the clean pass first.
-        commands: what the arm was told when the bag was made.
+        commands: what was commanded when the bag was made.
         recorded: what the recorded stack did, None where none was recorded.
         live: what the live stack did when the bag was played to it.
     """
@@ -120,8 +120,8 @@ def _warnings(replayed: Replayed) -> list[str]:
     found = [source.bag.damage] if source.bag.damage else []
     if source.missing:
         found.append(f"masked because the bag has no images: {', '.join(source.missing)}")
-    if source.clock.told:
-        found.append(source.clock.told)
+    if source.clock.note:
+        found.append(source.clock.note)
     if not len(replayed.commands.times_ns):
         found.append("no joint_trajectory in it: nothing recorded to compare actions with")
     if clean.acting_from_ns is None:

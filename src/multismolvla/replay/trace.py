@@ -30,14 +30,14 @@ class Trace:
         name: of the pass.
         streams: names of the streams.
         ticks_ns: (T,) time of each control period.
-        targets: (T, 6) radians, what the arm was told; NaN where nothing was said.
+        targets: (T, 6) radians, what was commanded; NaN where nothing was.
         available: (T, S) bool, whether the stream was in use.
-        acting_from_ns: when the policy first told the arm something; None for never.
+        acting_from_ns: time of the policy's first command; None for never.
         plans: what was queued after each merge.
         skews_s: of each synchronised set, the greatest distance of a stamp from the reference's.
         frames: stream -> frames that came to its sensor node.
         latencies_s: of each inference.
-        queue_s: (T,) seconds until the queue has nothing more to say.
+        queue_s: (T,) seconds until the queue is empty.
         starved_ticks: ticks in which the queue had run dry.
         held_ticks: ticks with a task in which nothing might be executed, of `task_ticks`.
         error: the last error of the policy, or "".
@@ -75,13 +75,13 @@ class Trace:
         return float(np.median(self.latencies_s)) if self.latencies_s else None
 
     def setpoints(self) -> Setpoints:
-        """What the arm was told as a function of time."""
-        said = np.isfinite(self.targets).all(axis=1)
-        return Setpoints(self.ticks_ns[said], self.targets[said])
+        """What was commanded as a function of time."""
+        known = np.isfinite(self.targets).all(axis=1)
+        return Setpoints(self.ticks_ns[known], self.targets[known])
 
 
 class Setpoints:
-    """Targets (N, 6) at instants (N,), that can be asked for at any time.
+    """Targets (N, 6) at instants (N,), interpolated at any time.
 
     Args:
         times_ns: rising, not strictly.

@@ -110,7 +110,7 @@ class ReportedHealth:
         return True
 
     def on_bad_message(self, detail: str, receive_ns: int, wait_ns: int = 0) -> None:
-        """The node's own health tells when its images stay away."""
+        """Its node reports when images stay away."""
 
     def tick(self, now_ns: int) -> None:
         """Notice silence; the second look at it loses the stream."""
