@@ -26,7 +26,7 @@ ROSDEP_KEYS = {
     "serial": "python3-serial",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
-    **dict.fromkeys(("av", "gymnasium", "mcap", "mujoco", "pydantic", "rosbags", "torch")),
+    **dict.fromkeys(("av", "mcap", "mujoco", "pydantic", "rosbags", "torch")),
     **dict.fromkeys(
         ("accelerate", "huggingface_hub", "peft", "pyarrow", "safetensors", "tokenizers")
     ),

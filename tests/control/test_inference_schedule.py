@@ -131,7 +131,6 @@ def test_whatever_happens_an_empty_queue_is_asked_for_again(events):
             continue
         if inference.due(now_ns, EMPTY):
             inference.started(now_ns)
-        if inference.in_flight:
             arguments = {"succeeded": (now_ns, STILL), "dropped": ()}.get(event, (now_ns,))
             getattr(inference, event)(*arguments)
     now_ns += RETRY_NS

@@ -23,12 +23,6 @@ def test_holds_below_the_minimum_and_says_what_is_left():
     assert decision.reason == "holding: 1 of 8 streams left (rgb), at least 2 needed"
 
 
-def test_only_the_named_kinds_count():
-    gate = StreamGate(TABLE, min_visual_streams=1, kinds=("rgb", "depth"))
-    assert not gate.decide({"thermal": True, "segmentation": True}).go
-    assert gate.decide({"wrist/depth": True}).go
-
-
 @settings(max_examples=50)
 @given(st.sets(st.sampled_from(TABLE.names)), st.integers(0, len(TABLE)))
 def test_goes_exactly_when_enough_streams_are_left(available, minimum):
@@ -37,10 +31,7 @@ def test_goes_exactly_when_enough_streams_are_left(available, minimum):
     assert bool(decision.reason) != decision.go
 
 
-@pytest.mark.parametrize(
-    ("minimum", "kinds", "message"),
-    [(9, KINDS, "expected 0 to 8"), (-1, KINDS, "is -1"), (1, ("sound",), "'sound'")],
-)
-def test_refuses_a_rule_that_cannot_be_met(minimum, kinds, message):
+@pytest.mark.parametrize(("minimum", "message"), [(9, "expected 0 to 8"), (-1, "is -1")])
+def test_refuses_a_rule_that_cannot_be_met(minimum, message):
     with pytest.raises(ValueError, match=message):
-        StreamGate(TABLE, minimum, kinds)
+        StreamGate(TABLE, minimum)

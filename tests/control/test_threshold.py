@@ -15,7 +15,7 @@ def level(actions: int, chunk_size: int = 50) -> QueueLevel:
 
 
 def test_the_fraction_is_latency_over_frame_time_over_chunk_size_with_a_margin():
-    threshold = RefillThreshold(margin=1.5)
+    threshold = RefillThreshold()
     threshold.measured(0.5)
     assert threshold.fraction(50, PERIOD_S) == pytest.approx((1.5 * 0.5 + SPARE_S) * 30 / 50)
 
@@ -45,7 +45,7 @@ def test_a_slow_inference_is_believed_at_once_and_forgotten_slowly():
 
 
 def test_must_go_when_the_queue_may_not_outlast_an_inference():
-    threshold = RefillThreshold(fixed=0.9, margin=1.5)
+    threshold = RefillThreshold(fixed=0.9)
     threshold.measured(0.5)
     assert threshold.must_go(level(25))
     assert not threshold.must_go(level(26))

@@ -11,6 +11,7 @@ from multismolvla.control.trajectory import Trajectory
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.first_order_plant import FirstOrderPlant
+from multismolvla.robot.registers import TORQUE_LIMIT
 from multismolvla.robot.servos import simulated_calibration
 from multismolvla.stack.arm_loop import ArmLoop
 
@@ -46,7 +47,7 @@ class Loop:
 
     def goals(self):
         # Goals are written without acknowledgement: an answer shows that they have arrived.
-        self.loop._bus.ping(1)
+        self.loop._bus.read(1, TORQUE_LIMIT)
         return self.plant.goals_rad()
 
 

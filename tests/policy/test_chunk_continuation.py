@@ -231,11 +231,10 @@ def off(first, second) -> np.ndarray:
     return np.abs(second.actions[: len(rows)] - rows).max(axis=1)
 
 
-@pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("offset_s", [0.0, 0.3, 0.34])
-def test_the_rows_that_run_meanwhile_are_the_last_chunk_s(model, offset_s, exact):
+def test_the_rows_that_run_meanwhile_are_the_last_chunk_s(model, offset_s):
     clock = Clock(LATENCY_S)
-    policy = policy_of(model, dataclasses.replace(RTC, exact=exact), clock)
+    policy = policy_of(model, RTC, clock)
     first = policy.infer(seen(0.0))
     clock.ns = START_NS + round((offset_s + 0.08) * S)
     second = policy.infer(seen(offset_s))

@@ -2,9 +2,6 @@
 
 import copy
 import dataclasses
-import shutil
-import sysconfig
-from pathlib import Path
 
 import pytest
 import torch
@@ -102,7 +99,7 @@ def test_bfloat16_is_refused_where_it_would_be_emulated(models, monkeypatch):
         InferenceEngine(copy.deepcopy(models["fourm"]), "bfloat16")
 
 
-@pytest.mark.parametrize("solver", ["euler", "heun"])
+@pytest.mark.parametrize("solver", ["euler", "adams_bashforth"])
 def test_steps_and_solver_are_passed_on(models, solver):
     model = models["fourm"]
     given, options = given_to(model), {"steps": 3, "solver": solver}
@@ -240,22 +237,3 @@ def test_a_layer_without_weights_stays_finite_in_int8():
 def test_an_unknown_precision_is_refused(models):
     with pytest.raises(ValueError, match="precision is 'int4'; expected one of float32, int8"):
         InferenceEngine(copy.deepcopy(models["fourm"]), "int4")
-
-
-PYTHON_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
-
-
-@pytest.mark.skipif(
-    not (shutil.which("g++") and PYTHON_HEADER.exists()), reason="torch.compile has no compiler"
-)
-def test_a_compiled_engine_gives_the_model_s_actions(models):
-    model = models["siglip"]
-    given = given_to(model)
-    expected = actions(model, given)
-    engine = InferenceEngine(copy.deepcopy(model), compiled=True)
-    assert relative(actions(engine, given), expected) < 1e-5
-
-
-def test_int8_is_not_compiled(models):
-    with pytest.raises(ValueError, match=r"torch\.compile cannot; expected 'float32'"):
-        InferenceEngine(copy.deepcopy(models["siglip"]), "int8", compiled=True)

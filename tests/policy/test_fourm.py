@@ -10,9 +10,6 @@ from safetensors.torch import load_file, save_file
 from multismolvla.policy.base_model import load_encoder
 from multismolvla.policy.config import ConfigError, FourMConfig
 from multismolvla.policy.fourm import (
-    FOURM_B,
-    FOURM_L,
-    FOURM_XL,
     MODALITIES,
     FourMBlocks,
     FourMEncoder,
@@ -100,11 +97,12 @@ def test_an_image_of_another_size_is_refused(encoder, golden):
 
 
 @pytest.mark.parametrize(
-    ("config", "millions"), [(FOURM_B, 84.95), (FOURM_L, 302.2), (FOURM_XL, 1208.4)]
+    ("size", "millions"),
+    [((768, 12, 12), 84.95), ((1024, 24, 16), 302.2), ((2048, 24, 32), 1208.4)],
 )
-def test_the_released_sizes(config, millions):
+def test_the_released_sizes(size, millions):
     with torch.device("meta"):
-        blocks = FourMBlocks(config)
+        blocks = FourMBlocks(FourMConfig(*size))
     # Per layer 4 d^2 for attention and 3 d (8 d / 3) for the MLP.
     assert sum(p.numel() for p in blocks.parameters()) / 1e6 == pytest.approx(millions, rel=1e-3)
 

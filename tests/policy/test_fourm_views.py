@@ -217,19 +217,6 @@ def test_a_table_without_rgb_starts_from_released_weights_too(tmp_path):
     assert torch.equal(views.blocks.encoder_norm.weight, stored["encoder_norm.weight"])
 
 
-def test_a_convolutional_stem_gives_the_same_grid(fusion):
-    config = replace(CONFIG, fourm=replace(FOURM, stem="conv", fusion=fusion))
-    linear, convolved = FourMViews(fused(fusion)), FourMViews(config)
-    frames = {
-        s.name: torch.randn(2, CHANNELS[s.kind], 32, 32, requires_grad=True) for s in config.streams
-    }
-    mask = torch.ones(2, len(config.streams), dtype=torch.bool)
-    tokens, present = convolved(frames, mask)
-    assert tokens.shape == linear(frames, mask)[0].shape and present.all()
-    tokens.sum().backward()
-    assert all(frame.grad.abs().sum() > 0 for frame in frames.values())
-
-
 def encoded_tokens(views: FourMViews, mask: torch.Tensor) -> int:
     """How many tokens the transformer reads."""
     seen = []

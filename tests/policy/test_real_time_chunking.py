@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from multismolvla.policy.lerobot_checkpoint import load_lerobot
-from multismolvla.policy.real_time_chunking import SCHEDULES, RealTimeChunking, row_weights
+from multismolvla.policy.real_time_chunking import RealTimeChunking, row_weights
 from multismolvla.policy.solvers import SOLVERS, solve
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smolvla_tiny"
@@ -32,9 +32,9 @@ def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return torch.tanh(MIX @ x) * (1.0 + t[:, None, None]) + 0.5 * x
 
 
-def plain(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """Does not see x: its Jacobian is zero."""
-    return torch.ones_like(x) * t[:, None, None]
+def apart(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Every number depends on itself alone."""
+    return torch.tanh(x) * t[:, None, None]
 
 
 def paper(x: torch.Tensor, t: float, weights: torch.Tensor, beta: float) -> torch.Tensor:
@@ -58,43 +58,31 @@ def paper(x: torch.Tensor, t: float, weights: torch.Tensor, beta: float) -> torc
     return -(forward + guidance * vjp.view(1, ROWS, WIDTH))
 
 
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("ZEROS", [1, 1, 0, 0, 0, 0, 0]),
-        ("ONES", [1, 1, 1, 1, 1, 0, 0]),
-        ("LINEAR", [1, 1, 0.75, 0.5, 0.25, 0, 0]),
-        ("EXP", [1, 1, *(c * (math.exp(c) - 1) / (math.e - 1) for c in (0.75, 0.5, 0.25)), 0, 0]),
-    ],
-)
-def test_the_weights_of_each_schedule(schedule, expected):
-    torch.testing.assert_close(
-        row_weights(schedule, 2, 5, 7), torch.tensor(expected, dtype=torch.float32)
-    )
+def test_the_weights_between_delay_and_horizon_are_the_paper_s():
+    between = [c * (math.exp(c) - 1) / (math.e - 1) for c in (0.75, 0.5, 0.25)]
+    torch.testing.assert_close(row_weights(2, 5, 7), torch.tensor([1, 1, *between, 0, 0]))
 
 
 @settings(deadline=None)
 @given(
-    schedule=st.sampled_from(SCHEDULES),
     delay=st.integers(0, 12),
     horizon=st.integers(0, 12),
     rows=st.integers(1, 12),
 )
 def test_weights_fall_from_one_to_zero_whatever_the_order_of_delay_and_horizon(
-    schedule, delay, horizon, rows
+    delay, horizon, rows
 ):
-    weights = row_weights(schedule, delay, horizon, rows)
+    weights = row_weights(delay, horizon, rows)
     assert (weights[:delay] == 1).all()
     assert (weights[max(delay, horizon) :] == 0).all()
     assert (weights.diff() <= 0).all()
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("t", [1.0, 0.7, 0.5, 0.1, 0.02])
-def test_the_exact_correction_is_the_paper_s(schedule, t):
-    chunking = RealTimeChunking(schedule, HORIZON)
+def test_the_correction_is_the_paper_s(t):
+    chunking = RealTimeChunking(HORIZON)
     guided = chunking.guide(velocity, PREVIOUS[:1], DELAY)
-    weights = row_weights(schedule, DELAY, HORIZON, ROWS).double()
+    weights = row_weights(DELAY, HORIZON, ROWS).double()
     torch.testing.assert_close(
         guided(NOISE[:1], torch.tensor([t], dtype=torch.float64)),
         paper(NOISE[:1], t, weights, 10.0),
@@ -103,28 +91,9 @@ def test_the_exact_correction_is_the_paper_s(schedule, t):
     )
 
 
-def test_the_shortcut_s_correction_is_the_weighted_error_itself():
-    t = torch.tensor([0.5, 0.5], dtype=torch.float64)
-    guided = RealTimeChunking("ONES", HORIZON, exact=False).guide(velocity, PREVIOUS, DELAY)
-    v = velocity(NOISE, t)
-    error = PREVIOUS[:, :HORIZON] - (NOISE - 0.5 * v)[:, :HORIZON]
-    expected = v.clone()
-    expected[:, :HORIZON] -= 2.0 * error  # (0.25 + 0.25) / 0.25
-    torch.testing.assert_close(guided(NOISE, t), expected)
-
-
-def test_both_agree_where_the_velocity_does_not_depend_on_the_actions():
-    def ends(exact: bool) -> torch.Tensor:
-        guided = RealTimeChunking(exact=exact).guide(lambda x, t: plain(x, t) + 0 * x, PREVIOUS, 2)
-        return solve("euler", guided, NOISE, 10)
-
-    torch.testing.assert_close(ends(True), ends(False))
-
-
-@pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("name", SOLVERS)
-def test_frozen_rows_come_within_a_tenth_of_their_distance(name, exact):
-    guided = RealTimeChunking("EXP", HORIZON, exact=exact).guide(velocity, PREVIOUS, DELAY)
+def test_frozen_rows_come_within_a_tenth_of_their_distance(name):
+    guided = RealTimeChunking(HORIZON).guide(velocity, PREVIOUS, DELAY)
 
     def distance(v) -> float:
         end = solve(name, v, NOISE, 10)
@@ -134,7 +103,7 @@ def test_frozen_rows_come_within_a_tenth_of_their_distance(name, exact):
 
 
 @torch.no_grad()
-def test_on_smolvla_the_shortcut_gives_lerobot_s_actions_and_exact_holds_the_rows_too():
+def test_on_smolvla_the_rows_are_held():
     golden = load_file(GOLDEN / "golden.safetensors")
     model, _ = load_lerobot(GOLDEN, units="radians")
     prefix = model.prefix(
@@ -146,18 +115,13 @@ def test_on_smolvla_the_shortcut_gives_lerobot_s_actions_and_exact_holds_the_row
     )
     previous = golden["rtc.prev_chunk_left_over"]
 
-    def chunk(exact: bool) -> torch.Tensor:
-        chunking = RealTimeChunking("LINEAR", horizon=5, exact=exact)
-        guided = chunking.guide(lambda x, t: model.velocity(prefix, x, t), previous, delay=2)
-        return solve("euler", guided, golden["in.noise"], 10)[..., :6]
-
-    expected = golden["rtc.out_actions"]
-    assert (chunk(False) - expected).norm() < 1e-5 * expected.norm()
+    guided = RealTimeChunking(horizon=5).guide(
+        lambda x, t: model.velocity(prefix, x, t), previous, delay=2
+    )
+    chunk = solve("euler", guided, golden["in.noise"], 10)[..., :6]
     held = previous[:, :2, :6]
     unguided = (golden["out.actions"][:, :2] - held).norm()
-    exact = chunk(True)
-    assert (exact[:, :2] - held).norm() < 0.05 * unguided
-    assert (exact - expected).norm() > 0.01 * expected.norm()
+    assert (chunk[:, :2] - held).norm() < 0.05 * unguided
 
 
 def test_each_sample_follows_its_own_previous_chunk_at_its_own_time():
@@ -172,15 +136,14 @@ def test_each_sample_follows_its_own_previous_chunk_at_its_own_time():
 def test_rows_and_dimensions_that_the_previous_chunk_lacks_are_free():
     t = torch.full((2,), 0.5, dtype=torch.float64)
     short = PREVIOUS[:, :3, :2]
-    guided = RealTimeChunking("ONES", 99, exact=False).guide(velocity, short, 99)
-    change = (guided(NOISE, t) - velocity(NOISE, t)) != 0
+    guided = RealTimeChunking(99).guide(apart, short, 99)
+    change = (guided(NOISE, t) - apart(NOISE, t)) != 0
     assert change[:, :3, :2].all()
     assert not change[:, 3:].any() and not change[..., 2:].any()
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_weight_zero_is_plain_sampling(exact):
-    guided = RealTimeChunking(max_guidance_weight=0.0, exact=exact).guide(velocity, PREVIOUS, DELAY)
+def test_weight_zero_is_plain_sampling():
+    guided = RealTimeChunking(max_guidance_weight=0.0).guide(velocity, PREVIOUS, DELAY)
     assert torch.equal(solve("euler", guided, NOISE, 5), solve("euler", velocity, NOISE, 5))
 
 
@@ -188,7 +151,6 @@ def test_weight_zero_is_plain_sampling(exact):
     ("chunking", "previous", "delay"),
     [
         (RealTimeChunking(), PREVIOUS[:, :0], 3),
-        (RealTimeChunking("ZEROS"), PREVIOUS, 0),
         (RealTimeChunking(horizon=0), PREVIOUS, 0),
     ],
 )
@@ -197,9 +159,8 @@ def test_nothing_to_hold_costs_nothing(chunking, previous, delay):
 
 
 @pytest.mark.parametrize("t", [0.0, 1.0])
-@pytest.mark.parametrize("exact", [True, False])
-def test_both_ends_of_the_flow_are_finite(t, exact):
-    guided = RealTimeChunking(exact=exact).guide(velocity, PREVIOUS, DELAY)
+def test_both_ends_of_the_flow_are_finite(t):
+    guided = RealTimeChunking().guide(velocity, PREVIOUS, DELAY)
     assert guided(NOISE, torch.full((2,), t, dtype=torch.float64)).isfinite().all()
 
 
@@ -226,7 +187,6 @@ def test_inference_mode_is_refused_with_the_way_out():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"schedule": "COSINE"}, "'COSINE'; expected one of ZEROS, ONES, LINEAR, EXP"),
         ({"horizon": -1}, "horizon is -1"),
         ({"max_guidance_weight": -1.0}, r"max_guidance_weight is -1\.0"),
         ({"max_guidance_weight": math.nan}, "max_guidance_weight is nan"),

@@ -76,7 +76,7 @@ def test_a_silent_servo_is_named(bus, emulated):
         read_positions(bus)
     assert error.value.servos == (3,)
     with pytest.raises(ServoTimeout):
-        bus.ping(3)
+        bus.read(3, registers.TORQUE_LIMIT)
     emulated.restore(2)
     assert set(read_positions(bus)) == set(IDS)
 
@@ -92,7 +92,7 @@ def test_damaged_answers_are_asked_for_again(bus, emulated, damage):
 def test_answers_that_stay_damaged_are_an_error_and_leave_nothing_behind(bus, emulated, damage):
     getattr(emulated, damage)(100)
     with pytest.raises(CorruptPacket, match="damaged answers from servo 1"):
-        bus.ping(1)
+        bus.read(1, registers.TORQUE_LIMIT)
     getattr(emulated, damage)(0)
     assert set(read_positions(bus)) == set(IDS)
 
@@ -194,5 +194,5 @@ def test_what_no_servo_can_do_leaves_the_emulated_bus_alive(bus, plant):
     bus._send(protocol.read_request(1, 0, 255))
     bus._send(protocol.sync_read_request([1], 0, 255))
     bus._send(protocol.write_request(1, registers.TORQUE_LIMIT.address, b"\xff\xff"))
-    bus.ping(1)
+    bus.read(1, registers.TORQUE_LIMIT)
     assert plant.torque_limits[0] == 1.0

@@ -127,12 +127,10 @@ class RefillThreshold:
 
     Args:
         fixed: a constant g, or None to derive it from the measured latency.
-        margin: factor on the measured latency, at least 1.
     """
 
-    def __init__(self, fixed: float | None = None, margin: float = MARGIN) -> None:
+    def __init__(self, fixed: float | None = None) -> None:
         self._fixed = fixed
-        self._margin = margin
         self._latency_s = 0.0
         # Below 1 the policy is asked less often, down to what the latency demands.
         self.scale = 1.0
@@ -172,7 +170,7 @@ class RefillThreshold:
 
     @property
     def _lead_s(self) -> float:
-        return self._margin * self._latency_s + SPARE_S
+        return MARGIN * self._latency_s + SPARE_S
 
 
 # Deciding when an inference starts: one at a time, early enough, again after a failure.
@@ -191,7 +189,7 @@ class InferenceSchedule:
     in an inference can end the flow: after a failure the next one is due again.
 
     Two threads share it without a lock: one asks (`due`, `started`, `refresh`, `reset`), the other
-    infers and reports. What belongs to an inference is the second one's until `in_flight` falls,
+    infers and reports. What belongs to an inference is the second one's until `_in_flight` falls,
     which is therefore the last thing that a report does.
     """
 
@@ -203,11 +201,6 @@ class InferenceSchedule:
         self._refreshing = False
         self._started_ns = 0
         self._not_before_ns: int | None = None
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether an inference has started and not been reported back."""
-        return self._in_flight
 
     def due(self, now_ns: int, level: QueueLevel) -> bool:
         """True when the next observation should be taken."""

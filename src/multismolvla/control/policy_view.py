@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from multismolvla.interfaces import Observation
-from multismolvla.streams import KINDS, StreamTable
+from multismolvla.streams import StreamTable
 
 # Joint positions of the last second: the state at the instant of the images can be taken.
 
@@ -155,26 +155,20 @@ class StreamGate:
     """The minimum of streams that a policy needs.
 
     Args:
-        table: the streams and their kinds.
+        table: the streams.
         min_visual_streams: streams that must be available; 0 never holds, for a policy that does
             not look.
-        kinds: the kinds that count, for a policy that reads only some of them.
 
     Raises:
-        ValueError: a kind is unknown, or the table has too few streams to ever let the arm move.
+        ValueError: the table has too few streams to ever let the arm move.
     """
 
-    def __init__(
-        self, table: StreamTable, min_visual_streams: int, kinds: tuple[str, ...] = KINDS
-    ) -> None:
-        for kind in kinds:
-            if kind not in KINDS:
-                raise ValueError(f"kinds has '{kind}'; expected some of {', '.join(KINDS)}")
-        self._names = tuple(stream.name for stream in table if stream.kind in kinds)
+    def __init__(self, table: StreamTable, min_visual_streams: int) -> None:
+        self._names = table.names
         if not 0 <= min_visual_streams <= len(self._names):
             raise ValueError(
                 f"min_visual_streams is {min_visual_streams}; expected 0 to {len(self._names)}, "
-                f"the number of streams of kind {', '.join(kinds)} in the stream table"
+                "the number of streams in the stream table"
             )
         self._minimum = min_visual_streams
 

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,11 +84,7 @@ def save_checkpoint(
             os.replace(beside / file, folder / file)
 
 
-def load_checkpoint(
-    source: str | Path,
-    device: str | torch.device = "cpu",
-    build: Callable[[PolicyConfig], nn.Module] = MultiSmolVLA,
-) -> Checkpoint:
+def load_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """Load a checkpoint from a folder, or by its name: see `resolve`.
 
     The numbers keep the type that they were saved in.
@@ -111,7 +107,7 @@ def load_checkpoint(
     _check_vocabulary(config, tokenizer)
     found = _read(path, _fingerprints(config, tokenizer), device)
     with Unfilled():
-        model = build(config)
+        model = MultiSmolVLA(config)
     expected = model.state_dict(keep_vars=True)
     expected |= Normalizer(config).state_dict(prefix=NORMALIZER_PREFIX)
     _untie(expected, found)

@@ -19,7 +19,7 @@ from multismolvla.streams import KINDS, Stream
 FILE_NAME = "multismolvla.json"
 # Numbers of the hand's pose in a state: grip point 3, rotation 9. See `hand_frame.py`.
 HAND_POSE = 12
-STEMS = ("linear", "conv")
+STEMS = ("linear",)
 FUSIONS = ("late", "early")
 
 
@@ -66,8 +66,7 @@ class FourMConfig:
     Every stream gives a grid of `image_size / patch_size` squared tokens of `dim` channels.
 
     Attributes:
-        stem: how pixels become tokens: `linear`, one map per patch, as in 4M-21, or `conv`, a few
-            convolutions.
+        stem: how pixels become tokens: `linear`, one map per patch, as in 4M-21.
         fusion: where the streams of a view, whose grids cover the same frame, become one grid:
             `late`, behind the transformer, as in 4M-21, or `early`, before it, at a quarter of the
             cost for four streams.

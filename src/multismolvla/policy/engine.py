@@ -38,8 +38,6 @@ class InferenceEngine:
             `bfloat16` for one that multiplies it in hardware (AMX or AVX-512 BF16). The sum that
             each layer adds to, norms, time embedding, object tokens and the maps into and out of
             the model are float32 in all of them.
-        compiled: leave it to `torch.compile` to make encoder and expert fast, in float32: it needs
-            a C++ compiler, and up to minutes at the first chunk of each set of streams.
         differentiable: leave the expert's weights as they are, for a guide that differentiates the
             velocity, such as exact real-time chunking.
 
@@ -52,24 +50,16 @@ class InferenceEngine:
         model: MultiSmolVLA,
         precision: str = "float32",
         *,
-        compiled: bool = False,
         differentiable: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision is '{precision}'; expected one of {', '.join(PRECISIONS)}")
         device = next(model.parameters()).device
         self._model = model.eval().requires_grad_(False)
-        if compiled and precision == "float32":
-            # Freezing: weights are constants, laid out for the processor.
-            for part, name in ((model.visual, "encode"), (model, "_velocity")):
-                fast = torch.compile(getattr(part, name), options={"freezing": True})
-                setattr(part, name, fast)
-        elif device.type == "cpu" and is_available(precision) and not compiled:
+        if device.type == "cpu" and is_available(precision):
             _make_fast(model, precision, differentiable)
         elif precision != "float32":
-            reason = why_not(precision)
-            if compiled or device.type != "cpu":
-                reason = f"{'torch.compile' if compiled else device.type} cannot"
+            reason = why_not(precision) if device.type == "cpu" else f"{device.type} cannot"
             raise ValueError(f"precision is '{precision}', but {reason}; expected 'float32'")
         self._differentiable = differentiable
         # Streams that were encoded together -> their last frames, and what came of them.

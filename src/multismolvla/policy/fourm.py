@@ -16,10 +16,6 @@ from torch import Tensor, nn
 
 from multismolvla.policy.config import ConfigError, FourMConfig
 
-FOURM_B = FourMConfig(dim=768, depth=12, heads=12)
-FOURM_L = FourMConfig(dim=1024, depth=24, heads=16)
-FOURM_XL = FourMConfig(dim=2048, depth=24, heads=32)
-
 
 @dataclass(frozen=True)
 class Modality:

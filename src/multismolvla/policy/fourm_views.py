@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.connector import Connector, fuse
 from multismolvla.policy.fourm import FourMBlocks, grid_positions
-from multismolvla.policy.modality_embedding import CHANNELS, EMBEDDINGS
+from multismolvla.policy.modality_embedding import CHANNELS, ContinuousPatches
 
 
 class FourMViews(nn.Module):
@@ -39,8 +39,7 @@ class FourMViews(nn.Module):
         self.tokens, self.width = config.tokens_per_view, config.text.hidden_size
         grid = fourm.image_size // fourm.patch_size
         kinds = dict.fromkeys(stream.kind for stream in self.streams)
-        embedding = EMBEDDINGS[fourm.stem]
-        self.patches = nn.ModuleDict({kind: embedding(fourm, kind) for kind in kinds})
+        self.patches = nn.ModuleDict({kind: ContinuousPatches(fourm, kind) for kind in kinds})
         self.kind_embedding = nn.ParameterDict(
             {kind: torch.randn(1, 1, fourm.dim) * 0.02 for kind in kinds}
         )

@@ -75,7 +75,7 @@ class LearnedPolicy:
         noise_scale: standard deviation of that noise. 1, as in training, draws from all that was
             demonstrated; 0 begins at its middle, so that the same observation gives the same chunk
             and one chunk agrees with the next.
-        chunking: has each chunk continue the last one, which with `exact` about doubles its time. A
+        chunking: has each chunk continue the last one, which about doubles its time. A
             chunk then depends on what inferences take. The weight of the guidance is kept within
             the number of denoising steps, beyond which the solver overshoots.
         now_ns: the clock of the observations' stamps, for `chunking`: see `ChunkContinuation`.
@@ -111,7 +111,7 @@ class LearnedPolicy:
         self._device = torch.device(device)
         self._config = model.config
         self._parameters = sum(p.numel() for p in model.parameters())
-        self._differentiable = chunking is not None and chunking.exact
+        self._differentiable = chunking is not None
         self._threads = threads
         # What the dry run chooses from.
         self._precisions = (precision,)

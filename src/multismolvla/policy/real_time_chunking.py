@@ -25,63 +25,36 @@ from torch import Tensor
 
 from multismolvla.policy.solvers import Velocity
 
-SCHEDULES: tuple[str, ...] = ("ZEROS", "ONES", "LINEAR", "EXP")
 
-
-def row_weights(schedule: str, delay: int, horizon: int, rows: int) -> Tensor:
+def row_weights(delay: int, horizon: int, rows: int) -> Tensor:
     """How strongly each row of a chunk is held to the previous one.
 
-    1 before `delay`, 0 from `horizon` on; between them 0 (ZEROS), 1 (ONES), a line from 1 to 0 that
-    touches neither (LINEAR), or that line c as c (e^c - 1) / (e - 1) (EXP, the paper's choice). A
-    horizon before the delay means the delay.
+    1 before `delay`, 0 from `horizon` on; between them c (e^c - 1) / (e - 1), the paper's choice,
+    of a line c from 1 to 0 that touches neither. A horizon before the delay means the delay.
 
     Returns:
         (rows,) float32.
-
-    Raises:
-        ValueError: unknown schedule.
     """
     horizon = max(horizon, delay)
     row = torch.arange(rows, dtype=torch.float32)
     line = ((horizon - row) / (horizon - delay + 1)).clamp(0.0, 1.0)
-    if schedule == "ZEROS":
-        return (row < delay).float()
-    if schedule == "ONES":
-        return (row < horizon).float()
-    if schedule == "LINEAR":
-        return line
-    if schedule == "EXP":
-        return line * torch.expm1(line) / math.expm1(1.0)
-    raise ValueError(f"schedule is '{schedule}'; expected one of {', '.join(SCHEDULES)}")
+    return line * torch.expm1(line) / math.expm1(1.0)
 
 
 @dataclass(frozen=True)
 class RealTimeChunking:
-    """Settings of the guidance.
+    """Settings of the guidance, which costs one backward pass per evaluation: about its time again.
 
     Attributes:
-        schedule: how the weight falls between the frozen rows and the horizon; see `row_weights`.
         horizon: row from which a chunk is free.
         max_guidance_weight: bound of g, which is infinite at both ends of the flow. A larger one
             holds the rows tighter, but a solver overshoots where it exceeds the number of steps.
-        exact: the paper's guidance, at the price of one backward pass per evaluation, which about
-            doubles its time. False is LeRobot's shortcut, kept for comparison: LeRobot computes v
-            from x_t, only then marks x_t as requiring a gradient, and then differentiates
-            x_t - t v. v is a constant there, so dx^/dx_t is the identity and the correction is the
-            error W (previous - x^) itself. It costs nothing, and ignores how the rows that the
-            model predicts depend on one another.
     """
 
-    schedule: str = "EXP"
     horizon: int = 10
     max_guidance_weight: float = 10.0
-    exact: bool = True
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise ValueError(
-                f"schedule is '{self.schedule}'; expected one of {', '.join(SCHEDULES)}"
-            )
         if self.horizon < 0:
             raise ValueError(f"horizon is {self.horizon}; expected at least 0 rows")
         if not 0 <= self.max_guidance_weight < math.inf:
@@ -93,8 +66,8 @@ class RealTimeChunking:
         """Return a velocity that leads to chunks which continue `previous`.
 
         Args:
-            velocity: the model's. With `exact` it is differentiated with respect to x, under
-                `torch.no_grad` too; the result carries no gradient.
+            velocity: the model's. It is differentiated with respect to x, under `torch.no_grad`
+                too; the result carries no gradient.
             previous: (B, P, D) the rows of the previous chunk that belong to the instants of the
                 new chunk's first P rows, in the model's units; P and D at most the chunk's. Rows
                 beyond P and dimensions beyond D are free: delay and horizon end at P.
@@ -107,7 +80,7 @@ class RealTimeChunking:
         if delay < 0:
             raise ValueError(f"delay is {delay}; expected at least 0 rows")
         rows, width = previous.shape[1:]
-        held = row_weights(self.schedule, min(delay, rows), min(self.horizon, rows), rows)
+        held = row_weights(min(delay, rows), min(self.horizon, rows), rows)
         if not held.any():
             return velocity
         held = held[:, None].to(previous)
@@ -119,20 +92,16 @@ class RealTimeChunking:
 
         def guided(x: Tensor, t: Tensor) -> Tensor:
             time = t[:, None, None]
-            if self.exact:
-                if torch.is_inference_mode_enabled():
-                    raise RuntimeError(
-                        "exact guidance needs gradients; use torch.no_grad, not inference_mode"
-                    )
-                with torch.enable_grad():
-                    x = x.detach().requires_grad_()
-                    v = velocity(x, t)
-                    expected = x - time * v
-                    (correction,) = torch.autograd.grad(expected, x, error(expected.detach()))
-                v = v.detach()
-            else:
+            if torch.is_inference_mode_enabled():
+                raise RuntimeError(
+                    "guidance needs gradients; use torch.no_grad, not inference_mode"
+                )
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
                 v = velocity(x, t)
-                correction = error(x - time * v)
+                expected = x - time * v
+                (correction,) = torch.autograd.grad(expected, x, error(expected.detach()))
+            v = v.detach()
             strength = (time.square() + (1.0 - time).square()) / (time * (1.0 - time))
             return v - strength.clamp_max(self.max_guidance_weight) * correction
 

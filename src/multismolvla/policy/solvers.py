@@ -63,27 +63,6 @@ def _euler(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
     return x
 
 
-def _midpoint(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
-    """The slope at half a step, reached by Euler."""
-    x, dt = noise, -1.0 / steps
-    for step in range(steps):
-        t = 1.0 + step * dt
-        half = x + 0.5 * dt * velocity(x, _at(t, x))
-        x = x + dt * velocity(half, _at(t + 0.5 * dt, x))
-    return x
-
-
-def _heun(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
-    """The mean of the slopes at both ends of a step, the far end reached by Euler."""
-    x, dt = noise, -1.0 / steps
-    for step in range(steps):
-        t = 1.0 + step * dt
-        near = velocity(x, _at(t, x))
-        far = velocity(x + dt * near, _at(max(t + dt, 0.0), x))
-        x = x + 0.5 * dt * (near + far)
-    return x
-
-
 def _adams_bashforth(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
     """Second order at Euler's price: the slope is extrapolated from this step's and the last one's.
 
@@ -101,6 +80,4 @@ def _adams_bashforth(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
 SOLVERS: dict[str, Solver] = {
     "euler": Solver(_euler, evaluations_per_step=1, order=1),
     "adams_bashforth": Solver(_adams_bashforth, evaluations_per_step=1, order=2),
-    "midpoint": Solver(_midpoint, evaluations_per_step=2, order=2),
-    "heun": Solver(_heun, evaluations_per_step=2, order=2),
 }

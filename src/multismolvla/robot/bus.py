@@ -72,25 +72,21 @@ class FeetechBus:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ping(self, servo: int) -> None:
-        """Return if the servo is there.
+    def read(self, servo: int, register: Register) -> int:
+        """Return the value of a register.
 
         Raises:
             ServoTimeout, CorruptPacket, BusLost: no good answer.
             ServoStatusError: it is there and reports a fault.
         """
-        self._ask_one(Packet(servo, Instruction.PING), 0)
-
-    def read(self, servo: int, register: Register) -> int:
-        """Return the value of a register. Raises as `ping`."""
         return register.decode(self.read_bytes(servo, register.address, register.size))
 
     def read_bytes(self, servo: int, address: int, size: int) -> bytes:
-        """Return `size` bytes from `address` on. Raises as `ping`."""
+        """Return `size` bytes from `address` on. Raises as `read`."""
         return self._ask_one(protocol.read_request(servo, address, size), size)
 
     def write(self, servo: int, register: Register, value: int) -> None:
-        """Write a register and wait for the acknowledgement. Raises as `ping`."""
+        """Write a register and wait for the acknowledgement. Raises as `read`."""
         self._ask_one(protocol.write_request(servo, register.address, register.encode(value)), 0)
 
     def sync_read(self, servos: Sequence[int], address: int, size: int) -> dict[int, bytes]:
@@ -140,7 +136,7 @@ class FeetechBus:
         return found
 
     def set_id(self, servo: int, new: int) -> None:
-        """Give a servo another id, kept at power-off. Raises as `ping`."""
+        """Give a servo another id, kept at power-off. Raises as `read`."""
         self.write(servo, LOCK, 0)
         # Whether the acknowledgement carries the old or the new id differs between firmwares.
         with contextlib.suppress(ServoTimeout):

@@ -33,17 +33,14 @@ class State(IntEnum):
     LOST = 2
 
 
-# `stale` was lost there, between the camera and this machine; `late_here` lay in this process.
-LOSING = ("stale", "late_here", "frozen", "blank", "bad_stamp", "invalid")
-DEGRADING = ("slow", "noisy", "blurred", "occluded", "bad_stamp")
-
-
 @dataclass(frozen=True)
 class HealthReport:
     """A stream's health at one instant.
 
     Attributes:
-        reasons: subset of `LOSING` while lost, of `DEGRADING` while degraded, empty while OK.
+        reasons: empty while OK. While lost `stale` (lost between camera and this machine),
+            `late_here` (it lay in this process), `frozen`, `blank`, `bad_stamp`, `invalid`; while
+            degraded `slow`, `noisy`, `blurred`, `occluded`, `bad_stamp`.
         detail: what exactly is wrong, for a person; empty while OK.
         rate_hz: measured frame rate, 0 while nothing comes.
         age_s: time since the last frame; infinite before the first.

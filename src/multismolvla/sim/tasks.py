@@ -208,6 +208,9 @@ TASKS: tuple[Task, ...] = (
 )
 
 DEFAULT_TASK_ID = "red_cube_in_bin"
+# A policy's step, and how many of them an episode of a suite may take.
+STEP_S = 1 / 30
+DEFAULT_MAX_STEPS = {"spatial": 600, "object": 600, "goal": 600, "long": 1200}
 
 
 def find_task(id_or_instruction: str) -> Task:

@@ -22,9 +22,8 @@ from multismolvla.faults.scenario import Scenario
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import PoseCheck
 from multismolvla.pose_check.weights import StreamWeights
-from multismolvla.sim.env import DEFAULT_MAX_STEPS, STEP_S
 from multismolvla.sim.simulation import Simulation
-from multismolvla.sim.tasks import find_task
+from multismolvla.sim.tasks import DEFAULT_MAX_STEPS, STEP_S, find_task
 from multismolvla.stack.arm_runner import RATE_HZ as DRIVER_HZ
 from multismolvla.stack.arm_runner import RobotInSimulation
 from multismolvla.stack.fault_record import FaultRecord, MaskRecord

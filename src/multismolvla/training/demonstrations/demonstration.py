@@ -20,10 +20,9 @@ from multismolvla.data.units import from_counts, to_counts
 from multismolvla.interfaces import Observation, Policy
 from multismolvla.sensing.conditioning import condition
 from multismolvla.sim.cameras import Cameras
-from multismolvla.sim.env import DEFAULT_MAX_STEPS, STEP_S
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.sim.simulation import Simulation
-from multismolvla.sim.tasks import find_task
+from multismolvla.sim.tasks import DEFAULT_MAX_STEPS, STEP_S, find_task
 from multismolvla.streams import StreamTable
 
 # At a scale of 1. 0.05 rad in the shoulder moves the fingers by 15 mm, half an object's width.
