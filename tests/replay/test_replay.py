@@ -19,7 +19,7 @@ from multismolvla.interfaces import ActionChunk
 from multismolvla.replay.command import expand
 from multismolvla.replay.measures import action_error, mask_onsets
 from multismolvla.replay.one_pass import ReplaySettings, replay
-from multismolvla.replay.trace import GAP_NS, Setpoints
+from multismolvla.replay.trace import Setpoints
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.stack.policy_loading import committed_s
 from multismolvla.streams import StreamTable, load_stream_table
@@ -174,13 +174,3 @@ def test_a_matrix_has_every_severity_that_matters():
     made = expand(["all-rgb:noise", "depth:drop", "rgb:smoke:2"], TABLE, 1.0, None)
     levels = [f"all-rgb:noise-{level}" for level in range(1, 6)]
     assert [scenario.name for scenario in made] == [*levels, "depth:drop", "rgb:smoke-2"]
-
-
-def test_setpoints_are_interpolated_and_have_gaps():
-    times = np.array([0, 100, 100 + 2 * GAP_NS, 200 + 2 * GAP_NS], np.int64)
-    targets = np.array([0.0, 1.0, 5.0, 7.0])[:, None] * np.ones(6)
-    asked = np.array([-1, 0, 25, 100, 150, 150 + 2 * GAP_NS, 200 + 2 * GAP_NS, 10**12])
-    found = Setpoints(times, targets).at(asked)[:, 3]
-    expected = [np.nan, 0.0, 0.25, 1.0, np.nan, 6.0, 7.0, np.nan]
-    np.testing.assert_allclose(found, expected)
-    assert np.isnan(Setpoints(times[:0], targets[:0]).at(asked)).all()

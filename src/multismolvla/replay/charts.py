@@ -113,8 +113,8 @@ def changed_streams(line: Mapping, clean: Mapping) -> list[str]:
     return [name for name in order if name in broken | masked]
 
 
-def _severity(path: Path, passes: Sequence[Mapping]) -> bool:
-    """Action error against severity, a line for each fault; False without any severity."""
+def severity_points(passes: Sequence[Mapping]) -> dict[str, list[tuple[int, float, float]]]:
+    """Fault -> (severity, error to the clean pass in radians, least availability), rising."""
     points: dict[str, list[tuple[int, float, float]]] = {}
     for line in passes:
         levels = {fault["severity"] for fault in line.get("faults", [])}
@@ -123,11 +123,17 @@ def _severity(path: Path, passes: Sequence[Mapping]) -> bool:
             name = line["pass"].rpartition("-")[0] or line["pass"]
             least = min(line["availability"].values())
             points.setdefault(name, []).append((levels.pop(), error["overall"], least))
+    return {name: sorted(found) for name, found in points.items()}
+
+
+def _severity(path: Path, passes: Sequence[Mapping]) -> bool:
+    """Action error against severity, a line for each fault; False without any severity."""
+    points = severity_points(passes)
     if not points:
         return False
     figure, (errors, least) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for name, found in points.items():
-        severities, away, available = zip(*sorted(found), strict=True)
+        severities, away, available = zip(*found, strict=True)
         errors.plot(severities, away, "o-", label=name)
         least.plot(severities, np.array(available) * 100, "o-", label=name)
     errors.set_ylabel("action error to the clean pass (rad)")

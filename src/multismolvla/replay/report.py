@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from multismolvla.replay.charts import write_charts
 from multismolvla.replay.measures import agreement, agreement_sentence, describe
 from multismolvla.replay.one_pass import ReplaySettings
 from multismolvla.replay.trace import Setpoints, Trace
+
+PASSES = ("pass", "masked after (s)", "recovered after (s)", "false alarms", "error to recorded")
+PASSES += ("error to clean", "least available", "skew p95 (ms)", "starved ticks", "held")
+# Key of an error in results.jsonl -> what it is the distance to.
+ERRORS = {"error_to_recorded_rad": "recorded", "error_to_clean_rad": "clean"}
 
 
 @dataclass(frozen=True)
@@ -146,18 +151,13 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
         "",
         "Action errors are mean absolute distances over ticks and joints, in radians.",
         "",
-        "| pass | masked after (s) | recovered after (s) | false alarms | error to recorded "
-        "| error to clean | least available | skew p95 (ms) | starved ticks | held |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(_row(line) for line in passes),
+        *_table(PASSES, [_row(line) for line in passes]),
         "",
         "## Action error by joint",
         "",
         "Mean absolute distance, to what was recorded and to the clean pass, radians.",
         "",
-        f"| pass | to | {' | '.join(JOINT_NAMES)} | worst |",
-        "|---" * (len(JOINT_NAMES) + 3) + "|",
-        *(row for line in passes for row in _joint_rows(line)),
+        *_table(["pass", "to", *JOINT_NAMES, "worst"], _joint_rows(passes)),
         "",
         "## Action error by horizon",
         "",
@@ -178,9 +178,16 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
     return "\n".join(text) + "\n"
 
 
-def _row(line: Mapping) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    if not rows:
+        return ["Nothing to compare."]
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _row(line: Mapping) -> list[str]:
     faults = line.get("faults", [])
-    cells = [
+    return [
         f"`{line['pass']}`",
         _worst([f["masked_after_s"] for f in faults]),
         _worst([f["recovered_after_s"] for f in faults if f["end_s"] is not None]),
@@ -192,7 +199,6 @@ def _row(line: Mapping) -> str:
         str(line["starved_ticks"]),
         f"{line['held_share']:.0%}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _worst(delays: Sequence[float | None]) -> str:
@@ -208,45 +214,46 @@ def _overall(error: Mapping | None) -> str:
     return "-" if error is None else f"{error['overall']:.4f}"
 
 
-def _joint_rows(line: Mapping) -> list[str]:
-    rows = []
-    for key, word in (("error_to_recorded_rad", "recorded"), ("error_to_clean_rad", "clean")):
-        error = line[key]
-        if error is not None:
-            values = " | ".join(f"{error['mean'][name]:.4f}" for name in JOINT_NAMES)
-            worst = max(error["worst"].values())
-            rows.append(f"| `{line['pass']}` | {word} | {values} | {worst:.3f} |")
-    return rows
+def _errors(passes: Sequence[Mapping]) -> Iterator[tuple[list[str], Mapping]]:
+    """The first two cells of a row, pass and reference, with each error that is known."""
+    for line in passes:
+        for key, reference in ERRORS.items():
+            if line[key] is not None:
+                yield [f"`{line['pass']}`", reference], line[key]
+
+
+def _joint_rows(passes: Sequence[Mapping]) -> list[list[str]]:
+    return [
+        [
+            *cells,
+            *(f"{error['mean'][name]:.4f}" for name in JOINT_NAMES),
+            f"{max(error['worst'].values()):.3f}",
+        ]
+        for cells, error in _errors(passes)
+    ]
 
 
 def _horizon_table(passes: Sequence[Mapping]) -> list[str]:
-    rows, ahead = [], []
-    for line in passes:
-        for key, word in (("error_to_recorded_rad", "recorded"), ("error_to_clean_rad", "clean")):
-            if line[key] is not None and line[key]["by_horizon"]:
-                found = {entry[0]: entry[1] for entry in line[key]["by_horizon"]}
-                rows.append((f"`{line['pass']}` | {word}", found))
-                ahead = sorted({*ahead, *found})
-    head = f"| pass | to | {' | '.join(f'{h:g} s' for h in ahead)} |"
-    body = [
-        f"| {name} | {' | '.join(f'{found[h]:.4f}' if h in found else '-' for h in ahead)} |"
-        for name, found in rows
+    found = [
+        (cells, {ahead_s: mean for ahead_s, mean, _ in error["by_horizon"]})
+        for cells, error in _errors(passes)
+        if error["by_horizon"]
     ]
-    return [head, "|---" * (len(ahead) + 2) + "|", *body] if rows else ["Nothing to compare."]
+    ahead = sorted({ahead_s for _, means in found for ahead_s in means})
+    rows = [
+        [*cells, *(f"{means[h]:.4f}" if h in means else "-" for h in ahead)]
+        for cells, means in found
+    ]
+    return _table(["pass", "to", *(f"{h:g} s" for h in ahead)], rows)
 
 
 def _availability_table(passes: Sequence[Mapping]) -> list[str]:
     names = list(next((line["availability"] for line in passes if line["availability"]), {}))
-    return [
-        f"| pass | {' | '.join(names)} |",
-        "|---" * (len(names) + 1) + "|",
-        *(_availability_row(line, names) for line in passes),
+    rows = [
+        [f"`{line['pass']}`", *(f"{line['availability'].get(name, 0.0):.1%}" for name in names)]
+        for line in passes
     ]
-
-
-def _availability_row(line: Mapping, names: Sequence[str]) -> str:
-    shares = [f"{line['availability'].get(name, 0.0):.1%}" for name in names]
-    return f"| `{line['pass']}` | {' | '.join(shares)} |"
+    return _table(["pass", *names], rows)
 
 
 def _one_line(line: Mapping) -> str:
