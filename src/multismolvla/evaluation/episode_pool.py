@@ -63,7 +63,7 @@ class PoolSettings:
 
 
 class PoolError(RuntimeError):
-    """The episodes cannot go on; one line."""
+    """The episodes cannot continue; one line."""
 
 
 def clip_file(folder: Path, key: EpisodeKey) -> Path:

@@ -133,7 +133,7 @@ def _detection(rows: Sequence[Row]) -> str:
 
 
 def _execution(rows: Sequence[Row]) -> str:
-    """Conditions that were run both ways at the same latency."""
+    """Conditions that were run in both modes at the same latency."""
     by_key = {(row.setting, row.condition): row for row in rows}
     head = ["policy", "condition", "latency (ms)", "execution", "success", "time to success (s)"]
     lines = [[*head, "faster", "successes a minute", "starved ticks", "inferences"]]

@@ -14,7 +14,7 @@ from multismolvla.stack.outcome import Outcome
 
 @dataclass(frozen=True)
 class Setting:
-    """A way to run a policy; rows of one setting can be compared with its clean row."""
+    """How a policy is run; rows of one setting are compared with its clean row."""
 
     policy: str
     masks: str

@@ -92,12 +92,12 @@ class PlannedPath:
 
 
 class ExecutedPath:
-    """The way of the grip point over the last seconds.
+    """The path of the grip point over the last seconds.
 
     Args:
         span_s: how long a point is kept.
-        step_m, turn: a pose is kept when the grip point has moved, or the hand has turned (chord of
-            the rotation's columns, about radians), by as much since the last kept one.
+        step_m, turn: a pose is kept when the grip point has moved, or the gripper has turned
+            (chord of the rotation's columns, about radians), by this much since the last one.
     """
 
     def __init__(self, span_s: float = 10.0, step_m: float = 0.003, turn: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""What the panel beside the robot says: one verdict, and one line for every stream."""
+"""The health panel: one overall state, and one line for every stream."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LONGEST = 60
 def as_used(
     streams: Mapping[str, StreamState], policy: Mapping[str, str] | None
 ) -> dict[str, StreamState]:
-    """The streams as their nodes say, `MASKED` where the policy has a reason of its own for it.
+    """The streams by their nodes' statuses, `MASKED` if only the policy masks one.
 
     Args:
         policy: values of its newest status, None while there is none.
@@ -58,7 +58,7 @@ def as_used(
 
 
 def stream_line(name: str, stream: StreamState) -> Line:
-    """Say in a few words how a stream is."""
+    """The state of a stream in a few words."""
     light = _LIGHTS.get(stream.state, Light.BAD)
     if light is Light.GOOD:
         return Line(name, _short(f"{name} {stream.rate_hz:.0f} Hz"), light)

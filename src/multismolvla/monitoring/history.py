@@ -26,7 +26,7 @@ class StateHistory:
         self._changes: deque[tuple[float, str]] = deque()
 
     def note(self, now_s: float, state: str) -> None:
-        """Say what is true from now on; `now_s` must not go back."""
+        """Set the value from now on; `now_s` must not go back."""
         if not self._changes or self._changes[-1][1] != state:
             self._changes.append((now_s, state))
         # The state in which the span begins is an older change.

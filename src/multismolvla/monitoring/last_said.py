@@ -1,4 +1,4 @@
-"""What policy and driver said last, while it still counts."""
+"""The newest status of policy and driver, while it is valid."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class LastSaid:
         self._said: dict[str, tuple[float, Mapping[str, str]]] = {}
 
     def take(self, speaker: str, now_s: float, values: Mapping[str, str]) -> None:
-        """Take what a speaker says now."""
+        """Take the newest status of a source."""
         self._said[speaker] = (now_s, values)
 
     def newest(self, speaker: str, now_s: float) -> Mapping[str, str] | None:
-        """What it said last, None where it is silent."""
+        """Its newest status, None while it is silent."""
         if speaker not in self._said:
             return None
         heard_s, values = self._said[speaker]

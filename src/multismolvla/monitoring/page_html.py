@@ -1,4 +1,4 @@
-"""The page's texts and drawings as HTML and SVG. Whatever a message says is escaped."""
+"""The page's texts and drawings as HTML and SVG. Text from messages is escaped."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def note_html(name: str, text: str, light: Light) -> str:
 def timeline_html(streams: Mapping[str, StreamView], timeline: Mapping[str, Sequence[Span]]) -> str:
     """One row a stream: its name, what it was over the last minute, and what it is.
 
-    The strip says by its height as well as by its colour what is usable: a masked stream is a thin
+    The height of the strip shows too what is usable: a masked stream is a thin
     line. Every row has the stream's state as `data-state`.
     """
     width = _WIDTH - _NAME
@@ -127,8 +127,8 @@ def plot_html(
         drawn = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>' for x, y in places)
         drawn = f'<g fill="#4c9be8">{drawn}</g>'
     else:
-        way = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        drawn = f'<polyline points="{way}" fill="none" stroke="#4c9be8" stroke-width="1.5"/>'
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        drawn = f'<polyline points="{path}" fill="none" stroke="#4c9be8" stroke-width="1.5"/>'
     newest = f"{points[-1][1]:.3g} {unit}" if points else "nothing yet"
     return _svg(
         name,

@@ -1,4 +1,4 @@
-"""What the page in the browser shows, as a function of what the nodes have said and of the time."""
+"""The state of the browser page, as a function of the nodes' messages and of the time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StreamView(NamedTuple):
 
 
 class PageState:
-    """Takes in what is said, gives out what is to be seen; times are of any clock that only rises.
+    """Takes messages in, gives the page's contents out; times are of any clock that only rises.
 
     Args:
         streams: names of the streams, in their order.
@@ -64,7 +64,7 @@ class PageState:
         queue_s = _number(values.get("queue_s"))
         if queue_s is not None:
             self.queue_s.add(now_s, queue_s)
-        # The latency is that of the last inference: said ten times a second, but new once in each.
+        # The latency of the last inference: published ten times a second, but new once for each.
         inferences, latency_ms = values.get("inferences", ""), _number(values.get("latency_ms"))
         if latency_ms is not None and inferences != self._inferences:
             self._inferences = inferences
@@ -89,7 +89,7 @@ class PageState:
         return self._said.newest("driver", now_s)
 
     def streams(self, now_s: float) -> dict[str, StreamView]:
-        """Every stream as it is now: masked if it is lost, or if the policy says that it is."""
+        """Every stream as it is now: masked if it is lost, or if the policy reports it."""
         return {
             name: StreamView(
                 name,

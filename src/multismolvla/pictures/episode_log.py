@@ -40,7 +40,7 @@ class Sample:
 
 @dataclass
 class EpisodeLog:
-    """One episode: what was asked, what was damaged, what was seen, how it ended.
+    """One episode: instruction, damage, frames, result.
 
     Attributes:
         frames: (time_s, newest conditioned frame per stream) at the rate of the film.

@@ -135,7 +135,7 @@ def board(
 ) -> np.ndarray:
     """Return the streams of one view, two a row. RGB (H, W, 3) uint8.
 
-    A masked stream is crossed out and says so across the picture; one without a frame is empty.
+    A masked stream is crossed out and labelled; one without a frame is empty.
 
     Args:
         view: `""` for the top camera, `wrist` for the wrist camera.

@@ -1,1 +1,1 @@
-"""Does what a camera shows fit where the arm says that it is? Learned from pictures and joints."""
+"""Does a camera show the arm at its measured joint positions? Learned from frames and joints."""

@@ -1,4 +1,4 @@
-"""From single pictures, each of which may deceive, to a verdict about their stream."""
+"""From single frames, each of which may be wrong by chance, to a decision about their stream."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from multismolvla.pose_check.weights import SHIPPED, PoseCheckError, StreamWeigh
 
 
 class Evidence:
-    """Adds up how far pictures exceed the margin, as Page's cumulative sum test does.
+    """Adds up how far frames exceed the margin, as Page's cumulative sum test does.
 
-    What a picture says counts no more than `MOST` for and `LEAST` against: no single one decides.
+    One frame counts no more than `MOST` for and `LEAST` against: no single frame decides.
     The sum stays between 0 and 1; a stream contradicts from 1 on, until the sum is 0 again.
 
     Args:
-        margin: logit beyond which a picture speaks against its stream.
+        margin: logit above which a frame counts against its stream.
     """
 
-    # At 15 Hz a gross misfit is found with the third picture, after 0.2 s, and is over with the
+    # At 15 Hz a gross misfit is found with the third frame, after 0.2 s, and is over with the
     # fourth good one, so that recovery takes no longer than that of a camera that was unplugged.
     MOST, LEAST = 0.34, 0.25
-    # Logit beyond the margin that, of one picture, is worth the whole sum.
+    # Logit above the margin that corresponds to the whole range of the sum.
     WHOLE = 20.0
 
     def __init__(self, margin: float) -> None:
@@ -34,17 +34,17 @@ class Evidence:
         self.contradicts = False
 
     def add(self, logit: float) -> bool:
-        """Take in what one picture says; return whether the stream contradicts now."""
-        said = (logit - self._margin) / self.WHOLE
-        self._sum = min(1.0, max(0.0, self._sum + min(self.MOST, max(-self.LEAST, said))))
+        """Add one frame; return whether the stream contradicts now."""
+        weight = (logit - self._margin) / self.WHOLE
+        self._sum = min(1.0, max(0.0, self._sum + min(self.MOST, max(-self.LEAST, weight))))
         if self._sum in (0.0, 1.0):
             self.contradicts = self._sum == 1.0
         return self.contradicts
 
 
-# Which streams show something else than the arm where its joints say that it is.
+# Which streams do not show the arm at its measured joint positions.
 
-# What says which weights: of the simulated cameras, or none at all; anything else is a file.
+# Names of weights: those of the simulated cameras, or none; anything else is a file.
 SIMULATION, NONE = "simulation", "none"
 # As a reason after the word "image".
 CONTRADICTS = "contradicts the pose"
@@ -62,14 +62,14 @@ def find_weights(source: str) -> dict[str, StreamWeights]:
 
 
 class PoseCheck:
-    """Judges sets of pictures against the joints of their instant.
+    """Compares sets of frames with the joints of their instant.
 
-    A picture that was shifted, covered, or taken at another time shows the arm elsewhere, or not
+    A frame that was shifted, covered, or taken at another time shows the arm elsewhere, or not
     at all. If the joints are what is wrong, every stream contradicts.
 
     Args:
         weights: by stream; one that is not among them is never judged.
-        derived: stream that is computed from others -> these. It is not judged by its own pictures,
+        derived: stream that is computed from others -> these. Its own frames are not compared,
             which are not those that the weights know, and contradicts as soon as one of them does.
 
     Raises:
@@ -90,11 +90,11 @@ class PoseCheck:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: another episode, or a clock that was set back."""
+        """Begin again: another episode, or a clock that was set back."""
         self._evidence = {name: Evidence(own.margin) for name, own in self._weights.items()}
 
     def judge(self, frames: Mapping[str, np.ndarray | None], joints: np.ndarray) -> dict[str, str]:
-        """Take in a set of pictures and return the streams that contradict, each with why.
+        """Compare a set of frames and return the streams that contradict, each with the reason.
 
         Args:
             frames: as in `interfaces.Observation.frames`; a stream without one stays as it was.

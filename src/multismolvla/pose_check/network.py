@@ -16,7 +16,7 @@ _STRIDE = 2
 
 
 class PoseNetwork:
-    """Tells how little a picture and joint positions fit; one caller at a time.
+    """Computes how badly a frame and joint positions fit; one caller at a time.
 
     Args:
         arrays: the weights by their names in `training.pose_network`.
@@ -29,7 +29,7 @@ class PoseNetwork:
         try:
             layers = [_layer(arrays, f"picture.{k}") for k in (0, 2, 4)]
             self._seen = _layer(arrays, "picture.7")
-            self._told = [_layer(arrays, f"joints.{k}") for k in (0, 2)]
+            self._pose = [_layer(arrays, f"joints.{k}") for k in (0, 2)]
             self._compare = [_layer(arrays, f"compare.{k}") for k in (0, 2)]
         except KeyError as error:
             raise ValueError(f"the network has no layer {error}") from None
@@ -37,14 +37,14 @@ class PoseNetwork:
         self._eyes = [_Convolution(*layer, size) for layer, size in zip(layers, sizes, strict=True)]
 
     def misfit(self, picture: np.ndarray, joints: np.ndarray) -> float:
-        """Return the logit that a picture (C, SIZE, SIZE) does not fit joints (6,) radians."""
+        """Return the logit that a frame (C, SIZE, SIZE) does not fit joints (6,) radians."""
         for convolution in self._eyes:
             picture = convolution(picture)
         seen = _linear(self._seen, picture.ravel())
         joints = joints.astype(np.float32)
-        hidden = _relu(_linear(self._told[0], np.concatenate((np.sin(joints), np.cos(joints)))))
-        told = _linear(self._told[1], hidden)
-        met = np.concatenate((_relu(seen), _relu(told), seen * told))
+        hidden = _relu(_linear(self._pose[0], np.concatenate((np.sin(joints), np.cos(joints)))))
+        pose = _linear(self._pose[1], hidden)
+        met = np.concatenate((_relu(seen), _relu(pose), seen * pose))
         return float(_linear(self._compare[1], _relu(_linear(self._compare[0], met)))[0])
 
 

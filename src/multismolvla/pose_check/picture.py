@@ -7,12 +7,12 @@ import numpy as np
 
 from multismolvla.streams import LABELS
 
-# Height and width: enough to tell a hand that is two centimetres beside its place.
+# Height and width: enough to detect a gripper that is two centimetres off.
 SIZE = 48
-# Of the labels those that never depend on the task: objects lie wherever they like.
+# Of the labels those that never depend on the task: objects may lie anywhere.
 _SHOWN_LABELS = tuple(LABELS.index(name) for name in ("arm", "gripper", "table", "background"))
 CHANNELS = {"rgb": 3, "depth": 2, "thermal": 1, "segmentation": len(_SHOWN_LABELS)}
-# Around what a table in a room has; a person's hand is two units above it.
+# Around the temperature of a table in a room; a person's hand is two units above it.
 _ROOM_C, _THERMAL_SCALE_C = 25.0, 10.0
 
 
@@ -26,7 +26,7 @@ def to_picture(kind: str, frame: np.ndarray) -> np.ndarray:
         return _smaller(frame).transpose(2, 0, 1) / np.float32(128.0) - 1.0
     if kind == "depth":
         seen = np.isfinite(frame)
-        # Nearest: the mean of a hand and the table below it is at neither.
+        # Nearest: the mean depth of gripper and table is that of neither.
         metres = cv2.resize(
             np.where(seen, frame, np.float32(0.0)), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST
         )

@@ -27,8 +27,8 @@ class StreamWeights:
     """What is known of one stream.
 
     Attributes:
-        kind: of the stream, which says what its pictures are.
-        margin: logit beyond which a picture speaks against its stream.
+        kind: of the stream: which frames it has.
+        margin: logit above which a frame counts against its stream.
         arrays: name of a layer -> its weights, float32.
     """
 
@@ -48,8 +48,8 @@ def save_weights(path: Path, streams: Mapping[str, StreamWeights], **facts: obje
         for stream, weights in streams.items()
         for name, array in weights.arrays.items()
     }
-    told = {name: {"kind": w.kind, "margin": w.margin} for name, w in streams.items()}
-    metadata = {"format": FORMAT, "size": SIZE, "streams": told, **facts}
+    described = {name: {"kind": w.kind, "margin": w.margin} for name, w in streams.items()}
+    metadata = {"format": FORMAT, "size": SIZE, "streams": described, **facts}
     save_file(arrays, path, {key: json.dumps(value) for key, value in metadata.items()})
 
 
@@ -73,9 +73,9 @@ def load_weights(path: Path) -> dict[str, StreamWeights]:
             f"{path}: no pose check of this version; train one with 'multismolvla pose-check'"
         )
     streams = {}
-    for name, told in metadata["streams"].items():
-        if told["kind"] not in CHANNELS:
-            raise PoseCheckError(f"{path}: {name}: kind is '{told['kind']}'")
+    for name, facts in metadata["streams"].items():
+        if facts["kind"] not in CHANNELS:
+            raise PoseCheckError(f"{path}: {name}: kind is '{facts['kind']}'")
         own = {key.partition(":")[2]: a for key, a in arrays.items() if key.startswith(f"{name}:")}
-        streams[name] = StreamWeights(told["kind"], told["margin"], own)
+        streams[name] = StreamWeights(facts["kind"], facts["margin"], own)
     return streams

@@ -1,4 +1,4 @@
-"""Which code it was: what git says of the checkout that this package runs from."""
+"""The git revision of the code, and the history of a checkpoint."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProvenanceError(ValueError):
 
 
 def whole_history(folder: str | Path) -> dict[str, Any]:
-    """The `training.json` of a checkpoint, and under `before` those of what it began with.
+    """The `training.json` of a checkpoint, and under `before` those of earlier checkpoints.
 
     The seeds that an older trainer did not write are filled in from caches that are still there.
 
@@ -63,14 +63,14 @@ def whole_history(folder: str | Path) -> dict[str, Any]:
 def before(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The histories of what a run of the recipe begins with, by the key that names it.
 
-    A run keeps them with its weights: the folders may be trained anew once it is done.
+    A run keeps them with its weights: the folders may be trained again once it is done.
     """
     sources = {key: recipe["model"].get(key) for key in BEGINNINGS}
     return {key: _history_or_name(source) for key, source in sources.items() if source}
 
 
 def without_places(value: Any) -> Any:
-    """The same tree, in which an absolute path is its last part: the rest says who trained."""
+    """The same tree, in which an absolute path is its last part: the rest is private."""
     if isinstance(value, Mapping):
         return {without_places(key): without_places(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -155,7 +155,7 @@ class Page:
         self._plots.content = plots
 
     def answer(self, text: str, light: Light) -> None:
-        """Say what came of what was pressed."""
+        """Show the result of a button."""
         self._answer.content = note_html("answer", text, light)
 
     def show_injector(self, breakable: Mapping[str, Breakable], note: str, light: Light) -> None:

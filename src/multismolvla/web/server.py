@@ -22,7 +22,7 @@ def is_own(origin: str | None, asked_for: str | None, loopback: bool) -> bool:
 
     Args:
         origin, asked_for: the headers Origin and Host of its request.
-        loopback: whether the server listens on loopback only. It must then also be asked for by
+        loopback: whether the server listens on loopback only. It must then also be requested by
             such a name: a stranger's name may lead to this machine.
     """
     if loopback and _host(asked_for) not in LOOPBACK:
@@ -37,17 +37,17 @@ def _host(asked_for: str | None) -> str | None:
         return None
 
 
-# viser's server as a robot needs it: where it was told to be, and open to its own page only.
+# viser's server for a robot: on the given address, and open to its own page only.
 
 # As in requirements/web.txt, which says why without dependencies; an installed package has no such
 # file.
 INSTALL = "-m pip install --no-deps viser==1.1.1 msgspec==0.22.0 websockets==16.1.1"
-# RFC 6455: against the rules of the one who closes.
+# RFC 6455: a policy violation.
 POLICY_VIOLATION = 1008
 
 
 class PageError(ValueError):
-    """The page cannot be served; the message says why and what to do."""
+    """The page cannot be served; one line with reason and remedy."""
 
 
 def import_viser() -> Any:
@@ -72,7 +72,7 @@ def start_server(host: str, port: int, label: str) -> Any:
         PageError: viser is not installed, or the address cannot be had.
     """
     viser = import_viser()
-    # viser goes on to the next port by itself, and for ever where the host is wrong.
+    # viser tries the next port by itself, endlessly if the host is wrong.
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, port), family=family):
@@ -82,7 +82,7 @@ def start_server(host: str, port: int, label: str) -> Any:
 
     class Server(viser.ViserServer):
         def request_share_url(self, verbose: bool = True) -> None:
-            """A page that moves an arm is not put on the Internet, whoever asks for it."""
+            """A page that moves an arm is never shared on the Internet."""
 
     with contextlib.redirect_stdout(io.StringIO()):  # A banner; the node says where the page is.
         server = Server(host=host, port=port, label=label, verbose=False)

@@ -204,7 +204,7 @@ def _to_lerobot(args: argparse.Namespace) -> int:
 
 def _to_mcap(args: argparse.Namespace) -> int:
     sources = _sources(args, args.sources)
-    # A bag is whole or not there, so that a conversion that broke off can go on.
+    # A bag is complete or absent, so an interrupted conversion can continue.
     missing = [source for source in sources if not (args.out / source.name).exists()]
     for name, episode in _loaded("converting", missing):
         write_episode(args.out / name, episode)

@@ -1,6 +1,6 @@
 """Records the scripted expert in simulation, or a learner's states with the expert's labels.
 
-One rosbag2 bag per episode: OUT/TASK/SEED. Run again to go on where it stopped, or with more
+One rosbag2 bag per episode: OUT/TASK/SEED. Run again to continue where it stopped, or with more
 episodes. The seeds of a task are consecutive; for each that fails another one is added, and the
 failed episode is kept in OUT/failed. Two runs with the same settings record the same scenes.
 """

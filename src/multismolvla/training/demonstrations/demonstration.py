@@ -1,4 +1,4 @@
-"""What pushes the arm off its way in demonstrations, so that the way back is seen as well.
+"""Disturbances of the arm in demonstrations, so that the data contains recoveries.
 
 Noise in the executed actions, not in the labels, as in DART (Laskey et al. 2017).
 """
@@ -65,10 +65,10 @@ class Disturbance:
 
 # One recorded episode in the simulator: who drives, what disturbs, what the expert would do.
 
-# A chunk is followed for so many steps, then the next one is asked for: as with inference that
+# A chunk is executed for this many steps, then the next one is requested: as with inference that
 # takes a while.
 FOLLOWED_STEPS = (4, 16)
-# Episodes without noise stay in the data: the learner should know the undisturbed way best.
+# Share of episodes without noise: the learner should know undisturbed motion best.
 UNDISTURBED_SHARE = 0.25
 
 
@@ -107,9 +107,9 @@ class _Rows:
 class DemonstrationRecorder:
     """Records episodes one after the other; rendering belongs to the thread that records.
 
-    The expert without memory is asked at every camera frame, or at every instant at which there
-    would be one where no stream is recorded, from the state the arm is really in:
-    its answer is the label of that frame, and every few steps the new way to follow.
+    The expert plans without memory at every camera frame (without streams: at the instants of such
+    frames) from the measured state. Its chunk is the label of that frame, and every few steps the
+    new path to follow.
 
     Args:
         table: stream table.
@@ -117,7 +117,7 @@ class DemonstrationRecorder:
         learner: drives instead of the expert; the labels stay the expert's.
 
     Raises:
-        ValueError: the learner needs pictures and there are none; one line.
+        ValueError: the learner needs frames and there are none; one line.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class DemonstrationRecorder:
 
         Args:
             noise: greatest scale of the disturbance; the episode's own is drawn from its seed.
-            meta: added to what the episode says about itself.
+            meta: added to the metadata of the episode.
         """
         task = find_task(task_id)
         self._simulation.reset(task, seed)
@@ -213,11 +213,11 @@ class DemonstrationRecorder:
             rows.frames[name].append(to_counts(stream.kind, conditioned))
 
     def _learners_chunk(
-        self, truth: Observation, rows: _Rows, rng: np.random.Generator
+        self, exact: Observation, rows: _Rows, rng: np.random.Generator
     ) -> np.ndarray:
-        """What the learner does now, seeing what is recorded, less the streams it is denied."""
+        """The learner's chunk for the recorded frames, without the streams that are dropped."""
         if self._learner.privileged:
-            return self._learner.policy.infer(truth).actions
+            return self._learner.policy.infer(exact).actions
         available = rng.random(len(self._streams)) >= self._learner.stream_loss
         if not available.any():
             available[rng.integers(len(available))] = True
@@ -226,7 +226,7 @@ class DemonstrationRecorder:
             name: from_counts(self._table[name].kind, rows.frames[name][-1]) if usable else None
             for name, usable in mask.items()
         }
-        seen = Observation(truth.stamp_ns, frames, mask, truth.state, truth.task)
+        seen = Observation(exact.stamp_ns, frames, mask, exact.state, exact.task)
         return self._learner.policy.infer(seen).actions
 
     def _episode(

@@ -15,7 +15,7 @@ FAILED = "failed"
 
 
 class DemonstrationsError(RuntimeError):
-    """The recording cannot start or go on; one line."""
+    """The recording cannot start or continue; one line."""
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,5 @@ class SeedPlan:
 
 
 def bag_folder(out: Path, task: str, seed: int, kept: bool) -> Path:
-    """Where the episode of a seed lies; what an expert failed at is apart from what it did."""
+    """The folder of a seed's episode; failed episodes of the expert are kept apart."""
     return (out if kept else out / FAILED) / task / f"{seed:08d}"

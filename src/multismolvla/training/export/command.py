@@ -1,8 +1,8 @@
-"""Write a trained checkpoint as it is shipped: in half precision, with all that is known of it.
+"""Write a trained checkpoint for release: in half precision, with its history and a model card.
 
-FOLDER is what a phase of `multismolvla train` left. The result runs like any checkpoint, as float32
-on a CPU; beside the weights it has `training.json`, which says how it came to be, and `README.md`,
-the model card. Written to src/multismolvla/policy/small it is the policy `small` of the package.
+FOLDER is the checkpoint of a phase of `multismolvla train`. The result runs like any checkpoint, as
+float32 on a CPU; beside the weights it has `training.json`, its history, and `README.md`, the model
+card. Written to src/multismolvla/policy/small it is the policy `small` of the package.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def export(source: str, out: Path, precision: str, report: Path | None) -> Facts
     """Write the checkpoint and what belongs to it into `out`.
 
     Raises:
-        ValueError: the source is no checkpoint or nothing says how it was trained, `out` is the
+        ValueError: the source is no checkpoint or has no `training.json`, `out` is the
             source, or a weight does not fit the precision; one line.
         OSError: a file cannot be read or written.
     """

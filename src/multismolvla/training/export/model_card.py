@@ -1,4 +1,4 @@
-"""The model card of an exported checkpoint: only what its files and a report say."""
+"""The model card of an exported checkpoint, from its files and a report."""
 
 from __future__ import annotations
 

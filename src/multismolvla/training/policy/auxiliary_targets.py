@@ -1,4 +1,4 @@
-"""What the simulator knows of a sample and the pictures should tell."""
+"""Privileged targets of a sample: what perception should estimate from the frames."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class AuxiliaryTargets:
             there is none: of round objects and of unknown ones.
         hand: (B, 3) grip point, likewise.
         joints: (B, 6) radians.
-        held: (B,) int64 object in the hand, n for none.
-        labels: (B, V, T, L) shares of the labels within each token's part of the picture; NaN
+        held: (B,) int64 object in the gripper, n for none.
+        labels: (B, V, T, L) shares of the labels within each token's part of the frame; NaN
             where there is no segmentation.
     """
 
@@ -78,7 +78,7 @@ def _heading(name: str, pose: np.ndarray) -> tuple[float, float]:
     if shape.round:
         return (math.nan, math.nan)
     rotation = rotation_of(pose)
-    # Not the flatter one: of a brick that lies flat both are, and a hair would decide.
+    # Not the flatter one: for a flat brick rounding would decide.
     flat = 0 if abs(rotation[2, 0]) < UPRIGHT else 1
     symmetry = 4 if shape.half[0] == shape.half[1] else 2
     angle = symmetry * math.atan2(rotation[1, flat], rotation[0, flat])

@@ -57,7 +57,7 @@ def corrupt(rng: np.random.Generator, kind: str, frame: np.ndarray) -> np.ndarra
 
 # The batch of a step, as a function of seed, phase, process and step alone.
 #
-# Nothing is remembered between two steps, so a run that was cut off goes on exactly where it was,
+# Nothing is remembered between two steps, so an interrupted run continues exactly where it was,
 # and several threads may prepare batches at once.
 
 

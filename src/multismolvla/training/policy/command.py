@@ -1,6 +1,6 @@
 """Train a policy from a recipe: `multismolvla train config/training/small.yaml`.
 
-The same command begins a run and goes on with one that was stopped, by Ctrl-C, --minutes or a
+The same command begins a run and continues with one that was stopped, by Ctrl-C, --minutes or a
 power cut; a run that was stopped ends with the same weights as one that was not. Under
 `accelerate launch` it uses several processes or machines. Every phase leaves a checkpoint that
 runs as a policy.

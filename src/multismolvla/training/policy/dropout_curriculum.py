@@ -1,7 +1,7 @@
 """Which streams a sample loses in training, and how.
 
 Half of the losses are hard: the stream is masked, as one that the health monitor has given up. Half
-are soft: the frame is damaged and nobody says so. What is lost as one is a stream, a kind of image
+are soft: the frame is damaged without a mask. Dropped together are one stream, a kind of image
 in all views, or a camera mount; that leaves every mixture, down to a single modality.
 At least one stream of a sample stays whole.
 """
@@ -31,10 +31,10 @@ def rate_at(recipe: DropoutRecipe, progress: float) -> float:
 
 
 class Cut(NamedTuple):
-    """A way to cut the streams into what is lost as one.
+    """A partition of the streams into units that are dropped together.
 
     Attributes:
-        weight: how often it is this way, beside the others.
+        weight: how often this partition is drawn, relative to the others.
         unit: (S,) the unit of each stream.
         alone: (U,) how likely each unit is the one that is left alone; sum 1.
     """
@@ -45,8 +45,8 @@ class Cut(NamedTuple):
 
 
 def cuts(streams: Sequence[Stream], recipe: DropoutRecipe) -> list[Cut]:
-    """The ways to cut the streams; none into a single piece."""
-    ways = []
+    """The partitions of the streams; none has a single unit."""
+    found = []
     for weight, names in (
         (recipe.by_stream, [stream.name for stream in streams]),
         (recipe.by_modality, [stream.kind for stream in streams]),
@@ -56,32 +56,32 @@ def cuts(streams: Sequence[Stream], recipe: DropoutRecipe) -> list[Cut]:
         if weight > 0 and len(order) > 1:
             alone = np.array([float(recipe.alone.get(name, 1.0)) for name in order])
             unit = np.array([order.index(name) for name in names])
-            ways.append(Cut(weight, unit, alone / alone.sum()))
-    return ways
+            found.append(Cut(weight, unit, alone / alone.sum()))
+    return found
 
 
 def draw_hard(
     rng: np.random.Generator, streams: Sequence[Stream], recipe: DropoutRecipe, rate: float
 ) -> np.ndarray:
-    """Streams (S,) bool that a group of samples loses altogether; never all."""
-    ways = cuts(streams, recipe)
+    """Streams (S,) bool that a group of samples loses; never all."""
+    partitions = cuts(streams, recipe)
     lost = np.zeros(len(streams), bool)
     probability = rate * (1.0 - recipe.soft_share)
-    if not ways or probability == 0.0:
+    if not partitions or probability == 0.0:
         return lost
-    weights = np.array([way.weight for way in ways])
-    way = ways[rng.choice(len(ways), p=weights / weights.sum())]
-    count = len(way.alone)
-    # The mean stays `probability`: what the lonely draws lose more, the others lose less.
+    weights = np.array([each.weight for each in partitions])
+    cut = partitions[rng.choice(len(partitions), p=weights / weights.sum())]
+    count = len(cut.alone)
+    # The mean stays `probability`: draws that keep one unit lose more, so the others lose less.
     alone = ALONE * probability
     if rng.random() < alone:
-        gone = np.arange(count) != rng.choice(count, p=way.alone)
+        gone = np.arange(count) != rng.choice(count, p=cut.alone)
     else:
         rest = (probability - alone * (count - 1) / count) / (1.0 - alone)
         gone = rng.random(count) < np.clip(rest, 0.0, 1.0)
         if gone.all():
-            gone[rng.choice(count, p=way.alone)] = False
-    return gone[way.unit]
+            gone[rng.choice(count, p=cut.alone)] = False
+    return gone[cut.unit]
 
 
 def draw_soft(

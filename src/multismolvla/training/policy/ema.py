@@ -47,7 +47,7 @@ class Ema:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """The module takes the averaged weights for good."""
+        """The module takes the averaged weights permanently."""
         for name, parameter in self._parameters.items():
             parameter.copy_(self.shadow[name])
 

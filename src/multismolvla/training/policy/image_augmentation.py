@@ -1,4 +1,4 @@
-"""Pictures of the same scene by other cameras in other light: what a policy must not hold on to.
+"""Variations of frames as from other cameras in other light, so that a policy does not overfit.
 
 Works on batches of frames as they are stored, before anything else sees them. Colours keep their
 names: a red cube stays red, since instructions speak of it.
@@ -19,7 +19,7 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)
 # Side of the random fields that become blotches.
 COARSE = 6
 MILLIMETRES_PER_METRE, COUNTS_PER_DEGREE = 1000.0, 100.0
-# Noise is cut out of one block at random places: drawing it anew would cost more than the rest.
+# Noise is cut out of one block at random places: drawing it again would cost more than the rest.
 _NOISE = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
 
 

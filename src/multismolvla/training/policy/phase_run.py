@@ -32,7 +32,7 @@ class PhaseRun:
     Args:
         folder: of the run's state.
         run: its fingerprint.
-        stop: asked after each step; True ends the run, which can be gone on with.
+        stop: called after each step; True ends the run, which can be continued later.
         loader: gives the loader of the steps `first` to `last` - 1.
     """
 

@@ -41,7 +41,7 @@ class Meter:
             self._values["lost/nothing"].append(float(loss[whole].mean()))
 
     def take(self) -> dict[str, float]:
-        """The means, of finite values; starts anew."""
+        """The means, of finite values; starts again."""
         means = {}
         for name, values in self._values.items():
             finite = [value for value in values if math.isfinite(value)]
@@ -63,7 +63,7 @@ class Progress:
             self._events = EventFile(folder / "tensorboard")
 
     def begin(self, phase: str, step: int, steps: int) -> None:
-        """A phase begins, or goes on, at `step` of `steps`."""
+        """A phase begins, or continues, at `step` of `steps`."""
         if self._speaks:
             self._bar = tqdm(total=steps, initial=step, desc=phase, unit="step", smoothing=0.05)
         self._started, self._steps = time.perf_counter(), 0

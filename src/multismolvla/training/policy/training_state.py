@@ -1,4 +1,4 @@
-"""All that a run needs to go on to the same weights, in one safetensors file, never a pickle."""
+"""All that a run needs to continue to the same weights, in one safetensors file, never a pickle."""
 
 from __future__ import annotations
 

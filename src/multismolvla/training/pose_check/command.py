@@ -1,7 +1,7 @@
-"""Train the pose check of a robot: whether each camera's pictures fit the joints of their instant.
+"""Train the pose check of a robot: whether each camera's frames fit the joints of their instant.
 
 It learns from training caches of that robot's own cameras (`multismolvla dataset cache`) and needs
-no labels, neither of the pictures nor of what was done.
+no labels, neither of the frames nor of what was done.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from multismolvla.training.provenance import git_says
 
 BATCH = 128
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-4
-# The margin lies this far beyond what all but one in a thousand sound pictures stay below. Chosen
+# The margin lies this far beyond the 99.9th percentile of sound frames. Chosen
 # in closed loop on scenes from seed 2 000 000: what does the policy no harm, such as all cameras
 # 0.2 s late or shifted by 2 % of the width, must not take all of them away.
 ABOVE, CLEARANCE = 1e-3, 8.0
-# Pictures that the figures are measured on, for each stream.
+# Frames that the figures are measured on, for each stream.
 MEASURED = 3000
 MEASURED_FAULTS = tuple(
     (fault, severity) for fault in ("shifted_view", "occlusion") for severity in (1, 2, 3, 5)
@@ -47,7 +47,7 @@ class Trained:
     """A stream's network and how it does on episodes that it has not seen.
 
     Attributes:
-        found: what was done to single pictures -> share of them beyond the margin.
+        found: kind of damage -> share of single frames beyond the margin.
     """
 
     weights: StreamWeights
@@ -102,7 +102,7 @@ def measure(
     clearance: float,
     rng: np.random.Generator,
 ) -> tuple[float, dict[str, float]]:
-    """Return the margin, and what share of single pictures is beyond it, by what was done."""
+    """Return the margin, and the share of single frames beyond it by kind of damage."""
     chosen = [
         (cache, int(index), int(indices[0]))
         for indices, cache in samples.sequences()
@@ -140,7 +140,7 @@ def measure(
 
 
 def to_markdown(trained: dict[str, Trained]) -> str:
-    """A table of what is found in single pictures, in per cent, by stream."""
+    """A table of the single frames beyond the margin, in per cent, by stream."""
     columns = list(next(iter(trained.values())).found)
     rows = [f"| stream | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
     for stream, result in trained.items():

@@ -13,12 +13,12 @@ MEETING = 64
 
 
 class PoseNetwork(nn.Module):
-    """From a picture and joint positions to how little they fit.
+    """From a frame and joint positions to how little they fit.
 
-    Picture and joints are described apart, by 64 numbers each, and compared by a third part.
+    Frame and joints are described apart, by 64 numbers each, and compared by a third part.
 
     Args:
-        channels: of the picture.
+        channels: of the frame.
     """
 
     def __init__(self, channels: int) -> None:
@@ -42,8 +42,8 @@ class PoseNetwork(nn.Module):
         )
 
     def forward(self, pictures: Tensor, joints: Tensor) -> Tensor:
-        """Logits (B,) that the pictures (B, C, SIZE, SIZE) do not fit the joints (B, J) radians."""
+        """Logits (B,) that the frames (B, C, SIZE, SIZE) do not fit the joints (B, J) radians."""
         seen = self.picture(pictures)
-        told = self.joints(torch.cat((joints.sin(), joints.cos()), dim=1))
-        met = torch.cat((seen.relu(), told.relu(), seen * told), dim=1)
+        pose = self.joints(torch.cat((joints.sin(), joints.cos()), dim=1))
+        met = torch.cat((seen.relu(), pose.relu(), seen * pose), dim=1)
         return self.compare(met)[:, 0]

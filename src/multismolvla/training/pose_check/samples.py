@@ -1,4 +1,4 @@
-"""What a pose check finds in single pictures, as a heat map."""
+"""What a pose check finds in single frames, as a heat map."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ import matplotlib.pyplot as plt
 
 
 def write_pose_chart(path: Path, found: Mapping[str, Mapping[str, float]]) -> None:
-    """Write a PNG with a row per stream and a column for each thing that was done to pictures.
+    """Write a PNG with a row per stream and a column for each kind of damage.
 
     Args:
-        found: stream -> what was done -> share of the pictures beyond the margin.
+        found: stream -> kind of damage -> share of the frames beyond the margin.
     """
     columns = list(next(iter(found.values())))
     shares = np.array([[own[name] for name in columns] for own in found.values()])
@@ -42,26 +42,26 @@ def write_pose_chart(path: Path, found: Mapping[str, Mapping[str, float]]) -> No
     plt.close(figure)
 
 
-# Pictures that fit the joints and pictures that do not, drawn from training caches.
+# Frames that fit the joints and frames that do not, drawn from training caches.
 #
-# Nobody has to label anything: that a recorded picture fits the joints of its instant is what a
-# recording is, and what does not fit is made by the faults of `sensing.corruptions`.
+# No labels are needed: every recorded frame fits the joints of its instant, and frames that do not
+# fit are made by `faults`.
 
-# What a sample is, and how often. Worse pictures of the right place have warnings of their own.
+# Kinds of samples, and how often. Frames of poor quality have their own warnings.
 SHARES = {"sound": 0.3, "worse": 0.15, "late": 0.2, "other": 0.07, "shifted": 0.16, "covered": 0.12}
 WORSE = ("noise", "motion_blur", "defocus", "salt_and_pepper")
 WORSE_OF_KIND = {"rgb": ("colour_cast", "exposure", "smoke"), "depth": ("nan_depth", "smoke")}
 WORSE_SEVERITIES = (1, 2, 3)
 SHIFT, TURN_DEG = (0.03, 0.25), (0.0, 8.0)
 COVERED = (0.15, 0.75)
-# Age of a late picture, in samples of an episode (1/15 s as `dataset cache` makes them).
+# Age of a late frame, in samples of an episode (1/15 s as `dataset cache` makes them).
 LATE = (2, 15)
-# A late picture in which the arm stood still is none.
+# A late frame is not wrong if the arm stood still.
 MOVED_RAD = 0.04
-# Joint states are read up to this share of a sample's period before or after the picture.
+# Joint states are read up to this share of a sample's period before or after the frame.
 JITTER = 0.3
 JOINT_NOISE_RAD = 0.003
-# A mixture of scenes with episodes: scenes show poses that no task asks for, and no motion.
+# A mixture of scenes with episodes: scenes have poses that no task needs, and no motion.
 EPISODES_SHARE = 0.7
 
 
@@ -92,7 +92,7 @@ class PoseSamples:
             raise ValueError(f"no episode has pictures of '{stream}' for {split}")
 
     def draw(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return pictures (B, C, SIZE, SIZE), joints (B, 6) radians, and 1.0 where they misfit."""
+        """Return frames (B, C, SIZE, SIZE), joints (B, 6) radians, and 1.0 where they misfit."""
         pictures = np.empty((count, CHANNELS[self._kind], SIZE, SIZE), np.float32)
         joints = np.empty((count, 6), np.float32)
         misfit = np.zeros(count, np.float32)
@@ -161,7 +161,7 @@ class PoseSamples:
         return find_fault("shifted_view")(kind, self._seed(), shift=shift, turn=turn)
 
     def _jittered(self, cache: TrainingCache, index: int) -> np.ndarray:
-        """Joints a little before or after the picture."""
+        """Joints a little before or after the frame."""
         states, share = cache.array("state"), self._rng.uniform(-JITTER, JITTER)
         other = index + (1 if share > 0 else -1)
         episodes = cache.array("episode")

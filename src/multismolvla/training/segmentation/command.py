@@ -29,7 +29,7 @@ from multismolvla.training.segmentation.score import SUBSETS, Scores, score, to_
 
 # Scenes of training and of the report never share a seed.
 TRAINING_SEED, HELD_OUT_SEED = 1_000_000, 2_000_000
-# How often no input is hidden, and how often all but depth, from which objects are hardest to tell.
+# Share of frames without a hidden input, and with depth alone, where objects look most alike.
 ALL_PRESENT, DEPTH_ALONE = 0.3, 0.25
 # Objects cover 1 % of the pixels each and are what the robot is there for.
 OBJECT_WEIGHT = 3.0
@@ -68,9 +68,9 @@ def train(
             kind: torch.stack([to_tensor(kind, view[kind]) for view in views])
             for kind in INPUT_KINDS
         }
-        truth = torch.from_numpy(np.stack([view["segmentation"] for view in views])).long()
+        reference = torch.from_numpy(np.stack([view["segmentation"] for view in views])).long()
         logits = network(frames, draw_presence(rng, len(views)))
-        loss = functional.cross_entropy(logits, truth, weight)
+        loss = functional.cross_entropy(logits, reference, weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

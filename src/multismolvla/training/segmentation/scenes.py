@@ -17,10 +17,10 @@ from multismolvla.sim.layout import BIN_CENTRE, BIN_FLOOR, PLATE_CENTRE, PLATE_T
 from multismolvla.sim.simulation import SCENE_FILE
 from multismolvla.streams import LABELS, StreamTable
 
-# Where objects lie and the hand works, metres in base_link: the reach of the arm and a bit more.
+# Where objects and gripper are, metres in base_link: the reach of the arm and a bit more.
 _X, _Y = (0.10, 0.36), (-0.20, 0.20)
 _HAND_HEIGHT = (0.01, 0.20)
-# Share of scenes with the arm anywhere at all; in the others the hand is at work over the table.
+# Share of scenes with a random arm pose; in the others the gripper works above the table.
 _ANYWHERE = 0.3
 _HELD, _IN_BIN, _ON_PLATE, _TOPPLED = 0.35, 0.15, 0.15, 0.25
 _POSE_ATTEMPTS = 200
@@ -67,7 +67,7 @@ class Scenes:
         self._cameras = Cameras(self._model, table, seed)
 
     def next(self) -> Views:
-        """Draw a scene and return view -> kind -> frame, `segmentation` being the truth."""
+        """Draw a scene and return view -> kind -> frame, with the simulator's labels."""
         if self._vary_appearance:
             self._vary()
         self._pose()
@@ -147,7 +147,7 @@ class Scenes:
                 height = shape.half[1]
             position = np.array([x, y, z + height])
             if name == held:
-                # Upright in a hand that points down, its width between the fingers, a bit askew.
+                # Upright in a gripper that points down, between the fingers, slightly rotated.
                 across, closing, out = -rotation[:, 1], rotation[:, 2], rotation[:, 0]
                 mujoco.mju_mat2Quat(spin, np.stack([across, closing, -out], 1).ravel())
                 spin = _multiply(spin, _about((0.0, 0.0, 1.0), rng.normal(0.0, 0.2)))

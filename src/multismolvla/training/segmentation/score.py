@@ -23,10 +23,10 @@ Scores = dict[tuple[str, ...], np.ndarray]
 def score(network: SegmentationNetwork, views: Iterable[dict[str, np.ndarray]]) -> Scores:
     """Return the intersection over union of every label, (len(LABELS),), per set of inputs.
 
-    A label that neither the truth nor the prediction has anywhere is NaN.
+    A label that occurs neither in the reference nor in the prediction is NaN.
 
     Args:
-        views: conditioned frames by kind, `segmentation` being the truth.
+        views: conditioned frames by kind, `segmentation` is the reference.
     """
     count = len(LABELS)
     confusion = {subset: np.zeros((count, count), np.int64) for subset in SUBSETS}
@@ -34,11 +34,11 @@ def score(network: SegmentationNetwork, views: Iterable[dict[str, np.ndarray]]) 
     with torch.inference_mode():
         for view in views:
             frames = {kind: to_tensor(kind, view[kind])[None] for kind in INPUT_KINDS}
-            truth = view["segmentation"].ravel().astype(np.int64)
+            reference = view["segmentation"].ravel().astype(np.int64)
             for subset in SUBSETS:
                 present = torch.tensor([[kind in subset for kind in INPUT_KINDS]])
                 labels = network(frames, present)[0].argmax(0).numpy().ravel()
-                pairs = np.bincount(truth * count + labels, minlength=count**2)
+                pairs = np.bincount(reference * count + labels, minlength=count**2)
                 confusion[subset] += pairs.reshape(count, count)
     return {subset: _intersection_over_union(matrix) for subset, matrix in confusion.items()}
 
