@@ -38,7 +38,7 @@ SLOP_S, MAX_WAIT_S = 0.012, 0.03
 
 
 def publish(rate_hz: float, seed: int, stop: multiprocessing.Event) -> None:
-    """Publish all cameras together until told to stop."""
+    """Publish all cameras together until stopped."""
     rclpy.init(args=[])
     node = rclpy.create_node("cameras")
     cameras = [SyntheticCamera(node, kind, RAW_HEIGHT, RAW_WIDTH, seed) for kind in KINDS]

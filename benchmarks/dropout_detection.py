@@ -28,7 +28,7 @@ from multismolvla.nodes.status_monitor import StatusMonitor  # noqa: E402
 from multismolvla.sensing.health import State  # noqa: E402
 
 HEIGHT = WIDTH = 96
-# What is asked for: a stopped camera within 2 periods and this; black or frozen within 5 frames.
+# Targets: a stopped camera within 2 periods and this; black or frozen within 5 frames.
 STOP_MARGIN_S = 0.02
 DAMAGE_FRAMES = 5
 

@@ -1,7 +1,7 @@
 """Success of the scripted expert per task, without ROS, as chunks executed with latency.
 
-Every `1 / replan-hz` seconds the policy is asked with a fresh observation; its chunk takes over
-`latency` seconds later, entered at the row that belongs to that instant, as the control stack does.
+Every `1 / replan-hz` seconds the policy gets a new observation; its chunk takes over
+`latency` seconds later, merged at its time stamp, as the control stack does.
 
     ./run python benchmarks/expert_success.py --episodes-per-task 5
 """

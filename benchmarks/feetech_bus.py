@@ -126,7 +126,7 @@ def main() -> int:
     print(
         f"{len(latencies)} sync-reads of {len(IDS)} servos at {rate_hz:.1f} Hz "
         f"(wanted {options.rate:.0f}): median {median:.2f} ms, 99th percentile {p99:.2f} ms, "
-        f"99.9th {p999:.2f} ms, longest {latencies.max():.2f} ms, {retried} asked again; "
+        f"99.9th {p999:.2f} ms, longest {latencies.max():.2f} ms, {retried} retried; "
         f"{'real-time' if realtime else 'normal'} priority, "
         f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
     )

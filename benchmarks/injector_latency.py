@@ -1,4 +1,4 @@
-"""What the fault injector adds to the way of an image from a camera to its sensor node.
+"""The latency that the fault injector adds between a camera and its sensor node.
 
 One process publishes 640x480 RGB, depth and thermal at 30 Hz, the real injector passes them on, and
 a sink notes when each image arrives from the camera and when it arrives through the injector.

@@ -3,7 +3,7 @@
     ./run python benchmarks/policy.py
 
 Both sides get the same random weights and inputs, run with the same threads, each in a process of
-its own, and are asked in turn, so that whatever else the machine does meets both. Timed is what
+its own, and compute chunks in turn, so that other load of the machine affects both. Timed is what
 both do per chunk: from prepared frames, tokens, state and noise to actions. LeRobot gets an
 environment of its own on first use. Writes result.json, table.md and bench_policy.png.
 """

@@ -1,4 +1,4 @@
-"""What the pose check costs the policy node: one set of eight pictures, on one thread.
+"""What the pose check costs the policy node: one set of eight frames, on one thread.
 
 ./run python benchmarks/pose_check_speed.py
 """
@@ -45,7 +45,7 @@ def main() -> None:
     low, middle, high = statistics.quantiles(times_ms, n=4)
     rate_hz = max(stream.rate_hz for stream in table)
     print(
-        f"{len(frames)} pictures of {table.streams[0].width} px: {middle:.2f} ms a set "
+        f"{len(frames)} frames of {table.streams[0].width} px: {middle:.2f} ms a set "
         f"(quartiles {low:.2f}-{high:.2f}), of processors "
         f"{statistics.median(processor_ms):.2f} ms, {middle * rate_hz / 10:.1f} % of a core at "
         f"{rate_hz:g} Hz; load {os.getloadavg()[0]:.1f}"

@@ -5,7 +5,7 @@
     ./run python benchmarks/ros_episodes.py --tasks object_cube_bin --episodes-per-task 1
 
 A condition is `clean` or a kind of stream that is dead in both views from the start. Every episode
-is one line of JSON in --out; a run that was stopped goes on where it left off.
+is one line of JSON in --out; a stopped run continues where it was.
 """
 
 from __future__ import annotations

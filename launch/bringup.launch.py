@@ -107,7 +107,7 @@ def transport(context):
 
 
 def recording_info(context):
-    """Tells the recorder with what arguments this was launched, and how the nodes are set."""
+    """Publishes the launch arguments and the nodes' parameters for the recorder."""
     arguments = json.dumps(dict(context.launch_configurations))
     return [
         node(

@@ -26,15 +26,15 @@ SHARES = (0.1, 0.4, 0.7)
 
 
 class _Recorder:
-    """The policy, and what it was asked."""
+    """A policy that keeps its observations."""
 
     def __init__(self, policy: LearnedPolicy) -> None:
         self._policy = policy
-        self.asked: list[Observation] = []
+        self.observations: list[Observation] = []
 
     def infer(self, observation: Observation) -> ActionChunk:
         if all(frame is not None for frame in observation.frames.values()):
-            self.asked.append(observation)
+            self.observations.append(observation)
         return self._policy.infer(observation)
 
     def reset(self) -> None:
@@ -52,10 +52,10 @@ def main() -> None:
     key = EpisodeKey(str(args.folder), CLEAN, TASK, SEED, queue_threshold=0.9)
     outcome = loop.run(recorder, key, Condition(CLEAN))
     loop.close()
-    asked = recorder.asked
-    save_examples(args.folder, [asked[int(share * len(asked))] for share in SHARES])
+    observations = recorder.observations
+    save_examples(args.folder, [observations[int(share * len(observations))] for share in SHARES])
     size = (args.folder / FILE_NAME).stat().st_size
-    print(f"{outcome}\n{len(SHARES)} of {len(asked)} observations, {size / 1e3:.0f} kB")
+    print(f"{outcome}\n{len(SHARES)} of {len(observations)} observations, {size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def lerobot_python(
     """The interpreter of an environment with exactly the pinned versions; made if there is none.
 
     Args:
-        say: told before what takes minutes.
+        say: called before steps that take minutes.
         cache: folder of such environments, `~/.cache/multismolvla` by default.
 
     Raises:
@@ -68,7 +68,7 @@ def _make(folder: Path, python: Path, requirements: Path) -> None:
             [sys.executable, "-m", "venv", str(folder)],
             # With what it needs: PyPI's build does not import without CUDA's libraries.
             [*pip, *_torch_index(), "torch", "--constraint", str(requirements)],
-            # LeRobot asks for an older torch: unchecked, so that both sides run the same one.
+            # LeRobot requires an older torch: unchecked, so that both sides run the same one.
             [*pip, "--no-deps", "--requirement", str(requirements)],
         )
         with log.open("w") as output:

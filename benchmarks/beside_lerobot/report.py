@@ -1,4 +1,4 @@
-"""What the policy bench measured: judged, as a table, as JSON and as a picture."""
+"""What the policy bench measured: against its targets, as a table, as JSON and as a chart."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ def write_picture(
         axes.margins(x=0.2)
         axes.set_xlim(left=0.0)
         axes.set_title(name, fontsize=10, loc="left")
-    told = "seconds; whiskers: quartiles, red: the longest that will do"
-    panels[-1, 0].set_xlabel(f"{told}\n{where}" if where else told)
+    legend = "seconds; whiskers: quartiles, red: target"
+    panels[-1, 0].set_xlabel(f"{legend}\n{where}" if where else legend)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

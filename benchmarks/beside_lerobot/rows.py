@@ -104,7 +104,7 @@ def comparisons(
 
     Args:
         names: some of `COMPARISONS`.
-        rounds: chunks of every large model; small ones are asked ten times as often.
+        rounds: chunks of every large model; small ones compute ten times as many.
         quick: tiny models in place of the large ones.
         lerobot: whether LeRobot takes part.
     """
@@ -132,7 +132,7 @@ def start_worker(work: Path) -> dict[str, Any]:
 
 
 def _cameras(work: Path, cameras: int, *, rounds: int, quick: bool, lerobot: bool) -> Comparison:
-    """SmolVLA with one or two cameras; beside the two, `base` with as many pictures or more."""
+    """SmolVLA with one or two cameras; beside the two, `base` with at least as many frames."""
     folder = work / f"smolvla-{cameras}"
     streams = _streams([f"camera{i + 1}/" for i in range(cameras)], ("rgb",), 480, 640)
     config = _tiny_smolvla(streams) if quick else smolvla(streams)

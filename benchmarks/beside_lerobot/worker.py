@@ -47,7 +47,7 @@ def lerobot(folder: str, language_model: str) -> Chunk:
     vision = importlib.import_module("transformers.models.smolvlm.modeling_smolvlm")
 
     class Processor:
-        """All that LeRobot asks of the SmolVLM's processor, whose files are on the hub."""
+        """All that LeRobot needs of the SmolVLM's processor, whose files are on the hub."""
 
         class tokenizer:
             fake_image_token_id = 49189

@@ -1,12 +1,14 @@
 """Settings: the shipped files, those of somebody else, and what is wrong in them."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
 
 from multismolvla.sensing.thresholds import DEFAULTS
 from multismolvla.setting import settings_of
+from multismolvla.stack.command_options import stream_table_file
 from multismolvla.stack.settings import (
     DriverSettings,
     LabellerSettings,
@@ -108,3 +110,9 @@ def test_every_setting_is_described_and_its_default_is_allowed(defaults):
         assert item.description.endswith(".") and item.check(item.default) == item.default
         if isinstance(item.default, int | float) and not isinstance(item.default, bool):
             assert item.parse or item.minimum < item.maximum
+
+
+def test_the_installed_stream_table_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert stream_table_file(None).is_file()
+    assert stream_table_file(Path("mine.yaml")) == Path("mine.yaml")
