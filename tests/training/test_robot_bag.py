@@ -25,6 +25,7 @@ from multismolvla.data.episode import EpisodeError
 from multismolvla.data.units import from_counts, to_counts
 from multismolvla.sensing.conditioning import RawUnits, condition
 from multismolvla.streams import load_stream_table
+from multismolvla.training.dataset.episode_sources import ForeignData, find_sources
 from multismolvla.training.dataset.robot_bag import read_robot_bag
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder
 
@@ -108,7 +109,7 @@ def test_a_camera_that_never_showed_anything_gives_no_stream(tmp_path):
     entries = [*arm(), *camera("/rgb/image_raw", "rgb", frames=lambda _: black)]
     entries += camera("/depth/image_raw", "depth")
     assert read(tmp_path / "bag", entries).streams == ("depth",)
-    with pytest.raises(EpisodeError, match="images that may be used"):
+    with pytest.raises(EpisodeError, match="usable images"):
         read(tmp_path / "alone", [entry for entry in entries if "depth" not in entry[1]])
 
 
@@ -268,3 +269,16 @@ def test_the_command_reads_it_too(tmp_path, capsys):
     arguments = [str(folder), "--namespace", "bot", "--labels", "recorded"]
     assert main(["dataset", "cache", *arguments, "--out", str(tmp_path / "cache")]) == 0
     assert "19 samples of 1 episodes" in capsys.readouterr().out
+
+
+def test_the_settings_of_the_robot_decide_what_is_usable(tmp_path):
+    """A threshold that was tuned for the robot is that of training, too."""
+    folder = write_recording(tmp_path / "bag", [*arm(), *camera("/rgb/image_raw", "rgb")])
+    config = tmp_path / "config"
+    config.mkdir()
+    values = "/**: {ros__parameters: {recovery_frames: 12}}\n"
+    (config / "rgb_node.yaml").write_text(values)
+    (source,) = find_sources([folder], ForeignData(config=config, labels="recorded"))
+    assert used(source.load(), "rgb") == list(range(12, FRAMES))
+    (source,) = find_sources([folder], ForeignData(labels="recorded"))
+    assert used(source.load(), "rgb") == ALL

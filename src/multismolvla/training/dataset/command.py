@@ -15,7 +15,7 @@ from multismolvla.data.cache_writer import CacheWriter
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_layout import UNITS
 from multismolvla.data.lerobot_writer import LeRobotWriter
-from multismolvla.stack.command_options import add_streams
+from multismolvla.stack.command_options import add_config, add_streams
 from multismolvla.training.dataset.episode_sources import EpisodeSource, ForeignData, find_sources
 from multismolvla.training.progress_line import ProgressLine
 
@@ -102,6 +102,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="bring frames to this size, for example 96 96",
     )
     robot = parser.add_argument_group("bags of a robot")
+    add_config(robot)
     add_streams(robot)
     robot.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
     robot.add_argument(
@@ -122,7 +123,8 @@ def _pair(text: str) -> tuple[str, str]:
 def _sources(args: argparse.Namespace, folders: Sequence[Path]) -> list[EpisodeSource]:
     cameras = dict(args.cameras) if args.cameras else None
     size = tuple(args.size) if args.size else None
-    foreign = ForeignData(cameras, args.units, size, args.streams, args.namespace, args.labels)
+    robot = args.streams, args.namespace, args.labels, args.config
+    foreign = ForeignData(cameras, args.units, size, *robot)
     return find_sources(folders, foreign)
 
 

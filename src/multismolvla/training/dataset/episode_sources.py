@@ -15,6 +15,7 @@ from multismolvla.data.units import kind_of
 from multismolvla.sensing.conditioning import resize
 from multismolvla.stack.command_options import stream_table_file
 from multismolvla.stack.labeller import Segmenter
+from multismolvla.stack.settings import load_settings
 from multismolvla.streams import load_stream_table
 from multismolvla.training.dataset.robot_bag import read_robot_bag
 
@@ -43,6 +44,7 @@ class ForeignData:
         table: the stream table of a robot's bags; None for the installed one.
         namespace: of the topics of a robot's bags.
         labels: where the segmentation of a robot's bags comes from, see `open_recording`.
+        config: settings of the stack that a robot's bags are shown to; None for the installed ones.
     """
 
     cameras: Mapping[str, str] | None = None
@@ -51,6 +53,7 @@ class ForeignData:
     table: Path | None = None
     namespace: str = ""
     labels: str = "auto"
+    config: Path | None = None
 
     def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
         return frame if self.size is None else resize(kind_of(stream), frame, *self.size)
@@ -88,7 +91,10 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
         else:
             # A robot's bag may hold several episodes; there are few of them, so it is read now.
             table = load_stream_table(stream_table_file(foreign.table))
-            episodes = read_robot_bag(bag, table, foreign.namespace, foreign.labels, _network)
+            settings = load_settings(foreign.config)
+            episodes = read_robot_bag(
+                bag, table, foreign.namespace, foreign.labels, _network, settings
+            )
             for number, episode in enumerate(episodes):
                 yield EpisodeSource(f"{name}-{number}", lambda episode=episode: episode)
 

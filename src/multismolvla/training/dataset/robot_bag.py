@@ -22,6 +22,7 @@ from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.recorded_perception import perceived
+from multismolvla.stack.settings import StackSettings
 from multismolvla.streams import StreamTable
 
 
@@ -42,6 +43,7 @@ def read_robot_bag(
     namespace: str = "",
     labels: str = "auto",
     segmenter: Callable[[], Segmenter] | None = None,
+    settings: StackSettings | None = None,
 ) -> list[Episode]:
     """One episode per instruction that was given on `task`, from then to the next message there.
 
@@ -52,6 +54,7 @@ def read_robot_bag(
         namespace: of the robot's topics.
         labels: where segmentation comes from, see `open_recording`.
         segmenter: makes what labels images that came without; None for no labels.
+        settings: of the stack that the recording is shown to; None for the defaults.
 
     Raises:
         EpisodeError: the bag cannot be read, or has no images, joints, commands or instructions.
@@ -60,7 +63,7 @@ def read_robot_bag(
     try:
         recording = open_recording(folder, table, namespace, labels=labels, judged=True)
         makes = None if segmenter is None or recording.labels_recorded else segmenter()
-        stretches = list(_split(recording, makes))
+        stretches = list(_split(recording, makes, settings))
     except BagError as error:
         raise EpisodeError(str(error)) from None
     meta = {"source": f"robot:{folder.name}"}
@@ -79,9 +82,11 @@ def read_robot_bag(
     return episodes
 
 
-def _split(recording: Recording, segmenter: Segmenter | None) -> Iterator[_Stretch]:
+def _split(
+    recording: Recording, segmenter: Segmenter | None, settings: StackSettings | None
+) -> Iterator[_Stretch]:
     stretch = _Stretch(recording.first_task)
-    for came in perceived(recording, segmenter, commands=True):
+    for came in perceived(recording, segmenter, commands=True, settings=settings):
         if isinstance(came, SynchronizedSet):
             stretch.sets.append(came)
         elif came.problem:
