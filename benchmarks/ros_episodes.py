@@ -23,9 +23,9 @@ from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.evaluation.wilson import wilson_interval
-from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner
 from multismolvla.sim.tasks import TASKS
+from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
 from multismolvla.streams import KINDS, load_stream_table
 
 EPISODE_TIMEOUT_S = 60.0

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from multismolvla.evaluation.episode import run_episode
+from multismolvla.evaluation.outcome import EpisodeKey
 from multismolvla.faults.conditions import CLEAN, Condition
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.policy.examples import FILE_NAME, save_examples
@@ -17,7 +19,6 @@ from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.segmentation.predictor import Segmenter
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.command_options import add_streams, stream_table_file
-from multismolvla.stack.outcome import EpisodeKey
 from multismolvla.streams import load_stream_table
 
 TASK, SEED = "red_cube_in_bin", 100_007
@@ -50,7 +51,7 @@ def main() -> None:
     loop = ClosedLoop(table, segmenter=Segmenter(threads=1))
     recorder = _Recorder(LearnedPolicy.load(args.folder, threads=1, seed=0))
     key = EpisodeKey(str(args.folder), CLEAN, TASK, SEED, queue_threshold=0.9)
-    outcome = loop.run(recorder, key, Condition(CLEAN))
+    outcome = run_episode(loop, recorder, key, Condition(CLEAN))
     loop.close()
     observations = recorder.observations
     save_examples(args.folder, [observations[int(share * len(observations))] for share in SHARES])

@@ -14,8 +14,8 @@ from patience import HANG_S
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
-from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner
+from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
 from multismolvla.streams import load_stream_table
 
 MARK = "MULTISMOLVLA_STACK_UNDER_TEST"

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from multismolvla.arm import HOME_RAD
+from multismolvla.evaluation.episode import run_episode
+from multismolvla.evaluation.outcome import EpisodeKey
 from multismolvla.faults.conditions import Condition, middle_s, parse_condition
 from multismolvla.interfaces import ActionChunk
 from multismolvla.sim.expert_policy import ExpertPolicy
-from multismolvla.stack import arm_runner as robot_in_simulation
 from multismolvla.stack import closed_loop
-from multismolvla.stack import policy_runner as policy_in_simulation
 from multismolvla.stack.closed_loop import ClosedLoop
-from multismolvla.stack.outcome import EpisodeKey
 from multismolvla.stack.policy_loading import committed_s
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -63,44 +61,18 @@ def short(monkeypatch):
     monkeypatch.setattr(closed_loop, "DEFAULT_MAX_STEPS", {"object": 90})
 
 
-def test_the_settings_are_those_of_the_live_stack():
-    def parameters(name: str) -> dict:
-        return yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["/**"]["ros__parameters"]
-
-    policy, driver = parameters("policy_node"), parameters("so101_driver")
-    assert policy["control_rate_hz"] == policy_in_simulation.CONTROL_HZ
-    assert policy["merge"] == policy_in_simulation.MERGE
-    for name, value in {
-        "queue_threshold": policy_in_simulation.QUEUE_THRESHOLD,
-        "crossfade_s": policy_in_simulation.CROSSFADE_S,
-        "observation_tolerance_rad": policy_in_simulation.OBSERVATION_TOLERANCE_RAD,
-        "joint_states_timeout_s": policy_in_simulation.JOINT_STATES_TIMEOUT_S,
-        "look_ahead_points": policy_in_simulation.LOOK_AHEAD_POINTS,
-    }.items():
-        assert value == policy[name], name
-    for name, value in {
-        "rate_hz": robot_in_simulation.RATE_HZ,
-        "max_velocity_rad_s": robot_in_simulation.MAX_VELOCITY_RAD_S,
-        "max_acceleration_rad_s2": robot_in_simulation.MAX_ACCELERATION_RAD_S2,
-        "command_timeout_s": robot_in_simulation.COMMAND_TIMEOUT_S,
-    }.items():
-        assert value == driver[name], name
-    assert all(stream.rate_hz == closed_loop.CAMERA_HZ for stream in TABLE)
-
-
 def test_the_expert_succeeds_and_again_in_the_same_way(blind):
-    first = blind.run(ExpertPolicy(), KEY, CLEAN)
+    first = run_episode(blind, ExpertPolicy(), KEY, CLEAN)
     assert first.success and first.policy_error == "" and first.starved_ticks == 0
     assert 1.0 < first.duration_s < 20.0 and first.inferences >= 2 and first.jerk_rad_s3 > 0.0
-    assert blind.run(ExpertPolicy(), KEY, CLEAN) == first
+    assert run_episode(blind, ExpertPolicy(), KEY, CLEAN) == first
 
 
 def test_the_synchronous_arm_waits_for_each_chunk(blind):
     slow = replace(KEY, latency_s=0.8)
-    waiting = blind.run(
-        ExpertPolicy(committed_s(0.8, waits=True)), replace(slow, execution="synchronous"), CLEAN
-    )
-    going_on = blind.run(ExpertPolicy(committed_s(0.8)), slow, CLEAN)
+    synchronous = replace(slow, execution="synchronous")
+    waiting = run_episode(blind, ExpertPolicy(committed_s(0.8, waits=True)), synchronous, CLEAN)
+    going_on = run_episode(blind, ExpertPolicy(committed_s(0.8)), slow, CLEAN)
     assert waiting.success and going_on.success
     # About 0.8 s, 40 control periods, after every chunk but the first and the last.
     assert waiting.starved_ticks >= 38 * (waiting.inferences - 1)
@@ -110,9 +82,9 @@ def test_the_synchronous_arm_waits_for_each_chunk(blind):
 
 def test_a_synchronous_robot_can_ask_more_often(blind):
     whole = replace(KEY, execution="synchronous")
-    half = blind.run(ExpertPolicy(0.0), replace(whole, queue_threshold=0.5), CLEAN)
+    half = run_episode(blind, ExpertPolicy(0.0), replace(whole, queue_threshold=0.5), CLEAN)
     assert half.success
-    assert half.inferences > blind.run(ExpertPolicy(0.0), whole, CLEAN).inferences
+    assert half.inferences > run_episode(blind, ExpertPolicy(0.0), whole, CLEAN).inferences
 
 
 def test_a_policy_that_always_fails_is_a_failed_episode(blind, short):
@@ -120,14 +92,14 @@ def test_a_policy_that_always_fails_is_a_failed_episode(blind, short):
         def infer(self, observation):
             raise RuntimeError("no\nidea")
 
-    outcome = blind.run(Broken(), KEY, CLEAN)
+    outcome = run_episode(blind, Broken(), KEY, CLEAN)
     assert not outcome.success and outcome.inferences == 0
     assert outcome.policy_error == "RuntimeError: no idea"
 
 
 def test_a_loss_in_the_middle_is_masked_and_asked_about_at_once(seeing, short):
     policy, condition = Still(), parse_condition("drop:rgb@mid", EYES)
-    outcome = seeing.run(policy, replace(KEY, condition=condition.name), condition)
+    outcome = run_episode(seeing, policy, replace(KEY, condition=condition.name), condition)
     assert outcome.onset_s == pytest.approx(middle_s(KEY.task, "object", KEY.seed), abs=1e-3)
     # Two periods of the camera, and a little for the second look.
     assert 0.06 < outcome.masked_after_s["rgb"] < 0.2
@@ -142,26 +114,26 @@ def test_a_loss_in_the_middle_is_masked_and_asked_about_at_once(seeing, short):
 
 def test_a_loss_from_the_start_is_never_seen(seeing, short):
     policy, condition = Still(), parse_condition("drop:all-rgb", EYES)
-    outcome = seeing.run(policy, replace(KEY, condition=condition.name), condition)
+    outcome = run_episode(seeing, policy, replace(KEY, condition=condition.name), condition)
     assert outcome.onset_s == 0.0 and outcome.masked_after_s == {"rgb": 0.0, "wrist/rgb": 0.0}
     assert policy.observations and not any(o.mask["rgb"] for o in policy.observations)
 
 
 def test_with_every_camera_gone_the_arm_holds(seeing, short):
     policy, condition = Still(), parse_condition("drop:rgb+depth+wrist/rgb", EYES)
-    outcome = seeing.run(policy, replace(KEY, condition=condition.name), condition)
+    outcome = run_episode(seeing, policy, replace(KEY, condition=condition.name), condition)
     assert outcome.hold_share == 1.0 and not policy.observations
 
 
 def test_the_oracle_masks_what_the_detector_cannot_see(seeing, short):
     policy, condition = Still(), parse_condition("noise-1:rgb", EYES)
     key = replace(KEY, condition=condition.name)
-    assert seeing.run(policy, key, condition).masked_after_s == {"rgb": None}
+    assert run_episode(seeing, policy, key, condition).masked_after_s == {"rgb": None}
     noisy = policy.observations[-1].frames["rgb"].astype(float)
-    outcome = seeing.run(policy, replace(key, masks="oracle"), condition)
+    outcome = run_episode(seeing, policy, replace(key, masks="oracle"), condition)
     assert outcome.masked_after_s == {"rgb": 0.0}
     assert not any(o.mask["rgb"] for o in policy.observations)
-    seeing.run(policy, KEY, CLEAN)
+    run_episode(seeing, policy, KEY, CLEAN)
     clean = policy.observations[-1].frames["rgb"].astype(float)
     assert np.std(noisy - clean) > 7.0
 
@@ -181,8 +153,8 @@ class Eye:
 @pytest.mark.parametrize("damage", ["noise-3:all-rgb", "drop:rgb"])
 def test_a_spectator_sees_the_same_whatever_is_damaged(seeing, short, damage):
     clean, damaged = Eye(), Eye()
-    seeing.run(Still(), KEY, CLEAN, clean)
-    seeing.run(Still(), KEY, parse_condition(damage, EYES), damaged)
+    run_episode(seeing, Still(), KEY, CLEAN, clean)
+    run_episode(seeing, Still(), KEY, parse_condition(damage, EYES), damaged)
     assert len(clean.seen) == len(damaged.seen) == 45
     for (one_s, one), (other_s, other) in zip(clean.seen, damaged.seen, strict=True):
         assert one_s == other_s >= 0.0 and list(one) == list(other) == ["rgb", "depth"]
@@ -207,7 +179,9 @@ def test_labels_are_made_of_what_is_left_and_end_with_the_last_of_it(short):
     for name in ("clean", "drop:depth", "drop:rgb+depth"):
         for masks in ("detector", "oracle"):
             policy, condition = Still(), parse_condition(name, StreamTable((*kinds, wrist)))
-            outcome = loop.run(policy, replace(KEY, condition=name, masks=masks), condition)
+            outcome = run_episode(
+                loop, policy, replace(KEY, condition=name, masks=masks), condition
+            )
             seen = [o.frames["segmentation"] for o in policy.observations]
             assert all(o.mask["wrist/rgb"] for o in policy.observations)
             labels[name, masks] = {None if frame is None else int(frame.max()) for frame in seen}
@@ -222,5 +196,5 @@ def test_labels_are_made_of_what_is_left_and_end_with_the_last_of_it(short):
 @pytest.mark.parametrize("wrong", [{"masks": "guess"}, {"execution": "never"}, {"task": "dance"}])
 def test_a_wrong_key_is_one_clear_line(blind, wrong):
     with pytest.raises(ValueError) as caught:
-        blind.run(Still(), replace(KEY, **wrong), CLEAN)
+        run_episode(blind, Still(), replace(KEY, **wrong), CLEAN)
     assert next(iter(wrong.values())) in str(caught.value) and "\n" not in str(caught.value)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
+from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog, from_line
 from multismolvla.evaluation.summary import headlines, summarize
+from multismolvla.faults.record import MaskRecord
 from multismolvla.pictures.film import Clip, read_video, write_video_wall
-from multismolvla.stack.fault_record import MaskRecord
-from multismolvla.stack.outcome import EpisodeKey, Outcome, OutcomeLog, from_line
 from multismolvla.streams import Stream, StreamTable
 
 KEY = EpisodeKey("runs/small@1f2e3d4c", "clean", "red_cube_in_bin", 7)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multismolvla.faults.record import FaultRecord
 from multismolvla.faults.scenario import Scenario, ScheduledFault
-from multismolvla.stack.fault_record import FaultRecord
 from multismolvla.streams import Stream, StreamTable
 
 TABLE = StreamTable(

@@ -11,13 +11,14 @@ import cv2
 import pytest
 import yaml
 
+from multismolvla.evaluation.episode import run_scenario
+from multismolvla.evaluation.outcome import EpisodeKey
 from multismolvla.evaluation.scenarios import command as scenarios
 from multismolvla.evaluation.scenarios.verdict import ScenarioRun
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.faults.scenario import Expectations, Scenario, ScheduledFault
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.stack.closed_loop import ClosedLoop
-from multismolvla.stack.outcome import EpisodeKey
 from multismolvla.stack.policy_loading import committed_s
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -37,8 +38,8 @@ def loop():
 
 def run(loop, *faults: ScheduledFault, **settings):
     scenario = Scenario("made up", faults, **settings)
-    outcome, record = loop.run_scenario(ExpertPolicy(committed_s(0.1)), KEY, scenario)
-    return ScenarioRun(scenario, outcome, record, 1.0)
+    outcome, record = run_scenario(loop, ExpertPolicy(committed_s(0.1)), KEY, scenario)
+    return ScenarioRun(scenario, outcome, record, 1.0, loop.settings.driver.max_velocity_rad_s)
 
 
 def test_a_stream_is_masked_while_its_fault_lasts_and_comes_back(loop):

@@ -18,8 +18,8 @@ from multismolvla import kinematics
 from multismolvla.arm import HOME_RAD, JOINT_NAMES
 from multismolvla.nodes.monitor_node import MonitorNode
 from multismolvla.nodes.parameters import ParameterError
-from multismolvla.nodes.policy_messages import trajectory
 from multismolvla.nodes.status_message import to_message
+from multismolvla.nodes.trajectory_message import trajectory_message
 from multismolvla.sensing.health import HealthReport, State
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -84,7 +84,7 @@ class Watched:
         rows = np.tile(HOME_RAD, (60, 1))
         rows[:, 0] = np.linspace(0, 1, 60)
         now_ns = self.graph.probe.get_clock().now().nanoseconds
-        self.send("policy/chunk", trajectory(now_ns, [i * 10**9 for i in range(60)], rows))
+        self.send("policy/chunk", trajectory_message(now_ns, [i * 10**9 for i in range(60)], rows))
         return rows
 
     def until(self, topic: str, condition) -> None:

@@ -18,8 +18,8 @@ from multismolvla.arm import HOME_RAD, JOINT_NAMES
 from multismolvla.monitoring.health_panel import Light
 from multismolvla.nodes import web_monitor
 from multismolvla.nodes.fault_injector import FaultInjector
-from multismolvla.nodes.policy_messages import trajectory
 from multismolvla.nodes.status_message import to_message
+from multismolvla.nodes.trajectory_message import trajectory_message
 from multismolvla.nodes.web_monitor import WebMonitor
 from multismolvla.sensing.health import HealthReport, State
 
@@ -181,7 +181,7 @@ def test_the_plan_is_shown_while_the_policy_runs(watched):
     watched.graph.spin_until(lambda: "policy/chunk" in watched.subscribed())
     now_ns = watched.graph.probe.get_clock().now().nanoseconds
     rows = [HOME_RAD + 0.01 * i for i in range(60)]
-    message = trajectory(now_ns, [i * 10**9 for i in range(60)], np.array(rows))
+    message = trajectory_message(now_ns, [i * 10**9 for i in range(60)], np.array(rows))
     watched.publishers["policy/chunk"].publish(message)
     watched.until(lambda: len(watched.shown.get("plan", ())) > 50)
     # The policy falls silent.

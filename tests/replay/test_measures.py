@@ -8,6 +8,7 @@ from made_up_trace import CAMERAS, TICK_NS, made_up_trace, masked
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.faults.record import FaultRecord
 from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.replay.measures import (
     action_error,
@@ -18,7 +19,6 @@ from multismolvla.replay.measures import (
     masked_intervals,
 )
 from multismolvla.replay.trace import GAP_NS, Plan, Setpoints
-from multismolvla.stack.fault_record import FaultRecord
 
 
 def test_an_offset_is_the_error_of_every_joint_and_horizon():

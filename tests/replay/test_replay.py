@@ -21,6 +21,7 @@ from multismolvla.replay.one_pass import ReplaySettings, replay
 from multismolvla.replay.trace import Setpoints
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.stack.policy_loading import committed_s
+from multismolvla.stack.settings import PolicySettings, StackSettings
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder
 
@@ -45,8 +46,10 @@ def source(bag):
     return open_recording(bag, CAMERAS)
 
 
-def run(source, *faults: ScheduledFault, clean=None, **settings):
+def run(source, *faults: ScheduledFault, clean=None, min_visual_streams=1, **settings):
     scenario = Scenario("made up", faults) if faults else None
+    own = PolicySettings(min_visual_streams=min_visual_streams)
+    settings["stack"] = StackSettings(policy=own)
     policy = ExpertPolicy(committed_s(0.1))
     return replay(source, policy, ReplaySettings(**settings), None, scenario, clean)
 

@@ -8,11 +8,13 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 
+from multismolvla.evaluation.episode import run_episode
+from multismolvla.evaluation.outcome import EpisodeKey, Outcome
 from multismolvla.faults.conditions import Condition
 from multismolvla.interfaces import Policy
 from multismolvla.pictures.film import Clip
@@ -20,13 +22,13 @@ from multismolvla.pose_check.check import SIMULATION, find_weights
 from multismolvla.sim.worker_start import start_worker
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.labeller import Segmenter
-from multismolvla.stack.outcome import EpisodeKey, Outcome
 from multismolvla.stack.policy_loading import (
     committed_s,
     load_policy,
     streams_of,
     without_digest,
 )
+from multismolvla.stack.settings import StackSettings
 from multismolvla.streams import StreamTable
 
 # As the launch argument `segmentation` names them.
@@ -47,6 +49,7 @@ class PoolSettings:
 
     Attributes:
         table: every stream of the robot; a policy gets those that it uses.
+        stack: settings of the robot.
         all_streams: give every policy all of them, so that the detector is tested with any policy.
         segmentation: where labels come from, one of `SEGMENTATIONS`.
         pose_check: weights of the pose check; see `find_weights`.
@@ -54,8 +57,8 @@ class PoolSettings:
     """
 
     table: StreamTable
+    stack: StackSettings = field(default_factory=StackSettings)
     device: str = "cpu"
-    min_visual_streams: int = 1
     all_streams: bool = False
     segmentation: str = "network"
     pose_check: str = SIMULATION
@@ -93,15 +96,12 @@ class EpisodeWorker:
         seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
         if streams not in self._loops:
             self._loops[streams] = ClosedLoop(
-                seen,
-                settings.min_visual_streams,
-                self._segmenter(seen),
-                find_weights(settings.pose_check),
+                seen, settings.stack, self._segmenter(seen), find_weights(settings.pose_check)
             )
         clip = None
         if settings.clips is not None and streams:
             clip = Clip(seen)
-        outcome = self._loops[streams].run(policy, job.key, job.condition, clip)
+        outcome = run_episode(self._loops[streams], policy, job.key, job.condition, clip)
         if clip is not None and not outcome.success:
             clip.write(clip_file(settings.clips, job.key))
         return outcome

@@ -12,12 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from multismolvla.control.action_queue import ENTRIES
 from multismolvla.control.inference import parse_threshold
+from multismolvla.evaluation.episode import EXECUTIONS, MASKS
 from multismolvla.evaluation.episode_pool import (
     SEGMENTATIONS,
     Job,
@@ -28,16 +30,20 @@ from multismolvla.evaluation.episode_pool import (
 )
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
+from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
 from multismolvla.evaluation.summary import summarize
 from multismolvla.faults.conditions import SETS, condition_set, parse_condition
 from multismolvla.pictures.film import write_video_wall
 from multismolvla.pose_check.check import find_weights
 from multismolvla.sim.tasks import TASKS, find_task
-from multismolvla.stack.closed_loop import MASKS
-from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
-from multismolvla.stack.outcome import EpisodeKey, Outcome, OutcomeLog
+from multismolvla.stack.command_options import (
+    add_config,
+    add_pose_check,
+    add_streams,
+    stream_table_file,
+)
 from multismolvla.stack.policy_loading import SMALL, with_digest, without_digest
-from multismolvla.stack.policy_runner import EXECUTIONS, QUEUE_THRESHOLD
+from multismolvla.stack.settings import PolicySettings, StackSettings, load_settings
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Far from the seeds of demonstrations: no scene was used in training.
@@ -94,27 +100,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--queue-threshold",
         nargs="+",
         type=_threshold,
-        default=[QUEUE_THRESHOLD],
         metavar="SHARE",
         help="share of a chunk that is left when the next inference starts, or 'auto': as late as "
         "the latency allows; a synchronous robot then executes whole chunks "
-        f"(default: {QUEUE_THRESHOLD})",
+        "(default: of the settings)",
     )
     parser.add_argument(
         "--chunk-entry",
         nargs="+",
         choices=ENTRIES,
-        default=["nearest"],
         help="row at which a chunk is merged: the one nearest to the current setpoint, or the one "
-        "at its time stamp (default: nearest)",
+        "at its time stamp (default: of the settings)",
     )
     parser.add_argument(
         "--noise-scale",
         nargs="+",
         type=float,
-        default=[0.0],
         metavar="SCALE",
-        help="scale of the noise that a checkpoint's chunks start from; 1 in training (default: 0)",
+        help="scale of the noise that a checkpoint's chunks start from; 1 in training "
+        "(default: of the settings)",
     )
     parser.add_argument(
         "--quick",
@@ -129,8 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-visual-streams",
         type=int,
-        default=1,
-        help="streams needed for the arm to move; 0: act without any (default: 1)",
+        help="streams needed for the arm to move; 0: act without any (default: of the settings)",
     )
     parser.add_argument(
         "--all-streams",
@@ -145,6 +148,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "own, which are privileged (default: %(default)s)",
     )
     add_pose_check(parser)
+    add_config(parser)
     add_streams(parser)
     parser.add_argument("--no-clips", action="store_true", help="write no clips of failures")
 
@@ -160,15 +164,16 @@ def main(args: argparse.Namespace) -> int:
     """Run what is missing, then write the report. Exit status 0, 1 for an error, 130 for Ctrl-C."""
     try:
         table = load_stream_table(stream_table_file(args.streams))
-        jobs = _jobs(args, table)
-        _same_robot(args, table)
+        stack = _settings(args)
+        jobs = _jobs(args, table, stack.policy)
+        _same_robot(args, table, stack)
         find_weights(args.pose_check)
         log = OutcomeLog(args.out / "outcomes.jsonl")
         clips = None if args.no_clips else args.out / "clips"
         settings = PoolSettings(
             table,
+            stack,
             args.device,
-            args.min_visual_streams,
             args.all_streams,
             args.segmentation,
             args.pose_check,
@@ -192,7 +197,16 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
+def _settings(args: argparse.Namespace) -> StackSettings:
+    """The settings of the robot, with what the command line changes for every episode."""
+    settings = load_settings(args.config)
+    if args.min_visual_streams is None:
+        return settings
+    policy = replace(settings.policy, min_visual_streams=args.min_visual_streams)
+    return replace(settings, policy=policy)
+
+
+def _jobs(args: argparse.Namespace, table: StreamTable, settings: PolicySettings) -> list[Job]:
     """Every requested episode; those to be compared are next to each other."""
     for name, least in (("episodes_per_task", 1), ("workers", 1), ("seed", 0)):
         value = getattr(args, name)
@@ -200,8 +214,9 @@ def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; expected {least} or more")
     if min(args.latency_ms) < 0:
         raise ValueError(f"--latency-ms is {min(args.latency_ms):g}; expected 0 or more")
-    if min(args.noise_scale) < 0:
-        raise ValueError(f"--noise-scale is {min(args.noise_scale):g}; expected 0 or more")
+    scales = args.noise_scale or [settings.policy_noise]
+    if min(scales) < 0:
+        raise ValueError(f"--noise-scale is {min(scales):g}; expected 0 or more")
     given = args.conditions or ["quick" if args.quick else "standard"]
     conditions = []
     for text in given:
@@ -231,9 +246,9 @@ def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
         for policy in policies
         for execution in args.execution
         for latency_ms in args.latency_ms
-        for threshold in args.queue_threshold
-        for entry in args.chunk_entry
-        for noise in args.noise_scale
+        for threshold in args.queue_threshold or [settings.queue_threshold]
+        for entry in args.chunk_entry or [settings.chunk_entry]
+        for noise in scales
         for condition in conditions
         for masks in args.masks
         for task in tasks
@@ -243,11 +258,12 @@ def _jobs(args: argparse.Namespace, table: StreamTable) -> list[Job]:
     return list(dict.fromkeys(jobs))
 
 
-def _same_robot(args: argparse.Namespace, table: StreamTable) -> None:
+def _same_robot(args: argparse.Namespace, table: StreamTable, stack: StackSettings) -> None:
     """Refuse to mix episodes of robots that differ in settings which no outcome records."""
     robot = {
         "streams": [repr(stream) for stream in table],
-        "min_visual_streams": args.min_visual_streams,
+        "min_visual_streams": stack.policy.min_visual_streams,
+        "config": repr(replace(stack, folder=None)),
         "all_streams": args.all_streams,
         "segmentation": args.segmentation,
         "pose_check": args.pose_check,

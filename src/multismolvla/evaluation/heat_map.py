@@ -9,8 +9,8 @@ import matplotlib
 import numpy as np
 
 from multismolvla.evaluation.evaluation_report import label
+from multismolvla.evaluation.outcome import Outcome
 from multismolvla.evaluation.summary import setting_of, summarize
-from multismolvla.stack.outcome import Outcome
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from multismolvla.evaluation.outcome import Outcome
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.faults.conditions import CLEAN, SOFT_FAULTS
-from multismolvla.stack.outcome import Outcome
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.argument_types import positive
 from multismolvla.evaluation.wilson import wilson_interval
-from multismolvla.nodes.bringup_process import NO_TASK, BringupProcess
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.nodes.run import stop_on_signal
 from multismolvla.nodes.status_line import StatusLine
 from multismolvla.pictures.episode_log import EpisodeLog
 from multismolvla.pictures.film import write_contact_sheet, write_film
 from multismolvla.pictures.timeline import write_timeline
+from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
 from multismolvla.stack.policy_loading import find_policy
 from multismolvla.streams import StreamTable, load_stream_table
 

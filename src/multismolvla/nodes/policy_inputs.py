@@ -16,14 +16,14 @@ from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.control.load_shedding import POSE_CHECK, SEGMENTATION_RATE, Load
-from multismolvla.control.policy_view import PolicyView, SetCheck, StateHistory, StreamMask
-from multismolvla.interfaces import Observation
+from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
+from multismolvla.control.policy_view import PolicyView
 from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.sensing.synchronizer import SynchronizedSet
+from multismolvla.stack.settings import PolicySettings
 from multismolvla.streams import Stream, StreamTable
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -36,10 +36,7 @@ class PolicyInputs:
     """Subscribes; written by the executor's thread, read by the control and inference threads.
 
     Args:
-        slop_s: how far from the reference stamp an image of the same set may lie, seconds.
-        max_wait_s: how long a set waits for the image of a healthy stream, seconds.
-        max_set_age_s: age from which the newest set of images counts for nothing.
-        check: compares every set of images with the joints; None for no check.
+        view: gets what comes in.
         privileged: take in the true poses of objects, which only a script needs.
     """
 
@@ -47,11 +44,8 @@ class PolicyInputs:
         self,
         node: Node,
         table: StreamTable,
-        *,
-        slop_s: float,
-        max_wait_s: float,
-        max_set_age_s: float,
-        check: SetCheck | None = None,
+        view: PolicyView,
+        settings: PolicySettings,
         privileged: bool = False,
     ) -> None:
         self._node = node
@@ -61,7 +55,7 @@ class PolicyInputs:
         self._window_s = 2.0 * max(stream.period_s for stream in table)
         self._bridge = CvBridge()
         self._joint_problem = ""
-        self.view = PolicyView(table, max_set_age_s, check)
+        self._view = view
         self.statuses = StatusMonitor(node, table.names)
         self._synchronizer = StreamSynchronizer(
             node,
@@ -69,8 +63,8 @@ class PolicyInputs:
                 name: Subscriber(node, Image, f"{name}/image", qos_profile=qos_profile_sensor_data)
                 for name in table.names
             },
-            slop_s=slop_s,
-            max_wait_s=max_wait_s,
+            slop_s=settings.slop_s,
+            max_wait_s=settings.max_wait_s,
             statuses=self.statuses,
         )
         self._synchronizer.registerCallback(self._on_set)
@@ -79,34 +73,17 @@ class PolicyInputs:
             node.create_subscription(MarkerArray, "ground_truth/objects", self._on_objects, NEWEST)
 
     @property
-    def states(self) -> StateHistory:
-        """The joint positions of the last second."""
-        return self.view.states
-
-    def mask(self, now_ns: int) -> StreamMask:
-        """Which streams may be used now, and why not the others."""
-        return self.view.mask(now_ns, self._states_of_streams(), self.lag_s)
-
-    @property
     def lag_s(self) -> float:
         """How late messages are taken in, seconds."""
         return self._probe.lag.worst_s(time.monotonic_ns())
 
     def relax(self, load: Load) -> None:
-        """Do with less while the machine cannot keep up."""
+        """Take fewer sets while the machine cannot keep up, and wait longer for them."""
         fewer = SEGMENTATION_RATE in load.shed
         self._synchronizer.relax(load.lag_s, self._window_s if fewer else 0.0)
-        self.view.suspend_check(POSE_CHECK in load.shed)
 
-    def observation(self, now_ns: int, task: str) -> Observation:
-        """Take the newest set and the state of its instant.
-
-        Raises:
-            ValueError: there are no joint states.
-        """
-        return self.view.observation(now_ns, task, self._states_of_streams())
-
-    def _states_of_streams(self) -> dict[str, tuple[str, str]]:
+    def states_of_streams(self) -> dict[str, tuple[str, str]]:
+        """Stream -> (state, reasons), as its node reports it."""
         return {
             name: (status.state.name, ",".join(status.reasons))
             for name, status in self.statuses.statuses.items()
@@ -126,7 +103,7 @@ class PolicyInputs:
             stream.name: None if message is None else self._frame(stream, message)
             for stream, message in zip(self._table, newest.messages.values(), strict=True)
         }
-        self.view.on_set(self._now_ns(), newest.stamp_ns, frames, newest.masked)
+        self._view.on_set(self._now_ns(), newest.stamp_ns, frames, newest.masked)
 
     def _on_joint_states(self, message: JointState) -> None:
         positions = dict(zip(message.name, message.position, strict=False))
@@ -137,11 +114,11 @@ class PolicyInputs:
             self._node.get_logger().error(f"{problem}; the message is ignored")
         self._joint_problem = problem
         if not problem:
-            self.states.add(stamp_ns(message.header.stamp), state)
+            self._view.states.add(stamp_ns(message.header.stamp), state)
 
     def _on_objects(self, message: MarkerArray) -> None:
         objects = {}
         for marker in message.markers:
             p, q = marker.pose.position, marker.pose.orientation
             objects[marker.ns] = np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
-        self.view.on_objects(self._now_ns(), objects)
+        self._view.on_objects(self._now_ns(), objects)

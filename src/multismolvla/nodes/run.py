@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 import threading
@@ -15,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from multismolvla.nodes.misconfigured import wait_misconfigured
+from multismolvla.priority import freeze_garbage
 
 try:
     from rclpy.experimental import EventsExecutor
@@ -93,14 +93,17 @@ def call_soon(node: Node, callback: Callable[[], object]) -> None:
         executor.create_task(callback)
 
 
-def freeze_garbage() -> None:
-    """Collect now, and let the collector never look at what is left.
-
-    Torch leaves some hundred thousand objects that live as long as the process. Walking them takes
-    400 ms, at any time, in which no thread of this process runs.
-    """
-    gc.collect()
-    gc.freeze()
+def log_event(node: Node, severity: str, text: str) -> None:
+    """Log what a core reports: `info`, `warning` or `error`; nothing once the process ends."""
+    if not node.context.ok():
+        return
+    # rclpy wants one severity per line of code.
+    if severity == "error":
+        node.get_logger().error(text)
+    elif severity == "warning":
+        node.get_logger().warning(text)
+    else:
+        node.get_logger().info(text)
 
 
 def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:

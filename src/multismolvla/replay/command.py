@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,7 +36,12 @@ from multismolvla.replay.recorded_stack import observe
 from multismolvla.replay.report import Replayed, write_results
 from multismolvla.replay.trace import Setpoints, Trace
 from multismolvla.sim.tasks import find_task
-from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
+from multismolvla.stack.command_options import (
+    add_config,
+    add_pose_check,
+    add_streams,
+    stream_table_file,
+)
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.policy_loading import (
     EXPERT,
@@ -44,6 +50,7 @@ from multismolvla.stack.policy_loading import (
     streams_of,
     with_digest,
 )
+from multismolvla.stack.settings import load_settings
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Of an inference, where nothing was recorded.
@@ -104,6 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=TOPIC",
         help="of streams, joint_states, task, joint_trajectory, in bags of other stacks",
     )
+    add_config(where)
     add_streams(where)
     where.add_argument("--task", default="", help="instruction, instead of those of the bag")
     where.add_argument(
@@ -120,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of an inference (default: the median of the live stack, or of the recorded one, or "
         "0.1)",
     )
-    how.add_argument("--min-visual-streams", type=positive, default=1, metavar="N")
+    how.add_argument("--min-visual-streams", type=positive, metavar="N")
     add_pose_check(how, "", "as the recorded stack did")
     how.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
 
@@ -153,24 +161,28 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _replay(args: argparse.Namespace) -> Replayed:
     table = load_stream_table(stream_table_file(args.streams))
+    stack = load_settings(args.config)
+    if args.min_visual_streams is not None:
+        own = replace(stack.policy, min_visual_streams=args.min_visual_streams)
+        stack = replace(stack, policy=own)
     scenarios = [load_scenario(file, table, find_task) for file in find_scenarios(args.faults)]
     scenarios += expand(args.fault, table, args.fault_start, args.fault_duration)
     given = dict(args.topics)
     source = open_recording(args.bag, table, args.namespace, given, args.labels)
     _check(source, args.task, args.policy)
     by_stack = open_recording(args.bag, table, args.namespace, given, judged=True)
-    recorded = observe(by_stack, "recorded")
+    recorded = observe(by_stack, "recorded", settings=stack.policy)
     live = None
     if args.live is not None:
         scenario = scenarios[0] if len(scenarios) == 1 else None
         live_bag = open_recording(args.live, table, judged=True)
-        live = observe(live_bag, "live", scenario, source.end_ns)
+        live = observe(live_bag, "live", scenario, source.end_ns, stack.policy)
         if live is None:
             raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")
     latencies = [args.latency, *(t.median_latency_s for t in (live, recorded) if t is not None)]
     latency_s = next((known for known in latencies if known is not None), LATENCY_S)
     weights = find_weights(args.pose_check or source.pose_check)
-    settings = ReplaySettings(args.task, latency_s, args.min_visual_streams, weights)
+    settings = ReplaySettings(args.task, latency_s, stack, weights)
     name = with_digest(args.policy)
     # Without noise: actions differ by what was seen, not by chance.
     policy = load_policy(

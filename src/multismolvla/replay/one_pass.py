@@ -5,35 +5,26 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from multismolvla.control.action_queue import QueuedTargets
-from multismolvla.control.policy_view import PolicyView, StreamGate
 from multismolvla.data.recording import OBJECTS, TASK, Event, Recording
 from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
+from multismolvla.faults.record import FaultRecord
 from multismolvla.faults.scenario import Scenario
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import PoseCheck
 from multismolvla.pose_check.weights import StreamWeights
 from multismolvla.replay.trace import Plan, Trace
 from multismolvla.sensing.synchronizer import SynchronizedSet
-from multismolvla.stack.fault_record import FaultRecord
+from multismolvla.stack.delayed_inference import DelayedInference
 from multismolvla.stack.labeller import Segmenter
-from multismolvla.stack.outcome import EpisodeKey
 from multismolvla.stack.perception import Perception
-from multismolvla.stack.policy_runner import (
-    CONTROL_HZ,
-    JOINT_STATES_TIMEOUT_S,
-    QUEUE_THRESHOLD,
-    PolicyInSimulation,
-)
+from multismolvla.stack.policy_runner import PolicyRunner
 from multismolvla.stack.recorded_perception import GRID_NS, feed, instants
 from multismolvla.stack.settings import StackSettings
-
-SETTINGS = StackSettings()
 
 
 class CachedSegmenter:
@@ -69,9 +60,6 @@ class CachedSegmenter:
 # that run live; the arm is not moved: joint states are the recorded ones whatever the policy
 # says. Time is that of the bag, so that a pass depends on nothing but its arguments.
 
-# Steps of the grid between two ticks of the policy loop.
-GRIDS_PER_TICK = round(1e9 / CONTROL_HZ) // GRID_NS
-
 
 @dataclass(frozen=True)
 class ReplaySettings:
@@ -80,13 +68,13 @@ class ReplaySettings:
     Attributes:
         task: instruction, instead of those of the bag.
         latency_s: simulated duration of an inference.
-        min_visual_streams: streams that must be in use for the arm to move.
+        stack: settings of the robot.
         pose_check: weights of the check of frames against joints, by stream; none for no check.
     """
 
     task: str = ""
     latency_s: float = 0.1
-    min_visual_streams: int = 1
+    stack: StackSettings = field(default_factory=StackSettings)
     pose_check: Mapping[str, StreamWeights] = field(default_factory=dict)
 
 
@@ -140,30 +128,26 @@ class _Pass:
         check = None
         if settings.pose_check:
             check = PoseCheck(settings.pose_check, {} if source.labels_recorded else table.derived)
-        self._view = PolicyView(table, SETTINGS.policy.max_set_age_s, check=check)
+        own = settings.stack.policy
+        # The arm does not follow what is commanded here: each row is judged at its own instant.
+        least = min(own.min_visual_streams, len(table))
+        own = replace(own, chunk_entry="stamp", min_visual_streams=least)
+        self._timeout_s = own.joint_states_timeout_s
+        self._policy = PolicyRunner(policy, table, own, check)
+        self._view = self._policy.view
+        self._inference = DelayedInference(self._policy, settings.latency_s)
+        self._grids_per_tick = max(1, round(self._policy.step_ns / GRID_NS))
         self._perception = Perception(
             table,
             self._view,
             faults,
-            SETTINGS,
+            settings.stack,
             segmenter=None if source.labels_recorded else segmenter,
             on_set=self._on_set,
         )
         self._joint_states = DeliveryQueue(faults)
-        key = EpisodeKey(
-            "",
-            self._scenario.name,
-            "",
-            0,
-            latency_s=settings.latency_s,
-            queue_threshold=QUEUE_THRESHOLD,
-            # The arm does not follow its commands here: each row is judged at its own instant.
-            chunk_entry="stamp",
-        )
-        gate = StreamGate(table, min(settings.min_visual_streams, len(table)))
-        self._policy = PolicyInSimulation(policy, key, self._view, gate, self._on_chunk)
         self._record = FaultRecord(self._scenario, table)
-        self._task = ""
+        self._held_ticks = self._task_ticks = 0
         self._ticks_ns: list[int] = []
         self._targets: list[np.ndarray] = []
         self._available: list[list[bool]] = []
@@ -180,8 +164,8 @@ class _Pass:
                 self._perception.advance(instant.now_ns)
                 continue
             if not steps:
-                self._give_task(self._settings.task or self._source.first_task, instant)
-            self._step(instant, tick=steps % GRIDS_PER_TICK == 0)
+                self._policy.give_task(self._settings.task or self._source.first_task)
+            self._step(instant, tick=steps % self._grids_per_tick == 0)
             steps += 1
         targets = np.array(self._targets).reshape(-1, 6)
         ticks_ns = np.array(self._ticks_ns, np.int64)
@@ -199,8 +183,8 @@ class _Pass:
             latencies_s=[self._settings.latency_s] * self._policy.inferences,
             queue_s=np.array(self._queue_s),
             starved_ticks=self._policy.starved_ticks,
-            held_ticks=self._policy.held_ticks,
-            task_ticks=self._policy.ticks,
+            held_ticks=self._held_ticks,
+            task_ticks=self._task_ticks,
             error=self._policy.error,
             record=self._record,
         )
@@ -214,18 +198,13 @@ class _Pass:
             return
         elif source == TASK:
             if not self._settings.task:
-                self._give_task(event.value, now_ns)
+                self._policy.give_task(event.value)
         elif source == OBJECTS:
             self._view.on_objects(now_ns, event.value)
         elif source == JOINT_STATES:
             sent = Delivery(event.value, event.stamp_ns, now_ns)
             self._joint_states.send(JOINT_STATES, sent, now_ns)
             self._receive_joint_states(now_ns)
-
-    def _give_task(self, task: str, now_ns: int) -> None:
-        if task != self._task:
-            self._task = task
-            self._policy.start_anew(now_ns)
 
     def _receive_joint_states(self, now_ns: int) -> None:
         for _, delivery in self._joint_states.due(now_ns):
@@ -234,19 +213,25 @@ class _Pass:
     def _step(self, now_ns: int, *, tick: bool) -> None:
         self._receive_joint_states(now_ns)
         self._perception.advance(now_ns)
-        self._policy.take_answer(now_ns)
+        if self._inference.take_answer(now_ns):
+            queued = self._policy.queued()
+            self._plans.append(Plan(now_ns, queued.times_ns, queued.targets))
         if tick:
             self._tick(now_ns)
 
     def _tick(self, now_ns: int) -> None:
         """One control period of the policy node."""
         statuses = self._perception.statuses(now_ns)
-        trajectory = self._policy.tick(now_ns, self._task, statuses)
+        tick = self._policy.tick(now_ns, statuses)
+        if tick.request is not None:
+            self._inference.start(tick.request, now_ns, statuses)
+        if self._policy.task:
+            self._task_ticks += 1
+            self._held_ticks += tick.holds
         number = len(self._ticks_ns)
         self._ticks_ns.append(now_ns)
-        nothing = np.full(6, np.nan)
-        self._targets.append(nothing if trajectory is None else trajectory.sample(now_ns)[0])
-        mask = self._policy.mask
+        self._targets.append(np.full(6, np.nan) if tick.targets is None else tick.targets[0])
+        mask = self._policy.mask.available
         self._available.append([mask.get(name, False) for name in self._source.table.names])
         self._queue_s.append(self._policy.level(now_ns).seconds)
         if self._origin_ns is not None and now_ns >= self._origin_ns:
@@ -254,7 +239,7 @@ class _Pass:
 
     def _judge(self, now_ns: int, mask: dict, statuses: dict, number: int) -> None:
         age_s = self._view.states.age_s(now_ns)
-        known = age_s is not None and abs(age_s) <= JOINT_STATES_TIMEOUT_S
+        known = age_s is not None and abs(age_s) <= self._timeout_s
         states = {name: state for name, (state, _) in statuses.items()}
         available = {**mask, JOINT_STATES: known}
         if number < len(self._clean.ticks_ns):
@@ -269,6 +254,3 @@ class _Pass:
 
     def _on_set(self, _: int, made: SynchronizedSet) -> None:
         self._skews_s.append(made.skew_ns * 1e-9)
-
-    def _on_chunk(self, now_ns: int, queued: QueuedTargets) -> None:
-        self._plans.append(Plan(now_ns, queued.times_ns, queued.targets))

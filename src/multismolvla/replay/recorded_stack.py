@@ -13,13 +13,13 @@ import numpy as np
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recording import COMMAND, STATUS, Recording
+from multismolvla.faults.record import FaultRecord
 from multismolvla.faults.scenario import Scenario
 from multismolvla.replay.trace import Plan, Setpoints, Trace
 from multismolvla.sensing.reported_health import ReportedHealth, StreamStatus, parse_status
 from multismolvla.sensing.synchronizer import SynchronizedSet
-from multismolvla.stack.fault_record import FaultRecord
-from multismolvla.stack.policy_runner import CONTROL_HZ
 from multismolvla.stack.recorded_perception import perceived
+from multismolvla.stack.settings import PolicySettings
 
 POLICY_STATUS, CHUNK = "policy/status", "policy/chunk"
 
@@ -29,6 +29,7 @@ def observe(
     name: str,
     scenario: Scenario | None = None,
     until_ns: int | None = None,
+    settings: PolicySettings | None = None,
 ) -> Trace | None:
     """Make a trace of a recorded stack; None where no policy node was recorded.
 
@@ -37,7 +38,9 @@ def observe(
         name: of the pass.
         scenario: what the injector did; it began with the first trajectory.
         until_ns: end of the bag that was played: then the stack saw nothing more.
+        settings: of its policy node; the defaults where None.
     """
+    settings = settings or PolicySettings()
     table = recording.table
     statuses = _policy_statuses(recording)
     if until_ns is not None:
@@ -49,7 +52,7 @@ def observe(
         np.array([plan.times_ns[0] for plan in sent], np.int64),
         np.array([plan.targets[0] for plan in sent]).reshape(-1, 6),
     )
-    step_ns = round(1e9 / CONTROL_HZ)
+    step_ns = round(1e9 / settings.control_rate_hz)
     ticks_ns = np.arange(statuses[0][0], statuses[-1][0] + 1, step_ns, dtype=np.int64)
     newest = np.searchsorted(np.array([s for s, _ in statuses]), ticks_ns, side="right") - 1
     values = [statuses[number][1] for number in newest.tolist()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multismolvla.stack.fault_record import FaultRecord
+from multismolvla.faults.record import FaultRecord
 
 # Setpoints that lie further apart belong to two stretches with a hold between them.
 GAP_NS = 250_000_000

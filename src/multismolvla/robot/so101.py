@@ -12,6 +12,7 @@ from multismolvla.robot import registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import GRIPPER, Calibration
 from multismolvla.robot.errors import RegisterMismatch, ServoStatusError, TorqueLost
+from multismolvla.robot.protocol import OVERLOAD, describe_status
 from multismolvla.robot.registers import (
     AMPERE_PER_UNIT,
     LOAD_PER_UNIT,
@@ -54,6 +55,9 @@ OTHER_ARM = (
 # A joint further than this from its goal is not held there: something blocks it or has moved it.
 HOLD_TOLERANCE_RAD = 0.15
 
+# Every status bit but the supply voltage's: the servo protects itself and does not hold its goal.
+SERIOUS_BITS = 0xFE
+
 # One request reads position, velocity and load.
 STATE_ADDRESS = PRESENT_POSITION.address
 STATE_BYTES = PRESENT_LOAD.address + PRESENT_LOAD.size - STATE_ADDRESS
@@ -87,10 +91,27 @@ class ServoDiagnostics:
     status_bits: int
 
 
+def held_pose_rad(
+    goals_rad: np.ndarray, positions_rad: np.ndarray, torque: np.ndarray
+) -> np.ndarray:
+    """(6,) pose from which a movement can start without a jerk.
+
+    It is the servos' own goals, which differ from the measured pose by what gravity bends the arm
+    and by how far the gripper squeezes, except for joints that are not held at their goal.
+
+    Args:
+        torque: (6,) bool, which servos have their torque on.
+    """
+    held = torque & (np.abs(goals_rad - positions_rad) <= HOLD_TOLERANCE_RAD)
+    held[GRIPPER_JOINT] = torque[GRIPPER_JOINT]
+    return np.where(held, goals_rad, positions_rad)
+
+
 class SO101Arm:
     """The arm behind a bus. Methods raise `BusError` when the bus or a servo does not answer."""
 
     def __init__(self, bus: FeetechBus, calibration: Calibration) -> None:
+        self.name = bus.port
         self._bus = bus
         self._calibration = calibration
         self._ids = calibration.ids
@@ -160,16 +181,10 @@ class SO101Arm:
         )
 
     def held_pose_rad(self, state: ArmState) -> np.ndarray:
-        """(6,) pose from which a movement can start without a jerk.
-
-        It is the servos' own goals, which differ from the measured pose by what gravity bends the
-        arm and by how far the gripper squeezes, except for joints that are not held at their goal.
-        """
+        """(6,) pose from which a movement can start without a jerk."""
         torque = self.torque()
         goals = self._calibration.to_radians(self._sync_read(registers.GOAL_POSITION))
-        held = torque & (np.abs(goals - state.positions_rad) <= HOLD_TOLERANCE_RAD)
-        held[GRIPPER_JOINT] = torque[GRIPPER_JOINT]
-        return np.where(held, goals, state.positions_rad)
+        return held_pose_rad(goals, state.positions_rad, torque)
 
     def torque(self) -> np.ndarray:
         """(6,) bool: which servos have their torque on."""
@@ -218,6 +233,24 @@ class SO101Arm:
             value(registers.PRESENT_CURRENT) * AMPERE_PER_UNIT,
             self._bus.status_bits[servo],
         )
+
+    def serious_fault(self) -> str:
+        """Faults that servos last reported of themselves, in words; "" when there is none."""
+        gripper = self._ids[GRIPPER_JOINT]
+        faults = []
+        for servo, bits in sorted(self._bus.status_bits.items()):
+            # A gripper that squeezes an object for seconds is meant to go into overload: it is
+            # configured to hold on with less torque then.
+            serious = bits & SERIOUS_BITS & ~(OVERLOAD if servo == gripper else 0)
+            if serious:
+                faults.append(f"{self._bus.describe([servo])} reports {describe_status(serious)}")
+        if not faults:
+            return ""
+        return f"{', '.join(faults)}; free the arm, then switch the torque off and on"
+
+    def close(self) -> None:
+        """Release the port. The servos hold where they are."""
+        self._bus.close()
 
     def _configure(self, servo: int, wanted: Iterable[tuple[Register, int]]) -> None:
         differing = [

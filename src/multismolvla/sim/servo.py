@@ -89,6 +89,11 @@ class Servos:
         with self._lock:
             return self._data.ctrl[self._actuators].copy()
 
+    def torque(self) -> np.ndarray:
+        """(6,) bool: which motors are on."""
+        with self._lock:
+            return self._enabled.copy()
+
     def set_goal_rad(self, index: int, goal: float) -> None:
         """Set one goal position, radians; a servo with torque off keeps it for later.
 

@@ -1,82 +1,313 @@
-"""The acting half of the stack without ROS: setpoints through the driver's safety filter."""
+"""From trajectories to goals of the servos: safety filter, torque and recovery from bus faults.
+
+Runs in the thread that calls `tick`; the other methods may be called from any thread. The arm
+belongs to that thread alone. `_lock` guards the filter and the command, and is never held while the
+arm is read or written.
+"""
 
 from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
-from multismolvla.control.safety import Command, SafetyFilter, SafetyLimits
+from multismolvla.control.safety import Command, SafetyFilter, SafetyLimits, SafetyState, Setpoint
 from multismolvla.control.trajectory import Trajectory
-from multismolvla.sim.servo import Servos
+from multismolvla.robot.errors import (
+    BusError,
+    BusLost,
+    CorruptPacket,
+    PortUnavailable,
+    ServoTimeout,
+    TorqueLost,
+)
+from multismolvla.robot.so101 import ArmState, ServoDiagnostics
+from multismolvla.stack.arm import Arm, ArmStatus
+from multismolvla.stack.settings import DriverSettings
 
-# As config/so101_driver.yaml has them.
-RATE_HZ = 100
-MAX_VELOCITY_RAD_S = 3.0
-MAX_ACCELERATION_RAD_S2 = 30.0
-COMMAND_TIMEOUT_S = 0.2
-_JOINTS = np.ones(len(JOINT_NAMES))
+# Ticks in a row without an answer until it counts as a fault: a single one may be noise.
+FAULT_TICKS = 3
+
+# Pauses between attempts to reach the arm again: the first, and the longest after doubling.
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 2.0
+
+# One servo's diagnostics per this many ticks: at 100 Hz, each servo every 0.6 s.
+DIAGNOSTICS_TICKS = 10
 
 
-class RobotInSimulation:
-    """Follows trajectories with simulated servos, as `so101_driver` does with its bus.
+# After a stall of the loop this many periods are made up for.
+MAX_STEP_PERIODS = 3
 
-    The driver's slow start after being switched on is left out: an episode begins with an arm that
-    has been commanded before.
 
-    Attributes:
-        limit_hits: how often a command went beyond the limit of a joint.
-        fastest_rad_s: greatest speed of a joint's goal from one period to the next.
+def safety_filter(settings: DriverSettings) -> SafetyFilter:
+    """The filter that keeps the limits of the arm and of the settings."""
+    joints = np.ones(len(JOINT_NAMES))
+    return SafetyFilter(
+        SafetyLimits(
+            JOINT_LOWER_RAD,
+            JOINT_UPPER_RAD,
+            settings.max_velocity_rad_s * joints,
+            settings.max_acceleration_rad_s2 * joints,
+            settings.command_timeout_s,
+            settings.ramp_s,
+            MAX_STEP_PERIODS / settings.rate_hz,
+        )
+    )
+
+
+class ArmRunner:
+    """Reads the arm, filters the command and writes goals, once per `tick`.
+
+    Args:
+        open_arm: reaches the servos; called again after they were lost.
+        clock_ns: the clock that commands are stamped with.
+        on_state: gets every reading of the arm.
+        on_event: gets (severity, text): `info`, `warning` or `error`, once per change.
+        on_setpoint: gets the command, if there is one, and what the filter made of it.
+        steady_s: the clock of the pauses between attempts to reach the arm, seconds.
     """
 
-    def __init__(self, servos: Servos) -> None:
-        self._servos = servos
-        self._safety = SafetyFilter(
-            SafetyLimits(
-                JOINT_LOWER_RAD,
-                JOINT_UPPER_RAD,
-                MAX_VELOCITY_RAD_S * _JOINTS,
-                MAX_ACCELERATION_RAD_S2 * _JOINTS,
-                COMMAND_TIMEOUT_S,
-                ramp_s=0.0,
-                max_step_s=3 / RATE_HZ,
-            )
-        )
+    def __init__(
+        self,
+        open_arm: Callable[[], Arm],
+        safety: SafetyFilter,
+        clock_ns: Callable[[], int],
+        on_state: Callable[[ArmState], None],
+        on_event: Callable[[str, str], None],
+        on_setpoint: Callable[[Command | None, Setpoint], None] | None = None,
+        steady_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_arm = open_arm
+        self._safety = safety
+        self._clock_ns = clock_ns
+        self._on_state = on_state
+        self._on_event = on_event
+        self._on_setpoint = on_setpoint
+        self._steady_s = steady_s
+
+        self._lock = threading.Lock()
         self._trajectory: Trajectory | None = None
-        self._velocities: list[np.ndarray] = []
-        self._beyond = False
-        self.limit_hits = 0
-        self._goal_rad: np.ndarray | None = None
-        self.fastest_rad_s = 0.0
+        # Why there is no command; empty before the first.
+        self._no_command = ""
+        self._wants_torque = True
+        self._has_torque = False
+        self._torque_done = threading.Event()
+
+        self._arm: Arm | None = None
+        self._fault = ""
+        self._servo_fault = ""
+        self._lost = False
+        self._failed_ticks = 0
+        self._retry_at_s = 0.0
+        self._pause_s = FIRST_PAUSE_S
+        self._bus_errors = 0
+        self._ticks = 0
+        self._then_ns = 0
+        self._logged: tuple[SafetyState, str] = (safety.state, safety.reason)
+        self._diagnostics: dict[str, ServoDiagnostics] = {}
 
     def follow(self, trajectory: Trajectory) -> None:
-        """Follow this trajectory from now on."""
-        self._trajectory = trajectory
+        """Follow this trajectory from now on, instead of any other."""
+        with self._lock:
+            self._trajectory = trajectory
 
-    def tick(self, now_ns: int) -> np.ndarray:
-        """One period of the driver; return (6,) measured positions, radians."""
-        pose = self._servos.positions_rad()
-        self._velocities.append(self._servos.velocities_rad_s())
-        command = None
-        if self._trajectory is not None:
-            target, velocity = self._trajectory.sample(now_ns)
-            command = Command(self._trajectory.stamp_ns, target, velocity)
-            beyond = bool(((target < JOINT_LOWER_RAD) | (target > JOINT_UPPER_RAD)).any())
-            self.limit_hits += beyond and not self._beyond
-            self._beyond = beyond
-        held = pose if self._safety.moving else self._servos.goals_rad()
-        setpoint = self._safety.step(now_ns, held, command)
+    def hold(self, reason: str) -> None:
+        """Forget the trajectory and hold until there is a new one."""
+        with self._lock:
+            self._trajectory = None
+            self._no_command = reason
+
+    def stop(self) -> None:
+        """Hold until `reset`, whatever is commanded."""
+        with self._lock:
+            self._trajectory = None
+            self._safety.stop("stopped; call ~/reset to continue")
+
+    def reset(self) -> None:
+        """Clear a stop."""
+        with self._lock:
+            self._trajectory = None
+            self._no_command = ""
+            self._safety.reset()
+
+    def set_torque(self, enabled: bool, timeout_s: float) -> bool:
+        """Switch the torque; return whether it was done in time. Off lets the arm drop."""
+        with self._lock:
+            self._wants_torque = enabled
+            self._trajectory = None
+            self._no_command = "" if enabled else "torque is off"
+            self._torque_done.clear()
+        return self._torque_done.wait(timeout_s)
+
+    def status(self) -> ArmStatus:
+        with self._lock:
+            return ArmStatus(
+                self._arm is not None and not self._fault,
+                self._fault,
+                self._servo_fault,
+                self._safety.state,
+                self._safety.reason,
+                self._has_torque,
+                self._bus_errors,
+                dict(self._diagnostics),
+            )
+
+    def close(self) -> None:
+        """Release the arm. The servos hold where they are."""
+        if self._arm is not None:
+            self._arm.close()
+        self._arm = None
+
+    def tick(self) -> None:
+        """One control period; takes no exception that the bus may raise further."""
+        if self._fault and self._steady_s() < self._retry_at_s:
+            return
+        try:
+            if self._arm is None:
+                self._connect()
+            elif self._fault:
+                self._recover(self._arm)
+            self._control(self._arm)
+            self._failed_ticks = 0
+        except TorqueLost as error:
+            self._fail(error)
+        except (ServoTimeout, CorruptPacket) as error:
+            self._bus_errors += 1
+            self._failed_ticks += 1
+            if self._failed_ticks >= FAULT_TICKS or self._arm is None:
+                self._fail(error)
+        except BusError as error:
+            self.close()
+            self._fail(error)
+        self._log_state()
+
+    def _connect(self) -> None:
+        arm = self._open_arm()
+        try:
+            self._ready(arm)
+        except BusError:
+            arm.close()
+            raise
+        self._arm = arm
+        self._clear_fault(f"connected to the arm on {arm.name}")
+
+    def _recover(self, arm: Arm) -> None:
+        self._ready(arm)
+        self._clear_fault("all servos answer again")
+
+    def _ready(self, arm: Arm) -> None:
+        """Servos may have lost power meanwhile: configure them again, and let limp ones hold."""
+        arm.prepare()
+        arm.read()
+        if self._wants_torque:
+            arm.set_torque(True)
+        self._has_torque = bool(arm.torque().all())
+
+    def _clear_fault(self, text: str) -> None:
+        with self._lock:
+            self._fault = self._no_command = ""
+            if self._safety.state is not SafetyState.STOPPED:
+                self._safety.reset()
+        self._pause_s = FIRST_PAUSE_S
+        self._failed_ticks = 0
+        self._on_event("info", text)
+
+    def _fail(self, error: BusError) -> None:
+        """Hold, say why once, and try again after a pause that grows."""
+        # A lost port that does not exist either is the same fault.
+        self._lost = isinstance(error, BusLost) or (
+            self._lost and isinstance(error, PortUnavailable)
+        )
+        text = self._fault if self._fault and self._lost else str(error)
+        if text != self._fault:
+            self._on_event("error", f"{text}; holding, retrying")
+        with self._lock:
+            self._fault = text
+            self._trajectory = None
+            self._no_command = text
+            self._safety.freeze(text)
+        self._retry_at_s = self._steady_s() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def _control(self, arm: Arm) -> None:
+        self._switch_torque(arm)
+        state = arm.read()
+        self._on_state(state)
+        now_ns = self._clock_ns()
+        with self._lock:
+            if now_ns < self._then_ns:
+                self._trajectory = None
+                self._no_command = "the clock jumped back"
+            self._then_ns = now_ns
+            command, reason = self._command(now_ns, arm)
+            starts = command is not None and not self._safety.moving
+        pose_rad = arm.held_pose_rad(state) if starts else state.positions_rad
+        with self._lock:
+            setpoint = self._safety.step(now_ns, pose_rad, command, reason)
+            if command is not None and setpoint.state is not SafetyState.TRACKING:
+                self._trajectory = None
+                self._no_command = setpoint.reason
         if setpoint.goal_rad is not None:
-            if self._goal_rad is not None:
-                step_rad = float(np.abs(setpoint.goal_rad - self._goal_rad).max())
-                self.fastest_rad_s = max(self.fastest_rad_s, step_rad * RATE_HZ)
-            self._goal_rad = setpoint.goal_rad.copy()
-            for joint, goal in enumerate(setpoint.goal_rad):
-                self._servos.set_goal_rad(joint, goal)
-        return pose
+            arm.write_goals_rad(setpoint.goal_rad)
+        if self._on_setpoint is not None:
+            self._on_setpoint(command, setpoint)
+        self._diagnose(arm)
 
-    def jerk_rad_s3(self) -> float:
-        """Root mean square of the joints' jerk so far, from their true velocities."""
-        if len(self._velocities) < 3:
-            return 0.0
-        jerk = np.diff(np.array(self._velocities), n=2, axis=0) * RATE_HZ**2
-        return float(np.sqrt(np.mean(jerk**2)))
+    def _command(self, now_ns: int, arm: Arm) -> tuple[Command | None, str]:
+        """The command for now, or why there is none."""
+        self._servo_fault = arm.serious_fault()
+        if self._servo_fault:
+            return None, self._servo_fault
+        if not self._has_torque:
+            return None, "torque is off"
+        if self._trajectory is None:
+            return None, self._no_command
+        target_rad, velocity_rad_s = self._trajectory.sample(now_ns)
+        return Command(self._trajectory.stamp_ns, target_rad, velocity_rad_s), ""
+
+    def _switch_torque(self, arm: Arm) -> None:
+        with self._lock:
+            wanted = self._wants_torque
+            due = not self._torque_done.is_set()
+        if not due:
+            return
+        arm.set_torque(wanted)
+        with self._lock:
+            self._has_torque = wanted
+            # Asked for the opposite meanwhile: that one is due at the next tick.
+            if wanted == self._wants_torque:
+                self._torque_done.set()
+            if not wanted:
+                self._safety.freeze("torque is off")
+
+    def _diagnose(self, arm: Arm) -> None:
+        self._ticks += 1
+        if self._ticks % DIAGNOSTICS_TICKS == 0:
+            joint = self._ticks // DIAGNOSTICS_TICKS % len(JOINT_NAMES)
+            read = arm.read_diagnostics(joint)
+            with self._lock:
+                self._diagnostics[JOINT_NAMES[joint]] = read
+            # A servo whose supply fails for a moment answers again, but limp.
+            if joint == 0 and self._has_torque:
+                arm.check_torque()
+
+    def _log_state(self) -> None:
+        """Report when the arm begins or ceases to follow; a bus fault has been reported already."""
+        state, reason = self._safety.state, self._safety.reason
+        if (state, reason) == self._logged or reason == self._fault != "":
+            return
+        before, _ = self._logged
+        if state is SafetyState.TRACKING:
+            if before is not SafetyState.TRACKING:
+                self._on_event("info", "following commands")
+            self._logged = (state, "")
+            return
+        self._logged = (state, reason)
+        if state is SafetyState.IDLE:
+            self._on_event("info", f"ready: {reason}")
+        else:
+            self._on_event("warning", f"holding: {reason}")

@@ -8,37 +8,31 @@ compute; its answer arrives `latency_s` later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import mujoco
 import numpy as np
 
-from multismolvla.control.policy_view import PolicyView, StreamGate
-from multismolvla.faults.conditions import Condition, middle_s
+from multismolvla.control.safety import Command, Setpoint
 from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
 from multismolvla.faults.fault import JOINT_STATES, Delivery
-from multismolvla.faults.scenario import Scenario
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import PoseCheck
 from multismolvla.pose_check.weights import StreamWeights
+from multismolvla.robot.so101 import ArmState
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import DEFAULT_MAX_STEPS, STEP_S, find_task
-from multismolvla.stack.arm_runner import RATE_HZ as DRIVER_HZ
-from multismolvla.stack.arm_runner import RobotInSimulation
-from multismolvla.stack.fault_record import FaultRecord, MaskRecord
+from multismolvla.stack.arm import SimulatedArm
+from multismolvla.stack.arm_runner import ArmRunner, safety_filter
+from multismolvla.stack.delayed_inference import DelayedInference
 from multismolvla.stack.labeller import Segmenter
-from multismolvla.stack.outcome import EpisodeKey, Outcome
 from multismolvla.stack.perception import Perception
-from multismolvla.stack.policy_runner import (
-    CONTROL_HZ,
-    JOINT_STATES_TIMEOUT_S,
-    PolicyInSimulation,
-)
-from multismolvla.stack.settings import StackSettings
+from multismolvla.stack.policy_runner import PolicyRunner
+from multismolvla.stack.settings import PolicySettings, StackSettings
 from multismolvla.streams import StreamTable
 
-SETTINGS = StackSettings()
 # All rates divide this one: the loop counts in its ticks.
 TICKS_HZ = 300
 CAMERA_HZ = 15
@@ -47,7 +41,64 @@ CAMERA_HZ = 15
 WARM_UP_S = 0.8
 # The clock starts at one second: zero means that there is no clock yet.
 INSTRUCTION_NS = round((1.0 + WARM_UP_S) * 1e9)
-MASKS = ("detector", "oracle")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What happens to the robot, whatever drives it.
+
+    Attributes:
+        task, seed: of the scene.
+        faults: stream -> its faults, on the clock of the loop.
+        oracle: streams are masked exactly while a fault of theirs lasts, not by their health.
+        latency_s: simulated duration of an inference.
+        dropped_share: see `DelayedInference`.
+        lasts_s: how long the episode goes on at least, seconds from the instruction.
+    """
+
+    task: str
+    seed: int
+    faults: Mapping[str, FaultSchedule] = field(default_factory=dict)
+    oracle: bool = False
+    latency_s: float = 0.1
+    dropped_share: float | None = None
+    lasts_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What holds in one control period, `since_s` seconds after the instruction.
+
+    Attributes:
+        available: stream -> whether it is in use.
+        states: stream -> name of its health's state.
+        damaged: streams that are damaged, themselves or all that they are made from.
+        joints_known: joint states are fresh enough for the arm to move.
+        holds: nothing may be executed.
+    """
+
+    since_s: float
+    available: Mapping[str, bool]
+    states: Mapping[str, str]
+    damaged: set[str]
+    joints_known: bool
+    holds: bool
+
+
+class Observer(Protocol):
+    """Sees an episode as it goes, and changes nothing."""
+
+    def on_moment(self, moment: Moment) -> None:
+        """Take in a control period after the instruction."""
+        ...
+
+    def on_state(self, state: ArmState) -> None:
+        """Take in a reading of the arm, one per period of the driver."""
+        ...
+
+    def on_setpoint(self, command: Command | None, setpoint: Setpoint) -> None:
+        """Take in what was commanded and what the safety filter made of it."""
+        ...
 
 
 class Spectator(Protocol):
@@ -70,226 +121,223 @@ class Spectator(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How an episode ended.
+
+    Attributes:
+        success: every goal of the task was reached in time.
+        duration_s: from the instruction to success, or to the time limit.
+        policy: the runner, for what it has counted.
+    """
+
+    success: bool
+    duration_s: float
+    policy: PolicyRunner
+
+
 class ClosedLoop:
     """Runs episodes, one after the other, in one simulator.
 
     Args:
         table: the streams that the robot has; without any, nothing is rendered and the arm moves
             blind, for policies that do not look.
-        min_visual_streams: streams that must be in use for the arm to move.
+        settings: of the robot.
         segmenter: labels the views from their other streams, as live; without one the labels are
             the simulator's, from a camera of their own.
-        pose_check: weights of the check of pictures against joints, by stream; none for no check.
+        pose_check: weights of the check of frames against joints, by stream; none for no check.
+
+    Raises:
+        ValueError: a rate does not divide that of the loop; one line.
     """
 
     def __init__(
         self,
         table: StreamTable,
-        min_visual_streams: int = 1,
+        settings: StackSettings | None = None,
         segmenter: Segmenter | None = None,
         pose_check: Mapping[str, StreamWeights] | None = None,
     ) -> None:
-        self._table = table
-        # The simulator's labels are pictures of a camera of their own.
+        self.table = table
+        self.settings = settings or StackSettings()
+        self.segmenter = segmenter
+        # The simulator's labels are frames of a camera of their own.
         derived = {} if segmenter is None else table.derived
-        self._pose_check = PoseCheck(pose_check, derived) if pose_check else None
-        self._segmenter = segmenter
-        self._gate = StreamGate(table, min(min_visual_streams, len(table)))
-        self._simulation = Simulation()
-        self._cameras = None
-        self._camera_hz = round(max((stream.rate_hz for stream in table), default=CAMERA_HZ))
-        if TICKS_HZ % self._camera_hz:
-            raise ValueError(f"cameras at {self._camera_hz} Hz; expected a divisor of {TICKS_HZ}")
+        self.pose_check = PoseCheck(pose_check, derived) if pose_check else None
+        self.simulation = Simulation()
+        self.cameras = None
+        camera_hz = max((stream.rate_hz for stream in table), default=CAMERA_HZ)
+        self.camera_ticks = _ticks("the cameras", round(camera_hz))
+        self.control_ticks = _ticks("control_rate_hz", self.settings.policy.control_rate_hz)
+        self.driver_ticks = _ticks("rate_hz of the driver", self.settings.driver.rate_hz)
         if len(table):
             # Rendering pulls in OpenGL, which a robot without cameras does not need.
             from multismolvla.sim.cameras import Cameras
 
-            self._cameras = Cameras(self._simulation.model, table)
-            self._looked_at = mujoco.MjData(self._simulation.model)
+            self.cameras = Cameras(self.simulation.model, table)
+            self.seen = mujoco.MjData(self.simulation.model)
 
     def run(
         self,
         policy: Policy,
-        key: EpisodeKey,
-        condition: Condition,
+        episode: Episode,
+        settings: PolicySettings | None = None,
+        observers: Sequence[Observer] = (),
         spectator: Spectator | None = None,
-    ) -> Outcome:
-        """Run one episode; the same arguments give the same outcome, if the policy does its part.
+    ) -> Ended:
+        """Run one episode; the same arguments give the same end, if the policy does its part.
+
+        Args:
+            settings: of the policy in this episode; those of the robot where None.
 
         Raises:
-            ValueError: the task or a setting of the key is unknown.
+            ValueError: the task or a setting is unknown.
         """
-        task = find_task(key.task)
-        onset_s = None
-        if condition.streams:
-            onset_s = middle_s(task.id, task.suite, key.seed) if condition.middle else 0.0
-        start_s = (onset_s or 0.0) + INSTRUCTION_NS * 1e-9
-        faults = {
-            name: FaultSchedule([timed])
-            for name, timed in condition.faults(self._table, key.seed, start_s).items()
-        }
-        return _Episode(self, policy, key, faults, onset_s).run(spectator)
-
-    def run_scenario(
-        self,
-        policy: Policy,
-        key: EpisodeKey,
-        scenario: Scenario,
-    ) -> tuple[Outcome, FaultRecord]:
-        """Run one episode with the faults of a scenario, and on until its last fault is over.
-
-        Raises:
-            ValueError: the task, a setting of the key or a fault is unknown.
-        """
-        record = FaultRecord(scenario, self._table)
-        faults = scenario.schedules(self._table, INSTRUCTION_NS)
-        episode = _Episode(self, policy, key, faults, None, record, scenario.lasts_s)
-        outcome = episode.run(None)
-        record.fastest_rad_s = episode.fastest_rad_s
-        return outcome, record
+        settings = settings or self.settings.policy
+        return _Run(self, policy, episode, settings, observers, spectator).run()
 
     def close(self) -> None:
         """Release the renderer."""
-        if self._cameras is not None:
-            self._cameras.close()
+        if self.cameras is not None:
+            self.cameras.close()
 
 
-class _Episode:
+def _ticks(what: str, rate_hz: float) -> int:
+    if TICKS_HZ % rate_hz:
+        raise ValueError(f"{what} at {rate_hz:g} Hz; expected a divisor of {TICKS_HZ}")
+    return round(TICKS_HZ / rate_hz)
+
+
+class _Run:
     def __init__(
         self,
         loop: ClosedLoop,
         policy: Policy,
-        key: EpisodeKey,
-        faults: Mapping[str, FaultSchedule],
-        onset_s: float | None,
-        record: FaultRecord | None = None,
-        at_least_s: float = 0.0,
+        episode: Episode,
+        settings: PolicySettings,
+        observers: Sequence[Observer],
+        spectator: Spectator | None,
     ) -> None:
-        if key.masks not in MASKS:
-            raise ValueError(f"masks is '{key.masks}'; expected {' or '.join(MASKS)}")
-        self._key, self._loop = key, loop
-        self._onset_s, self._record, self._at_least_s = onset_s, record, at_least_s
-        self._table, self._simulation = loop._table, loop._simulation
-        self._cameras = loop._cameras
-        self._task = find_task(key.task)
-        self._simulation.reset(self._task, key.seed)
-        if self._cameras is not None:
-            self._cameras.reseed(key.seed)
-        self._camera_ticks = TICKS_HZ // loop._camera_hz
-        self._joint_states = DeliveryQueue(faults)
+        self._loop, self._episode = loop, episode
+        self._observers, self._spectator = observers, spectator
+        self._simulation, table = loop.simulation, loop.table
+        self._task = find_task(episode.task)
+        self._simulation.reset(self._task, episode.seed)
+        if loop.cameras is not None:
+            loop.cameras.reseed(episode.seed)
+        self._now_ns = 0
+        self._timeout_s = settings.joint_states_timeout_s
+        self._joint_states = DeliveryQueue(episode.faults)
 
-        check = None if key.masks == "oracle" else loop._pose_check
+        check = None if episode.oracle else loop.pose_check
         if check is not None:
             check.forget()
-        self._view = PolicyView(self._table, SETTINGS.policy.max_set_age_s, check=check)
+        least = min(settings.min_visual_streams, len(table))
+        settings = replace(settings, min_visual_streams=least)
+        self._policy = PolicyRunner(policy, table, settings, check)
+        self._view = self._policy.view
+        self._inference = DelayedInference(self._policy, episode.latency_s, episode.dropped_share)
         self._perception = None
-        if len(self._table):
+        if len(table):
             self._perception = Perception(
-                self._table,
+                table,
                 self._view,
-                faults,
-                SETTINGS,
-                oracle=key.masks == "oracle",
-                segmenter=loop._segmenter,
+                episode.faults,
+                loop.settings,
+                oracle=episode.oracle,
+                segmenter=loop.segmenter,
             )
-        broken = [] if onset_s is None else [name for name in self._table.names if name in faults]
-        self._masks = MaskRecord(broken)
+        self._arm = ArmRunner(
+            lambda: SimulatedArm(self._simulation.servos),
+            # An episode begins with an arm that has been commanded before: no slow start.
+            safety_filter(replace(loop.settings.driver, ramp_s=0.0)),
+            lambda: self._now_ns,
+            self._on_state,
+            lambda severity, text: None,
+            self._on_setpoint,
+        )
 
-        self._policy = PolicyInSimulation(policy, key, self._view, loop._gate)
-        self._robot = RobotInSimulation(self._simulation.servos)
-
-    def run(self, spectator: Spectator | None) -> Outcome:
+    def run(self) -> Ended:
+        loop = self._loop
         limit_s = DEFAULT_MAX_STEPS[self._task.suite] * STEP_S
-        tick, simulated, given, late = 0, 0, False, False
+        tick, simulated, late = 0, 0, False
         solved_s: float | None = None
         while True:
-            now_ns = 1_000_000_000 + round(tick * 1e9 / TICKS_HZ)
+            self._now_ns = now_ns = 1_000_000_000 + round(tick * 1e9 / TICKS_HZ)
             self._simulation.advance((tick - simulated) / TICKS_HZ)
             simulated = tick
             since_s = (now_ns - INSTRUCTION_NS) * 1e-9
-            if since_s >= 0.0 and not given:
-                given = True
-                self._policy.start_anew(now_ns)
-            if given and tick % (TICKS_HZ // CONTROL_HZ) == 0:
-                if solved_s is None and not late and self._simulation.success():
+            controls = tick % loop.control_ticks == 0
+            if since_s >= 0.0:
+                self._policy.give_task(self._task.instruction)
+                if controls and solved_s is None and not late and self._simulation.success():
                     solved_s = min(since_s, limit_s)
-                late = since_s >= limit_s
-                if (late or solved_s is not None) and since_s >= self._at_least_s:
+                late = late or (controls and since_s >= limit_s)
+                if (late or solved_s is not None) and controls and since_s >= self._episode.lasts_s:
                     break
-            if tick % (TICKS_HZ // DRIVER_HZ) == 0:
-                self._move(now_ns)
-            if tick % self._camera_ticks == 0:
-                self._look(now_ns, since_s, spectator)
+            if tick % loop.driver_ticks == 0:
+                self._arm.tick()
+            if tick % loop.camera_ticks == 0:
+                self._look(now_ns, since_s)
             if self._perception is not None:
                 self._perception.advance(now_ns)
-            self._policy.take_answer(now_ns)
-            if tick % (TICKS_HZ // CONTROL_HZ) == 0:
-                self._control(now_ns, self._task.instruction if given else "", since_s)
-            tick = self._next_event(tick)
-        return self._outcome(solved_s is not None, limit_s if solved_s is None else solved_s)
+            self._inference.take_answer(now_ns)
+            if controls:
+                self._control(now_ns, since_s)
+            tick = min(
+                tick - tick % period + period
+                for period in (loop.driver_ticks, loop.control_ticks, loop.camera_ticks)
+            )
+        return Ended(solved_s is not None, limit_s if solved_s is None else solved_s, self._policy)
 
-    @property
-    def fastest_rad_s(self) -> float:
-        """Greatest speed of a joint's goal so far."""
-        return self._robot.fastest_rad_s
-
-    def _next_event(self, tick: int) -> int:
-        """The next tick at which something is due."""
-        periods = (TICKS_HZ // DRIVER_HZ, TICKS_HZ // CONTROL_HZ, self._camera_ticks)
-        return min(tick - tick % period + period for period in periods)
-
-    def _move(self, now_ns: int) -> None:
-        """One period of the driver."""
-        pose = self._robot.tick(now_ns)
-        self._joint_states.send(JOINT_STATES, Delivery(pose, now_ns, now_ns))
-        for _, delivery in self._joint_states.due(now_ns):
+    def _on_state(self, state: ArmState) -> None:
+        """A reading of the arm, as the driver publishes it."""
+        sent = Delivery(state.positions_rad, self._now_ns, self._now_ns)
+        self._joint_states.send(JOINT_STATES, sent)
+        for _, delivery in self._joint_states.due(self._now_ns):
             self._view.states.add(delivery.stamp_ns, delivery.frame)
+        for observer in self._observers:
+            observer.on_state(state)
 
-    def _look(self, now_ns: int, since_s: float, spectator: Spectator | None) -> None:
+    def _on_setpoint(self, command: Command | None, setpoint: Setpoint) -> None:
+        for observer in self._observers:
+            observer.on_setpoint(command, setpoint)
+
+    def _look(self, now_ns: int, since_s: float) -> None:
         """One period of the cameras."""
+        loop, spectator = self._loop, self._spectator
         self._view.on_objects(now_ns, self._simulation.object_poses())
-        if self._cameras is None:
+        if self._perception is None:
             # So that a policy that does not look is asked all the same.
             self._view.on_set(now_ns, now_ns, {}, {})
             return
-        self._simulation.snapshot(self._loop._looked_at)
+        self._simulation.snapshot(loop.seen)
         watched = () if spectator is None or since_s < 0.0 else spectator.streams
         names = dict.fromkeys((*self._perception.needed(now_ns), *watched))
-        frames = self._cameras.render(self._loop._looked_at, list(names), self._simulation.time_s)
+        frames = loop.cameras.render(loop.seen, list(names), self._simulation.time_s)
         self._perception.expose(frames, now_ns)
         if watched:
             shown = {name: frames[name] for name in watched}
-            spectator.on_frames(since_s, shown, self._policy.mask)
+            spectator.on_frames(since_s, shown, self._policy.mask.available)
 
-    def _control(self, now_ns: int, task: str, since_s: float) -> None:
-        """One tick of the policy node."""
+    def _control(self, now_ns: int, since_s: float) -> None:
+        """One period of the policy."""
         statuses = {} if self._perception is None else self._perception.statuses(now_ns)
-        trajectory = self._policy.tick(now_ns, task, statuses)
-        if trajectory is not None:
-            self._robot.follow(trajectory)
-        if not task:
+        tick = self._policy.tick(now_ns, statuses)
+        if tick.request is not None:
+            self._inference.start(tick.request, now_ns, statuses)
+        if tick.targets is not None:
+            self._arm.follow(self._policy.trajectory(now_ns, tick.targets))
+        if not self._policy.task:
             return
-        damaged = set() if self._perception is None else self._perception.damaged(now_ns)
-        self._masks.add(since_s, self._policy.mask, damaged, self._onset_s)
-        if self._record is not None:
-            age_s = self._view.states.age_s(now_ns)
-            known = age_s is not None and abs(age_s) <= JOINT_STATES_TIMEOUT_S
-            available = {**self._policy.mask, JOINT_STATES: known}
-            states = {name: state for name, (state, _) in statuses.items()}
-            self._record.add(since_s, available, states, damaged)
-
-    def _outcome(self, success: bool, duration_s: float) -> Outcome:
-        return Outcome(
-            self._key,
-            success,
-            round(duration_s, 3),
-            onset_s=None if self._onset_s is None else round(self._onset_s, 3),
-            masked_after_s=self._masks.masked_after_s,
-            false_mask_share=round(self._masks.false_share, 5),
-            jerk_rad_s3=round(self._robot.jerk_rad_s3(), 2),
-            limit_hits=self._robot.limit_hits,
-            inferences=self._policy.inferences,
-            starved_ticks=self._policy.starved_ticks,
-            hold_share=round(self._policy.held_ticks / max(1, self._policy.ticks), 4),
-            policy_error=self._policy.error,
+        age_s = self._view.states.age_s(now_ns)
+        moment = Moment(
+            since_s,
+            self._policy.mask.available,
+            {name: state for name, (state, _) in statuses.items()},
+            set() if self._perception is None else self._perception.damaged(now_ns),
+            age_s is not None and abs(age_s) <= self._timeout_s,
+            tick.holds,
         )
+        for observer in self._observers:
+            observer.on_moment(moment)

@@ -1,9 +1,13 @@
-"""The deciding half of the stack without ROS: the policy node's cores and a simulated latency."""
+"""From frames, statuses, joint states and a task to setpoints of the arm, on an explicit clock.
+
+Live, three threads share a runner: one takes in (`view`, `give_task`), one decides (`tick`), one
+asks the policy (`infer`, `merge`). Evaluation and replay call the same methods in turn.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,82 +25,240 @@ from multismolvla.control.inference import (
     ObservationFilter,
     RefillThreshold,
 )
-from multismolvla.control.policy_loop import Playback, PolicyLoop
-from multismolvla.control.policy_view import PolicyView, StreamGate
+from multismolvla.control.load_shedding import POSE_CHECK, REPLANNING_RATE, Load
+from multismolvla.control.policy_loop import Mode, Playback, PolicyLoop, describe
+from multismolvla.control.policy_view import PolicyView, SetCheck, StreamGate, StreamMask
 from multismolvla.control.trajectory import Trajectory
 from multismolvla.interfaces import ActionChunk, Observation, Policy
-from multismolvla.stack.outcome import EpisodeKey
+from multismolvla.stack.settings import PolicySettings
+from multismolvla.streams import StreamTable
 
-# As config/policy_node.yaml has them.
-CONTROL_HZ = 50
-MERGE, CROSSFADE_S = "crossfade", 0.2
-QUEUE_THRESHOLD = 0.7
-OBSERVATION_TOLERANCE_RAD = 0.02
-JOINT_STATES_TIMEOUT_S = 0.5
-LOOK_AHEAD_POINTS = 5
-# A synchronous robot asks only when nothing is queued.
-WHEN_EMPTY = 1e-9
-EXECUTIONS = ("asynchronous", "synchronous")
+# Share of the queue threshold that is left of it where the policy is asked less often.
+RELAXED_THRESHOLD = 0.5
+
+# Stream -> (state, reasons), as the sensor nodes report it.
+Statuses = Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class _Pending:
-    """An answer on its way."""
+class Request:
+    """An inference that is due: its task, and the generation of the queue it is meant for."""
 
-    arrive_ns: int
-    chunk: ActionChunk
-    observation: Observation
+    task: str
     generation: int
 
 
-class PolicyInSimulation:
-    """Does what `policy_node` does, on an explicit clock.
+@dataclass(frozen=True)
+class Answer:
+    """A chunk that has not been merged yet."""
 
-    Args:
-        key: says how the policy is executed.
-        on_chunk: shown what is queued after each merge, and when that was.
+    request: Request
+    observation: Observation
+    chunk: ActionChunk
+
+
+@dataclass(frozen=True)
+class PolicyTick:
+    """What a control period has decided.
 
     Attributes:
-        error: the last error of the policy, or "".
-        held_ticks: ticks with a task in which nothing might be executed, of `ticks` in all.
+        targets: (N, 6) radians, setpoints for now and the next periods; None to send nothing.
+        request: the inference that is to start now, if any.
+        holds: nothing may be executed.
+        changed: mode, reason or mask are not those of the last period.
+    """
+
+    targets: np.ndarray | None
+    request: Request | None
+    holds: bool
+    changed: bool
+
+
+class PolicyRunner:
+    """Queue, schedule, playback, gate and view around one policy.
+
+    Args:
+        check: compares every set of frames with the joints; None for no check.
+        on_event: gets (severity, text): `info`, `warning` or `error`, once per change.
+
+    Attributes:
+        view: takes in sets of frames, joint states and privileged poses of objects.
+        mode: `idle`, `running` or `hold`, and why.
+        task: the instruction that is followed.
+        problem: why the last inference failed, "" when it did not.
+        error: of the last inference that failed, "" when none has.
+        step_ns: the control period.
     """
 
     def __init__(
         self,
         policy: Policy,
-        key: EpisodeKey,
-        view: PolicyView,
-        gate: StreamGate,
-        on_chunk: Callable[[int, QueuedTargets], None] | None = None,
+        table: StreamTable,
+        settings: PolicySettings,
+        check: SetCheck | None = None,
+        on_event: Callable[[str, str], None] = lambda severity, text: None,
     ) -> None:
-        self._on_chunk = on_chunk
-        if key.execution not in EXECUTIONS:
-            raise ValueError(f"execution is '{key.execution}'; expected {' or '.join(EXECUTIONS)}")
-        self._key, self._view = key, view
-        self._synchronous = key.execution == "synchronous"
-        self._queue = ActionQueue(merge_strategy(MERGE, CROSSFADE_S), ENTRIES[key.chunk_entry])
-        schedule = InferenceSchedule(
-            RefillThreshold(WHEN_EMPTY if self._synchronous else key.queue_threshold),
-            ObservationFilter(OBSERVATION_TOLERANCE_RAD),
+        self._name = settings.policy
+        self._on_event = on_event
+        self._queue = ActionQueue(
+            merge_strategy(settings.merge, settings.crossfade_s), ENTRIES[settings.chunk_entry]
         )
-        self._step_ns = round(1e9 / CONTROL_HZ)
-        self._playback = Playback(self._queue, LOOK_AHEAD_POINTS, self._step_ns)
+        self._threshold = RefillThreshold(settings.queue_threshold)
+        schedule = InferenceSchedule(
+            self._threshold, ObservationFilter(settings.observation_tolerance_rad)
+        )
+        self.step_ns = round(1e9 / settings.control_rate_hz)
+        self._playback = Playback(self._queue, settings.look_ahead_points, self.step_ns)
+        self.view = PolicyView(table, settings.max_set_age_s, check)
         self._loop = PolicyLoop(
-            gate, view, self._queue, schedule, self._playback, JOINT_STATES_TIMEOUT_S
+            StreamGate(table, settings.min_visual_streams),
+            self.view,
+            self._queue,
+            schedule,
+            self._playback,
+            settings.joint_states_timeout_s,
         )
         self._inference = Inference(policy, schedule, self._queue)
-        self._pending: _Pending | None = None
-        self.error = ""
-        self.held_ticks = self.ticks = 0
+        self._contradicting: list[str] = []
+        self._wanted_task = self.task = ""
+        self.mode = Mode("idle", "")
+        self.problem = self.error = ""
+
+    def give_task(self, task: str) -> None:
+        """Follow this instruction from the next tick on; the same again changes nothing."""
+        self._wanted_task = task.strip()
+
+    def relax(self, load: Load) -> None:
+        """Do less while the machine cannot keep up."""
+        self.view.suspend_check(POSE_CHECK in load.shed)
+        self._threshold.scale = RELAXED_THRESHOLD if REPLANNING_RATE in load.shed else 1.0
+
+    # The thread that decides.
+
+    def tick(
+        self, now_ns: int, statuses: Statuses, lag_s: float = 0.0, not_ready: str = ""
+    ) -> PolicyTick:
+        """One control period.
+
+        Args:
+            statuses: health of the streams as far as it is known.
+            lag_s: how late this process takes its messages in, seconds.
+            not_ready: why the policy cannot be asked yet, or "".
+        """
+        if self._playback.clock_jumped_back(now_ns):
+            self._on_event("warning", "the clock was set back: restarting the task")
+            self.view.clear()
+            self._start_anew(now_ns)
+        if self._wanted_task != self.task:
+            self.task = self._wanted_task
+            self._on_event("info", f"task: {self.task or 'none, idle'}")
+            self._start_anew(now_ns)
+        mask = self.view.mask(now_ns, statuses, lag_s)
+        tick = self._loop.tick(now_ns, self.task, mask, not_ready)
+        request = Request(self.task, self._queue.generation) if tick.infer else None
+        self._report_contradictions()
+        changed = self._set_mode(tick.hold_reason) or tick.mask_changed
+        return PolicyTick(tick.targets, request, bool(tick.hold_reason), changed)
+
+    def trajectory(self, now_ns: int, targets: np.ndarray) -> Trajectory:
+        """The setpoints of a tick as the arm runner follows them."""
+        offsets_s = np.arange(len(targets)) * self.step_ns * 1e-9
+        return Trajectory(now_ns, JOINT_NAMES, offsets_s, list(targets))
+
+    def _start_anew(self, now_ns: int) -> None:
+        self._loop.start_anew(now_ns)
+        self._inference.start_anew()
+
+    def _set_mode(self, hold_reason: str) -> bool:
+        """Take on the mode, report a change of it; True if mode or reason changed."""
+        mode = describe(
+            task=self.task,
+            holding=self._playback.holding,
+            hold_reason=hold_reason,
+            policy_problem=self.problem and f"policy error: {self.problem}",
+            had_chunk=self._playback.had_chunk,
+            latency_s=self._threshold.latency_s,
+        )
+        previous, self.mode = self.mode, mode
+        if mode.name != previous.name:
+            severity = "warning" if mode.name == "hold" else "info"
+            self._on_event(severity, f"{mode.name}: {mode.reason}" if mode.reason else mode.name)
+        return mode != previous
+
+    def _report_contradictions(self) -> None:
+        previous, self._contradicting = self._contradicting, list(self.view.refused)
+        if set(self._contradicting) - set(previous):
+            self._on_event("warning", self.contradiction)
+        elif previous and not self._contradicting:
+            self._on_event("info", "no image contradicts the pose any more")
+
+    # The thread that asks the policy.
+
+    def infer(
+        self, request: Request, clock_ns: Callable[[], int], statuses: Callable[[], Statuses]
+    ) -> Answer | None:
+        """Observe and ask; None where there is nothing to merge. Whatever the policy raises ends
+        in `problem`, and the schedule asks again.
+
+        Args:
+            clock_ns, statuses: read after the policy's reset, which may take long.
+        """
+        try:
+            self._inference.prepare()
+            now_ns = clock_ns()
+            observation = self.view.observation(now_ns, request.task, statuses())
+            chunk = self._inference.ask(observation, now_ns, request.generation)
+        except Exception as error:  # A policy is foreign code: it may raise anything.
+            self._failed(clock_ns(), error)
+            return None
+        return None if chunk is None else Answer(request, observation, chunk)
+
+    def merge(self, answer: Answer, now_ns: int) -> bool:
+        """Queue the chunk of an answer; False where it is of no use."""
+        try:
+            merged = self._inference.merge(
+                answer.chunk,
+                answer.observation,
+                now_ns,
+                answer.request.generation,
+                self.view.states.latest(),
+            )
+        except ValueError as error:
+            self._failed(now_ns, error)
+            return False
+        if merged and self.problem:
+            self.problem = ""
+            self._on_event("info", f"policy '{self._name}' works again")
+        return merged
+
+    def _failed(self, now_ns: int, error: Exception) -> None:
+        self._inference.failed(now_ns)
+        first = not self.problem
+        self.problem = self.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if first:
+            self._on_event(
+                "error", f"policy '{self._name}' failed: {self.problem}; retrying until it works"
+            )
+
+    # For any thread.
 
     @property
-    def mask(self) -> Mapping[str, bool]:
-        """Which streams are in use."""
-        return self._loop.mask.available
+    def mask(self) -> StreamMask:
+        """Which streams are in use, and why not the others."""
+        return self._loop.mask
+
+    @property
+    def contradiction(self) -> str:
+        """Which images contradict the pose, for a person; "" for none."""
+        if not self._contradicting:
+            return ""
+        if not any(self.mask.available.values()) and len(self._contradicting) > 1:
+            return "every image contradicts the pose: check the joint states"
+        return f"masked because the images contradict the pose: {', '.join(self._contradicting)}"
 
     @property
     def inferences(self) -> int:
-        """Chunks executed so far."""
+        """Chunks merged so far."""
         return self._inference.inferences
 
     @property
@@ -104,62 +266,25 @@ class PolicyInSimulation:
         """Ticks in which the queue had run dry."""
         return self._playback.starved_ticks
 
-    def start_anew(self, now_ns: int) -> None:
-        """A task is given."""
-        self._loop.start_anew(now_ns)
-        self._inference.start_anew()
-
     def level(self, now_ns: int) -> QueueLevel:
         """How full the queue is."""
         return self._queue.level(now_ns)
 
-    def tick(
-        self, now_ns: int, task: str, statuses: Mapping[str, tuple[str, str]]
-    ) -> Trajectory | None:
-        """One control period; return what the driver is told, if anything."""
-        tick = self._loop.tick(now_ns, task, self._view.mask(now_ns, statuses))
-        if tick.infer:
-            self._infer(now_ns, task, statuses)
-        if task:
-            self.ticks += 1
-            self.held_ticks += bool(tick.hold_reason)
-        if tick.targets is None:
-            return None
-        offsets_s = np.arange(len(tick.targets)) * self._step_ns * 1e-9
-        return Trajectory(now_ns, JOINT_NAMES, offsets_s, list(tick.targets))
+    def queued(self) -> QueuedTargets | None:
+        """A copy of what is queued, None when nothing is."""
+        return self._queue.queued()
 
-    def take_answer(self, now_ns: int) -> None:
-        """Merge the answer that is on its way, if it is there."""
-        if self._pending is None or now_ns < self._pending.arrive_ns:
-            return
-        answer, self._pending = self._pending, None
-        chunk = answer.chunk
-        if self._synchronous:
-            # The arm has waited where it was observed: the chunk begins now.
-            rows = len(chunk.actions) * (1.0 - (self._key.queue_threshold or 0.0))
-            chunk = replace(chunk, stamp_ns=now_ns, actions=chunk.actions[: max(1, round(rows))])
-        try:
-            merged = self._inference.merge(
-                chunk, answer.observation, now_ns, answer.generation, self._view.states.latest()
-            )
-            if merged and self._on_chunk is not None:
-                self._on_chunk(now_ns, self._queue.queued())
-        except ValueError as error:
-            self._fail(now_ns, error)
-
-    def _infer(self, now_ns: int, task: str, statuses: Mapping[str, tuple[str, str]]) -> None:
-        generation = self._queue.generation
-        try:
-            self._inference.prepare()
-            observation = self._view.observation(now_ns, task, statuses)
-            chunk = self._inference.ask(observation, now_ns, generation)
-        except Exception as error:  # A policy is foreign code: it may raise anything.
-            self._fail(now_ns, error)
-            return
-        if chunk is not None:
-            arrive_ns = now_ns + round(self._key.latency_s * 1e9)
-            self._pending = _Pending(arrive_ns, chunk, observation, generation)
-
-    def _fail(self, now_ns: int, error: Exception) -> None:
-        self._inference.failed(now_ns)
-        self.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    def values(self, now_ns: int) -> dict[str, object]:
+        """The figures of `policy/status` by name."""
+        level = self.level(now_ns)
+        return {
+            "mode": self.mode.name,
+            "reason": self.mode.reason,
+            "queue_length": level.actions,
+            "queue_s": f"{level.seconds:.3f}",
+            "threshold": f"{self._threshold.fraction(level.chunk_size, level.period_s):.3f}",
+            "latency_ms": f"{self._inference.latency_s * 1e3:.1f}",
+            "inferences": self.inferences,
+            "starved_ticks": self.starved_ticks,
+            "task": self.task,
+        }

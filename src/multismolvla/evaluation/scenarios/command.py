@@ -16,6 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from multismolvla.evaluation.episode import run_scenario
+from multismolvla.evaluation.outcome import EpisodeKey
 from multismolvla.evaluation.scenarios.report import (
     render_junit,
     render_markdown,
@@ -30,8 +32,12 @@ from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import find_weights
 from multismolvla.sim.tasks import find_task
 from multismolvla.stack.closed_loop import ClosedLoop
-from multismolvla.stack.command_options import add_pose_check, add_streams, stream_table_file
-from multismolvla.stack.outcome import EpisodeKey
+from multismolvla.stack.command_options import (
+    add_config,
+    add_pose_check,
+    add_streams,
+    stream_table_file,
+)
 from multismolvla.stack.policy_loading import (
     committed_s,
     load_policy,
@@ -39,8 +45,7 @@ from multismolvla.stack.policy_loading import (
     with_digest,
     without_digest,
 )
-from multismolvla.stack.policy_runner import QUEUE_THRESHOLD
-from multismolvla.stack.settings import shipped_config
+from multismolvla.stack.settings import load_settings
 from multismolvla.streams import StreamTable, load_stream_table
 
 
@@ -59,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="of all cameras (default: of the stream table)"
     )
+    add_config(parser)
     add_streams(parser)
     parser.add_argument("--out", type=Path, default=Path("out/scenarios"), help="%(default)s")
     parser.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
@@ -75,11 +81,12 @@ def main(args: argparse.Namespace) -> int:
         return 0
     try:
         table = _table(args)
-        files = find_scenarios(args.files or [shipped_config() / "faults"])
+        settings = load_settings(args.config)
+        files = find_scenarios(args.files or [settings.file("faults")])
         scenarios = [load_scenario(file, table, find_task) for file in files]
         if args.policy is not None:
             scenarios = [replace(scenario, policy=args.policy) for scenario in scenarios]
-        loop = ClosedLoop(table, pose_check=find_weights(args.pose_check))
+        loop = ClosedLoop(table, settings, pose_check=find_weights(args.pose_check))
         runs = _run(loop, scenarios, table, args.device)
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "report.md").write_text(render_markdown(runs))
@@ -131,8 +138,14 @@ def _run_one(
 ) -> ScenarioRun:
     started_s = time.monotonic()
     name = with_digest(scenario.policy)
+    settings = loop.settings
     key = EpisodeKey(
-        name, scenario.name, scenario.task, scenario.seed, queue_threshold=QUEUE_THRESHOLD
+        name,
+        scenario.name,
+        scenario.task,
+        scenario.seed,
+        queue_threshold=settings.policy.queue_threshold,
+        chunk_entry=settings.policy.chunk_entry,
     )
     if name not in policies:
         policies[name] = load_policy(
@@ -143,5 +156,6 @@ def _run_one(
             committed_s=committed_s(key.latency_s),
         )
         streams_of(policies[name], table, scenario.policy)
-    outcome, record = loop.run_scenario(policies[name], key, scenario)
-    return ScenarioRun(scenario, outcome, record, time.monotonic() - started_s)
+    outcome, record = run_scenario(loop, policies[name], key, scenario)
+    limit_rad_s = settings.driver.max_velocity_rad_s
+    return ScenarioRun(scenario, outcome, record, time.monotonic() - started_s, limit_rad_s)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import matplotlib
 
 from multismolvla.evaluation.scenarios.verdict import ScenarioRun
-from multismolvla.stack.fault_record import FaultResult
+from multismolvla.faults.record import FaultResult
 
 # Faults and masks over time, a row for each broken stream: the report at one look.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from multismolvla.evaluation.outcome import Outcome
+from multismolvla.faults.record import FaultRecord, FaultResult
 from multismolvla.faults.scenario import Scenario
-from multismolvla.stack.arm_runner import MAX_VELOCITY_RAD_S
-from multismolvla.stack.fault_record import FaultRecord, FaultResult
-from multismolvla.stack.outcome import Outcome
 
 # Of a speed that is limited in floating point.
 ROUNDING = 1.0 + 1e-6
@@ -20,12 +19,14 @@ class ScenarioRun:
 
     Attributes:
         wall_s: how long it took to run.
+        limit_rad_s: speed limit of a joint's goal.
     """
 
     scenario: Scenario
     outcome: Outcome
     record: FaultRecord
     wall_s: float
+    limit_rad_s: float
 
     @property
     def failures(self) -> list[str]:
@@ -61,8 +62,8 @@ def _of_episode(run: ScenarioRun) -> Iterator[str]:
         yield f"task: {came}; expected {'success' if wanted else 'no success'}"
     if record.false_alarms:
         yield f"{record.false_alarms} false alarms: a sound stream was masked"
-    if record.fastest_rad_s > MAX_VELOCITY_RAD_S * ROUNDING:
+    if record.fastest_rad_s > run.limit_rad_s * ROUNDING:
         yield (
             f"a joint's goal moved at {record.fastest_rad_s:.2f} rad/s; "
-            f"the clamp is {MAX_VELOCITY_RAD_S:g}"
+            f"the clamp is {run.limit_rad_s:g}"
         )

@@ -1,19 +1,19 @@
-"""ArmLoop, ticked by hand on a clock of its own, on an emulated bus."""
-
-from functools import partial
+"""The arm runner, ticked by hand on clocks of its own, on an emulated bus."""
 
 import numpy as np
 import pytest
 
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
-from multismolvla.control.safety import SafetyFilter, SafetyLimits, SafetyState
+from multismolvla.control.safety import Command, SafetyFilter, SafetyLimits, SafetyState
 from multismolvla.control.trajectory import Trajectory
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.first_order_plant import FirstOrderPlant
 from multismolvla.robot.registers import TORQUE_LIMIT
 from multismolvla.robot.servos import simulated_calibration
-from multismolvla.stack.arm_loop import ArmLoop
+from multismolvla.robot.so101 import SO101Arm
+from multismolvla.stack.arm_runner import ArmRunner, safety_filter
+from multismolvla.stack.settings import DriverSettings
 
 TARGET = HOME_RAD - 0.2
 
@@ -22,10 +22,10 @@ class Loop:
     def __init__(self, bus: EmulatedBus, plant: FirstOrderPlant):
         self.bus, self.plant = bus, plant
         self.now_ns = 10**12
+        self.steady_s = 0.0
         self.events = []
-        self.loop = ArmLoop(
-            partial(FeetechBus, bus.port),
-            simulated_calibration(),
+        self.loop = ArmRunner(
+            self.open,
             SafetyFilter(
                 SafetyLimits(
                     JOINT_LOWER_RAD, JOINT_UPPER_RAD, np.full(6, 3.0), np.full(6, 30.0), ramp_s=0.0
@@ -34,7 +34,13 @@ class Loop:
             lambda: self.now_ns,
             lambda state: None,
             lambda severity, text: self.events.append((severity, text)),
+            steady_s=lambda: self.steady_s,
         )
+
+    def open(self):
+        self.connection = FeetechBus(self.bus.port)
+        self.arm = SO101Arm(self.connection, simulated_calibration())
+        return self.arm
 
     def tick(self, target=None, count=1):
         """Advance by `count` periods of 10 ms, each with a fresh command if there is a target."""
@@ -47,7 +53,7 @@ class Loop:
 
     def goals(self):
         # Goals are written without acknowledgement: an answer shows that they have arrived.
-        self.loop._bus.read(1, TORQUE_LIMIT)
+        self.connection.read(1, TORQUE_LIMIT)
         return self.plant.goals_rad()
 
 
@@ -118,14 +124,13 @@ def test_a_gripper_that_squeezes_into_overload_does_not_stop_the_arm(loop):
 
 def test_a_servo_that_restarts_limp_is_noticed_and_made_to_hold(loop):
     loop.tick(TARGET, 80)
-    # The next attempt comes when this test says so.
-    loop.loop._pause_s = 1e9
     loop.bus.servos.power_cycle(2)
     status = loop.tick(TARGET, 60)
     assert "servo 3 (elbow_flex) went limp" in status.fault
     assert status.state is SafetyState.HOLD
     assert not loop.plant.torque()[2]
-    loop.loop._retry_at_s = 0.0
+    # The next attempt comes when this test says so.
+    loop.steady_s += 1.0
     assert loop.tick(TARGET, 60).state is SafetyState.TRACKING
     assert loop.plant.torque().all()
     np.testing.assert_allclose(loop.goals(), TARGET, atol=0.002)
@@ -141,20 +146,31 @@ def test_an_arm_that_was_made_limp_is_no_fault(loop):
 
 def test_an_opposite_wish_during_the_switch_of_torque_is_not_lost(loop, monkeypatch):
     loop.tick()
-    switch = loop.loop._arm.set_torque
+    switch = loop.arm.set_torque
 
     def interrupted(enabled):
-        monkeypatch.setattr(loop.loop._arm, "set_torque", switch)
+        monkeypatch.setattr(loop.arm, "set_torque", switch)
         switch(enabled)
         assert not loop.loop.set_torque(False, 0.0)
 
-    monkeypatch.setattr(loop.loop._arm, "set_torque", interrupted)
+    monkeypatch.setattr(loop.arm, "set_torque", interrupted)
     loop.loop.set_torque(True, 0.0)
     assert not loop.tick(count=2).torque
 
 
 def test_a_fault_is_said_once_and_so_is_its_end(loop):
     loop.tick()
-    loop.loop._bus.close()
+    loop.connection.close()
     loop.tick(count=3)
     assert [severity for severity, _ in loop.events].count("error") == 1
+
+
+def test_a_slow_loop_is_as_fast_as_allowed():
+    """Each period accounts for its whole length, however long that is."""
+    settings = DriverSettings(rate_hz=10.0, max_velocity_rad_s=1.0, ramp_s=0.0)
+    safety = safety_filter(settings)
+    goals = [
+        safety.step(now_ns, JOINT_LOWER_RAD, Command(now_ns, JOINT_UPPER_RAD)).goal_rad
+        for now_ns in range(10**9, 2 * 10**9, 10**8)
+    ]
+    np.testing.assert_allclose(np.diff(goals, axis=0).max(), 0.1)
