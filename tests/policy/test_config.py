@@ -87,7 +87,7 @@ def edit(content, key, value):
         ("text.depth", 3, "unknown key 'text.depth'"),
         ("fourm.patch_size", 7, "image_size is 32; expected whole patches"),
         ("fourm.fusion", "middle", "fourm.fusion is 'middle'; expected late or early"),
-        ("view_tokens", False, "view_tokens is False; expected true where there are no objects"),
+        ("view_tokens", False, "view_tokens is False; expected true if there are no objects"),
         ("view_tokens", 1, "view_tokens is 1; expected true or false"),
         ("streams", [], r"streams is \(\); expected at least one stream"),
         ("streams", {}, r"streams is {}; expected a list"),
