@@ -23,10 +23,11 @@ from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.evaluation.wilson import wilson_interval
+from multismolvla.modalities.registry import kinds
 from multismolvla.nodes.episode_runner import EpisodeRunner
 from multismolvla.sim.tasks import TASKS
 from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
-from multismolvla.streams import KINDS, load_stream_table
+from multismolvla.streams import load_stream_table
 
 EPISODE_TIMEOUT_S = 60.0
 
@@ -35,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--condition", action="append", choices=("clean", *KINDS))
+    parser.add_argument("--condition", action="append", choices=("clean", *kinds()))
     parser.add_argument("--episodes-per-task", type=int, default=5)
     parser.add_argument("--tasks", nargs="*", default=[task.id for task in TASKS])
     parser.add_argument("--policy", default="expert")

@@ -4,7 +4,7 @@ import numpy as np
 
 from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import Episode
-from multismolvla.data.units import kind_of
+from multismolvla.modalities.registry import modality_of
 
 STREAMS = ("rgb", "depth", "thermal", "wrist/segmentation")
 HIGHEST = {"rgb": 256, "depth": 3000, "thermal": 40_000, "segmentation": 9}
@@ -16,10 +16,9 @@ def made_up_episode(seed=0, rows=9, every=2, streams=STREAMS, **changes):
     index = np.arange(0, rows, every)
 
     def frames(stream):
-        kind = kind_of(stream)
-        shape = (len(index), 6, 8, 3) if kind == "rgb" else (len(index), 6, 8)
-        dtype = np.uint16 if kind in ("depth", "thermal") else np.uint8
-        return rng.integers(0, HIGHEST[kind], shape).astype(dtype)
+        modality = modality_of(stream)
+        shape = (len(index), *modality.shape(6, 8))
+        return rng.integers(0, HIGHEST[modality.name], shape).astype(modality.counts.dtype)
 
     values = {
         "instruction": f"do number {seed}",

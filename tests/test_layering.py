@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "packages" / "ros2_portable"
 
-SHARED = {"streams", "arm", "kinematics", "interfaces", "argument_types", "priority", "setting"}
-SHARED |= {"processor", "shared_memory", "checked_file"}
+SHARED = {"streams", "modalities", "arm", "kinematics", "interfaces", "argument_types"}
+SHARED |= {"priority", "setting", "processor", "shared_memory", "checked_file"}
 CORES = {"control", "sensing", "faults", "monitoring", "robot", "sim", "segmentation", "policy"}
 CORES |= {"data", "pose_check", "pictures"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
@@ -39,6 +39,7 @@ LIGHT = {
     "monitoring": {"numpy"},
     "pose_check": {"numpy", "cv2", "safetensors"},
     "web": {"numpy", "viser"},
+    "modalities": {"numpy", "cv2"},
     "arm": {"numpy"},
     "kinematics": {"numpy"},
     "priority": set(),

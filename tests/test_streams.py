@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from multismolvla.streams import KINDS, StreamTableError, load_stream_table
+from multismolvla.modalities.registry import kinds
+from multismolvla.streams import StreamTableError, load_stream_table
 
 CONFIG = Path(__file__).parents[1] / "config" / "streams.yaml"
 ENTRY = {
@@ -26,7 +27,7 @@ def test_the_shipped_table_has_every_kind_in_both_views():
     table = load_stream_table(CONFIG)
     assert {stream.view for stream in table} == {"", "wrist"}
     for view in ("", "wrist"):
-        assert tuple(s.kind for s in table if s.view == view) == KINDS
+        assert tuple(s.kind for s in table if s.view == view) == kinds()
     assert all(stream.frame_id.endswith("_optical_frame") for stream in table)
 
 

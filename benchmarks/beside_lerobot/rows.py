@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from beside_lerobot.worker import FRAMES
+from multismolvla.modalities.registry import kinds
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import (
     ExpertConfig,
@@ -36,7 +37,7 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.preprocessing import prepare_frame
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.processor import Processor, read_processor
-from multismolvla.streams import KINDS, Stream
+from multismolvla.streams import Stream
 
 # Comparisons. LeRobot takes part in those that are named for a number of cameras.
 CAMERAS = ("1 camera", "2 cameras")
@@ -123,7 +124,7 @@ def bfloat16_targets(processor: Processor) -> tuple[Target, ...]:
 
 def start_worker(work: Path) -> dict[str, Any]:
     """Write a checkpoint of `small` under `work`; the worker that loads it and acts once."""
-    config = small(_streams(("", "wrist/"), KINDS))
+    config = small(_streams(("", "wrist/"), kinds()))
     torch.manual_seed(SEED)
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
     folder = work / "checkpoint"
@@ -183,7 +184,7 @@ def _cameras(work: Path, cameras: int, *, rounds: int, quick: bool, lerobot: boo
 
 
 def _small(folder: Path, rounds: int) -> Comparison:
-    streams = _streams(("", "wrist/"), KINDS)
+    streams = _streams(("", "wrist/"), kinds())
     config = small(streams)
     folder.mkdir()
     config.save(folder)
@@ -215,7 +216,7 @@ def _small(folder: Path, rounds: int) -> Comparison:
 
 
 def _base(folder: Path, quick: bool) -> Row:
-    streams = _streams(("",), KINDS)
+    streams = _streams(("",), kinds())
     config = tiny(streams) if quick else base(streams)
     folder.mkdir()
     config.save(folder)

@@ -87,29 +87,26 @@ def setting(
     return field(default=default, metadata={_KEY: (name, given)})
 
 
-def settings_of(defaults: object, prefix: str = "") -> Iterator[Setting]:
+def settings_of(defaults: object) -> Iterator[Setting]:
     """The settings of a dataclass, whose values are the defaults.
 
     A limit that is infinite is not judged, so it is no setting of this instance.
-
-    Args:
-        prefix: only the fields whose names begin with this.
     """
     for item in fields(defaults):
         default = getattr(defaults, item.name)
         unlimited = isinstance(default, float) and math.isinf(default)
-        if _KEY in item.metadata and item.name.startswith(prefix) and not unlimited:
+        if _KEY in item.metadata and not unlimited:
             name, given = item.metadata[_KEY]
             yield Setting(item.name, name or item.name, default, *given)
 
 
-def with_values(defaults: Settings, values: Mapping[str, Any], prefix: str = "") -> Settings:
+def with_values(defaults: Settings, values: Mapping[str, Any]) -> Settings:
     """The settings with the values given by key; keys of other settings are left alone.
 
     Raises:
         ValueError: a value is wrong; one line that names key, value and what was expected.
     """
-    known = [item for item in settings_of(defaults, prefix) if item.name in values]
+    known = [item for item in settings_of(defaults) if item.name in values]
     return replace(defaults, **{item.field: item.check(values[item.name]) for item in known})
 
 

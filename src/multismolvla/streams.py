@@ -13,21 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from multismolvla.checked_file import load_checked
-
-KINDS: tuple[str, ...] = ("rgb", "depth", "thermal", "segmentation")
-
-# Index = value in a segmentation image.
-LABELS: tuple[str, ...] = (
-    "background",
-    "table",
-    "arm",
-    "gripper",
-    "bin",
-    "plate",
-    "cube",
-    "cylinder",
-    "brick",
-)
+from multismolvla.modalities.modality import Modality
+from multismolvla.modalities.registry import find_modality
 
 
 class StreamTableError(ValueError):
@@ -40,7 +27,7 @@ class Stream:
 
     Attributes:
         name: topic prefix, unique, for example `wrist/depth`.
-        kind: one of `KINDS`.
+        kind: of its frames: the name of a modality.
         height, width: size of the conditioned image, pixels.
         rate_hz: nominal frame rate.
         frame_id: optical frame of the camera (ends in `_optical_frame`).
@@ -59,6 +46,11 @@ class Stream:
     def view(self) -> str:
         """Namespace of the camera: `""` for the top camera, `wrist` for the wrist camera."""
         return self.name.rpartition("/")[0]
+
+    @property
+    def modality(self) -> Modality:
+        """What its kind of image is; raises ModalityError for a kind that nobody knows."""
+        return find_modality(self.kind)
 
     @property
     def period_s(self) -> float:
@@ -106,8 +98,7 @@ class _Entry(Stream):
     topic: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind is '{self.kind}'; expected {', '.join(KINDS)}")
+        find_modality(self.kind)
         view, slash, last = self.name.rpartition("/")
         if last != self.kind or (slash and not view):
             raise ValueError(

@@ -5,13 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multismolvla.control.policy_view import StreamGate
-from multismolvla.streams import KINDS, Stream, StreamTable
+from multismolvla.modalities.registry import kinds
+from multismolvla.streams import Stream, StreamTable
 
 TABLE = StreamTable(
     tuple(
         Stream(f"{view}{kind}", kind, 96, 96, 15.0, "camera_optical_frame")
         for view in ("", "wrist/")
-        for kind in KINDS
+        for kind in kinds()
     )
 )
 

@@ -22,8 +22,8 @@ from multismolvla.data.bag_info import read_info
 from multismolvla.data.recorded_bag import BagError, open_bag
 from multismolvla.data.recording import COMMAND, OBJECTS, TASK, open_recording
 from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.modalities.conversion import to_units
 from multismolvla.pose_check.check import NONE
-from multismolvla.sensing.conditioning import to_units
 from multismolvla.sensing.health import State
 from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.streams import load_stream_table
@@ -123,9 +123,9 @@ def test_counts_mean_what_the_recorded_nodes_took_them_for(tmp_path):
     for _, name, data in recording.messages():
         message = messages.typestore().deserialize_cdr(data, messages.IMAGE)
         assert message.encoding == "32FC1"
-        kind = TABLE[name].kind
-        shown = to_units(kind, messages.picture(message, kind))
-        np.testing.assert_array_equal(shown, depth if kind == "depth" else thermal)
+        modality = TABLE[name].modality
+        shown = to_units(modality, messages.picture(message, modality))
+        np.testing.assert_array_equal(shown, depth if name == "depth" else thermal)
 
 
 def test_a_recording_info_of_somebody_else_says_nothing(tmp_path):

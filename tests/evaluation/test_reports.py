@@ -5,9 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
+from multismolvla.modalities.depth import DEPTH
+from multismolvla.modalities.rgb import RGB
+from multismolvla.modalities.segmentation import LABELS, SEGMENTATION
 from multismolvla.pictures.episode_log import EpisodeLog, Sample
 from multismolvla.pictures.film import write_contact_sheet, write_film
-from multismolvla.pictures.sensor_panel import CAPTION, LABEL_COLOURS, colorize, tile
+from multismolvla.pictures.sensor_panel import CAPTION, colorize, tile
 from multismolvla.pictures.timeline import MASKED, write_timeline
 from multismolvla.streams import Stream, StreamTable
 
@@ -41,25 +44,20 @@ def episode(masked: str = "", frames: int = 5) -> EpisodeLog:
 
 
 def test_depth_without_return_is_black_and_near_differs_from_far():
-    picture = colorize("depth", np.array([[np.nan, 0.1, 0.9]], np.float32))
+    picture = colorize(DEPTH, np.array([[np.nan, 0.1, 0.9]], np.float32))
     assert not picture[0, 0].any()
     assert (picture[0, 1] != picture[0, 2]).any()
 
 
 def test_each_label_has_its_own_colour():
-    assert len({tuple(colour) for colour in LABEL_COLOURS}) == len(LABEL_COLOURS)
-    assert (colorize("segmentation", np.array([[2]], np.uint8))[0, 0] == LABEL_COLOURS[2]).all()
-
-
-def test_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="sonar"):
-        colorize("sonar", np.zeros((2, 2)))
+    labels = np.arange(len(LABELS), dtype=np.uint8)[None]
+    assert len(np.unique(colorize(SEGMENTATION, labels)[0], axis=0)) == len(LABELS)
 
 
 def test_a_masked_stream_looks_masked():
     frame = np.full((24, 32, 3), 200, np.uint8)
-    used = tile("rgb", "rgb", frame, masked=False, reason="")
-    masked = tile("rgb", "rgb", frame, masked=True, reason="stale")
+    used = tile(RGB, "rgb", frame, masked=False, reason="")
+    masked = tile(RGB, "rgb", frame, masked=True, reason="stale")
     assert masked[CAPTION:].mean() < used[CAPTION:].mean() / 2
 
 

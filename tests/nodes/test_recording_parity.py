@@ -14,7 +14,8 @@ from sensor_msgs.msg import Image
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recording import open_recording
-from multismolvla.data.units import to_counts
+from multismolvla.modalities.conversion import to_counts
+from multismolvla.modalities.registry import find_modality
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.status_monitor import StatusMonitor
@@ -114,7 +115,7 @@ def live_sets(graph, recording, streams_file):
         pass_time(now_ns)
         if recording.bag.topics[topic].type_name == messages.COMPRESSED_IMAGE:
             message = messages.typestore().deserialize_cdr(data, messages.COMPRESSED_IMAGE)
-            frame = messages.picture(message, kind)
+            frame = messages.picture(message, find_modality(kind))
             data = messages.image(kind, messages.stamp_of(message.header), frame)
         raw[kind].publish(data)
         came[kind] += 1
@@ -151,5 +152,5 @@ def test_live_nodes_replay_and_training_see_the_same_frames(graph, bag, streams_
     (episode,) = read_robot_bag(bag, table)
     for name in table.names:
         frames = [made.messages[name] for made in replayed if made.messages[name] is not None]
-        counts = np.stack([to_counts(name, frame) for frame in frames])
+        counts = np.stack([to_counts(table[name].modality, frame) for frame in frames])
         np.testing.assert_array_equal(episode.frames[name], counts)

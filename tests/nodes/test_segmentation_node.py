@@ -16,13 +16,13 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.nodes import segmentation_node
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.segmentation_node import SegmentationNode
 from multismolvla.nodes.status_message import STATUS_QOS, from_message, to_message
 from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.sensing.health import HealthReport, State
-from multismolvla.streams import LABELS
 
 BRIDGE = CvBridge()
 SOURCES = ("rgb", "depth", "thermal")

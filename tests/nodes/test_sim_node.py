@@ -16,6 +16,8 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.arm import HOME_RAD
+from multismolvla.modalities.depth import DEPTH
+from multismolvla.modalities.registry import find_modality
 from multismolvla.nodes.camera_messages import raw_image
 from multismolvla.nodes.sim_node import LATCHED, SimNode
 from multismolvla.robot.bus import FeetechBus
@@ -162,7 +164,7 @@ def test_a_simulation_that_breaks_ends_the_node(start, monkeypatch):
 )
 def test_encoding_errs_by_half_a_unit_at_most_and_to_no_side(kind, unit, offset):
     truth = np.linspace(0.3, 0.5, 400, dtype=np.float32)[None]
-    counts = CvBridge().imgmsg_to_cv2(raw_image(CvBridge(), kind, truth, Header()))
+    counts = CvBridge().imgmsg_to_cv2(raw_image(CvBridge(), find_modality(kind), truth, Header()))
     error = (counts * unit + offset - truth) / unit
     assert np.abs(error).max() < 0.51
     assert abs(error.mean()) < 0.05
@@ -170,7 +172,7 @@ def test_encoding_errs_by_half_a_unit_at_most_and_to_no_side(kind, unit, offset)
 
 def test_what_no_count_can_hold_is_no_return():
     depth = np.array([[70.0, np.inf, -1.0, np.nan, 65.535]], np.float32)
-    counts = CvBridge().imgmsg_to_cv2(raw_image(CvBridge(), "depth", depth, Header()))
+    counts = CvBridge().imgmsg_to_cv2(raw_image(CvBridge(), DEPTH, depth, Header()))
     assert counts.tolist() == [[0, 0, 0, 0, 65535]]
 
 

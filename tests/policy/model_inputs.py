@@ -2,15 +2,15 @@
 
 import torch
 
+from multismolvla.modalities.registry import kinds
 from multismolvla.policy.config import PRESETS, PolicyConfig
-from multismolvla.policy.modality_embedding import CHANNELS
 from multismolvla.policy.model import MultiSmolVLA
-from multismolvla.streams import KINDS, Stream
+from multismolvla.streams import Stream
 
 STREAMS = tuple(
     Stream(f"{view}{kind}", kind, 32, 32, 15.0, "optical_frame")
     for view in ("", "wrist/")
-    for kind in KINDS
+    for kind in kinds()
 )
 NAMES = [stream.name for stream in STREAMS]
 CONFIG = PRESETS["tiny"](STREAMS)
@@ -25,7 +25,7 @@ def inputs(batch: int = 1, seed: int = 1) -> dict:
     generator = torch.Generator().manual_seed(seed)
     return {
         "frames": {
-            s.name: torch.randn(batch, CHANNELS[s.kind], 32, 32, generator=generator)
+            s.name: torch.randn(batch, s.modality.prepared_channels, 32, 32, generator=generator)
             for s in STREAMS
         },
         "mask": torch.ones(batch, len(STREAMS), dtype=torch.bool),

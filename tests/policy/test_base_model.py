@@ -6,7 +6,6 @@ from model_inputs import STREAMS
 from multismolvla.policy.base_model import with_fourm_encoder
 from multismolvla.policy.config import FourMConfig
 from multismolvla.policy.lerobot_checkpoint import load_lerobot
-from multismolvla.policy.modality_embedding import CHANNELS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -19,7 +18,7 @@ def test_smolvla_and_4m_make_one_model():
     model = with_fourm_encoder(smolvla, STREAMS, sizes, weights)
     assert model.expert is smolvla.expert and model.text is smolvla.text
 
-    frames = {s.name: torch.randn(1, CHANNELS[s.kind], 224, 224) for s in STREAMS}
+    frames = {s.name: torch.randn(1, s.modality.prepared_channels, 224, 224) for s in STREAMS}
     mask = torch.ones(1, len(STREAMS), dtype=torch.bool)
     views, _ = model.visual(frames, mask)
     words = model.text.embed(torch.arange(512))

@@ -111,7 +111,7 @@ def test_a_wrong_value_is_one_line(tmp_path, content, key, value, said):
     ("change", "said"),
     [
         ({"name": "depth"}, "streams is .* expected different names"),
-        ({"kind": "radar"}, "rgb.kind is 'radar'; expected rgb, depth"),
+        ({"kind": "radar"}, "rgb: kind is 'radar'; expected rgb, depth"),
         ({"rate_hz": "15"}, r"streams\[0\]\.rate_hz is '15'; expected a number"),
         ({"colour": 1}, r"unknown key 'streams\[0\]\.colour'"),
     ],

@@ -7,10 +7,11 @@ import pytest
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.interfaces import ActionChunk
+from multismolvla.modalities.registry import kinds
 from multismolvla.policy.dry_run import BUDGET_S, REPEATS, dry_run
-from multismolvla.streams import KINDS, Stream
+from multismolvla.streams import Stream
 
-STREAMS = tuple(Stream(kind, kind, 24, 32, 15.0, "camera_optical_frame") for kind in KINDS)
+STREAMS = tuple(Stream(kind, kind, 24, 32, 15.0, "camera_optical_frame") for kind in kinds())
 
 
 class TimedPolicy:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from multismolvla.modalities.registry import kinds
 from multismolvla.policy.dry_run import synthetic_observation
 from multismolvla.policy.examples import (
     FILE_NAME,
@@ -12,9 +13,9 @@ from multismolvla.policy.examples import (
     save_examples,
 )
 from multismolvla.policy.shipped import FOLDERS
-from multismolvla.streams import KINDS, Stream
+from multismolvla.streams import Stream
 
-STREAMS = tuple(Stream(f"wrist/{kind}", kind, 8, 12, 15.0, "camera") for kind in KINDS)
+STREAMS = tuple(Stream(f"wrist/{kind}", kind, 8, 12, 15.0, "camera") for kind in kinds())
 NAMES = [stream.name for stream in STREAMS]
 
 

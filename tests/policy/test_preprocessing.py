@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from multismolvla.modalities.rgb import RGB
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.policy.config import PRESETS, PolicyConfig, SiglipConfig, tiny
-from multismolvla.policy.preprocessing import IMAGENET_MEAN, IMAGENET_STD, prepare_frame
-from multismolvla.streams import LABELS, Stream
+from multismolvla.policy.preprocessing import prepare_frame
+from multismolvla.streams import Stream
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smolvla_tiny" / "golden.safetensors"
 STREAMS = {
@@ -53,15 +55,15 @@ def test_rgb_is_normalised_as_imagenet():
     pixels = np.empty((32, 32, 3), np.uint8)
     pixels[:] = (255, 0, 51)
     for channel, value in enumerate((1.0, 0.0, 0.2)):
-        expected = (value - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        expected = (value - RGB.prepare.centre[channel]) / RGB.prepare.scale[channel]
         assert prepare("rgb", pixels)[channel].unique().tolist() == pytest.approx([expected])
 
 
 def test_shrinking_averages_rather_than_skips_pixels():
     stripes = np.zeros((320, 320, 3), np.uint8)
     stripes[:, ::2] = 255
-    prepared = prepare("rgb", stripes) * torch.tensor(IMAGENET_STD)[:, None, None]
-    grey = prepared + torch.tensor(IMAGENET_MEAN)[:, None, None]
+    prepared = prepare("rgb", stripes) * torch.tensor(RGB.prepare.scale)[:, None, None]
+    grey = prepared + torch.tensor(RGB.prepare.centre)[:, None, None]
     assert grey[:, 1:-1, 1:-1].sub(0.5).abs().max() < 0.02
 
 

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from multismolvla.modalities.registry import kinds, modalities
 from multismolvla.pose_check.network import PoseNetwork
-from multismolvla.pose_check.picture import CHANNELS, SIZE
+from multismolvla.pose_check.picture import SIZE
 from multismolvla.training.pose_check import network as pose_network
 
 
-@pytest.mark.parametrize("kind", CHANNELS)
-def test_numpy_equals_torch(kind):
+@pytest.mark.parametrize("modality", modalities(), ids=kinds())
+def test_numpy_equals_torch(modality):
     torch.manual_seed(0)
-    trained = pose_network.PoseNetwork(CHANNELS[kind])
+    trained = pose_network.PoseNetwork(modality.pose_channels)
     network = PoseNetwork({name: value.numpy() for name, value in trained.state_dict().items()})
-    pictures, joints = torch.randn(4, CHANNELS[kind], SIZE, SIZE), torch.randn(4, 6)
+    pictures, joints = torch.randn(4, modality.pose_channels, SIZE, SIZE), torch.randn(4, 6)
     with torch.inference_mode():
         expected = trained(pictures, joints).numpy()
     pairs = zip(pictures.numpy(), joints.numpy(), strict=True)

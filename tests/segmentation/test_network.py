@@ -5,8 +5,8 @@ from itertools import combinations
 import pytest
 import torch
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
-from multismolvla.streams import LABELS
 
 SUBSETS = [s for size in (1, 2, 3) for s in combinations(INPUT_KINDS, size)]
 CHANNELS = {"rgb": 3, "depth": 1, "thermal": 1}

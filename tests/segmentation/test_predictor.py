@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.processor import Processor, read_processor
 from multismolvla.segmentation import predictor
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
@@ -18,7 +19,7 @@ from multismolvla.segmentation.weights import (
     load_weights,
     save_weights,
 )
-from multismolvla.streams import LABELS, load_stream_table
+from multismolvla.streams import load_stream_table
 from multismolvla.training.segmentation.scenes import Scenes
 from multismolvla.training.segmentation.score import SUBSETS
 

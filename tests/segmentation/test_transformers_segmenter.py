@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.transformers_segmenter import TransformersSegmenter, label_map
-from multismolvla.streams import LABELS
 
 
 class FakeProcessor:

@@ -20,8 +20,9 @@ from multismolvla.faults.message_faults import (
     LowRate,
 )
 from multismolvla.faults.registry import FAULTS, find_fault
+from multismolvla.modalities.registry import kinds
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.sensing.health import State, StreamHealth
-from multismolvla.streams import KINDS, LABELS
 
 PERIOD_NS = 66_666_667
 FRAME_FAULTS = [fault for fault in FAULTS.values() if issubclass(fault, FrameFault)]
@@ -56,7 +57,7 @@ def run(fault, deliveries: list[Delivery]) -> list[Delivery]:
     return [out for delivery in deliveries for out in fault.apply(delivery)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("fault", FRAME_FAULTS, ids=lambda fault: fault.name)
 @given(severity=st.sampled_from(SEVERITIES), seed=st.integers(0, 1000))
 @settings(max_examples=10, deadline=None)
@@ -72,7 +73,7 @@ def test_a_damaged_frame_is_a_frame_of_the_same_kind(fault, kind, severity, seed
         assert damaged.max() < len(LABELS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("fault", FRAME_FAULTS, ids=lambda fault: fault.name)
 def test_a_higher_severity_does_more_damage(fault, kind):
     frames = [picture(kind, seed) for seed in range(4)]
@@ -97,7 +98,9 @@ def test_another_seed_gives_other_damage():
         assert (one != other).any() or fault.name == "defocus", fault.name
 
 
-@given(share=st.floats(0.0, 1.0), kind=st.sampled_from(KINDS), period_s=st.sampled_from([0.0, 3.0]))
+@given(
+    share=st.floats(0.0, 1.0), kind=st.sampled_from(kinds()), period_s=st.sampled_from([0.0, 3.0])
+)
 @settings(deadline=None)
 def test_an_occlusion_covers_the_share_it_is_given(share, kind, period_s):
     fault = Occlusion(kind, seed=3, share=share, period_s=period_s)

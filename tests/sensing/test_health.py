@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multismolvla.modalities.registry import kinds
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.sensing.health import LATE_FRAMES, TOO_OLD_NS, State, StreamHealth
-from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 
 RATE_HZ = 15.0
 PERIOD = round(1e9 / RATE_HZ)
@@ -69,7 +70,7 @@ def bench():
     return bench
 
 
-@pytest.mark.parametrize("kind", list(DEFAULTS))
+@pytest.mark.parametrize("kind", kinds())
 def test_a_live_still_scene_is_healthy_for_every_kind(kind):
     bench = Bench(kind)
     bench.feed(5)

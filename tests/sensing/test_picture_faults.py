@@ -24,15 +24,15 @@ from multismolvla.faults.image_faults import (
     ThermalDrift,
 )
 from multismolvla.faults.registry import FAULTS, make_fault
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.sensing.health import State, StreamHealth
-from multismolvla.streams import LABELS
 
 SECOND_NS = 1_000_000_000
 CASES = [
     (fault, kind)
     for fault in FAULTS.values()
     if issubclass(fault, PictureFault) and not issubclass(fault, FrameFault)
-    for kind in fault.kinds
+    for kind in fault.kinds()
 ]
 
 

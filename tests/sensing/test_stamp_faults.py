@@ -21,8 +21,8 @@ from multismolvla.faults.message_faults import (
     WrongResolution,
 )
 from multismolvla.faults.registry import FAULTS, make_fault
+from multismolvla.modalities.registry import kinds
 from multismolvla.sensing.health import State, StreamHealth
-from multismolvla.streams import KINDS
 
 PERIOD_NS = 50_000_000
 START_NS = 100 * PERIOD_NS
@@ -95,7 +95,7 @@ def test_reordered_frames_are_the_same_frames(share, seed):
         assert received == sent
 
 
-@given(kind=st.sampled_from(KINDS), scale=st.floats(0.01, 4.0))
+@given(kind=st.sampled_from(kinds()), scale=st.floats(0.01, 4.0))
 def test_a_wrong_resolution_has_the_shape_it_says(kind, scale):
     shape = (20, 30, 3) if kind == "rgb" else (20, 30)
     frame = np.zeros(shape, np.uint8 if kind in ("rgb", "segmentation") else np.float32)
@@ -109,13 +109,13 @@ def test_unreadable_messages_say_why():
     assert sound.unreadable == ""
     (cut,) = make_fault("truncated_data", "depth", parameters={"share": 0.5}).apply(sound)
     assert "50%" in cut.unreadable and "truncated" in cut.unreadable
-    for kind in KINDS:
+    for kind in kinds():
         (wrong,) = make_fault("wrong_encoding", kind).apply(sound)
         assert wrong.encoding in wrong.unreadable
 
 
 def test_what_befalls_messages_befalls_joint_states_and_what_befalls_pictures_does_not():
-    able = {name for name, fault in FAULTS.items() if JOINT_STATES in fault.kinds}
+    able = {name for name, fault in FAULTS.items() if JOINT_STATES in fault.kinds()}
     assert {"drop", "frozen", "delay", "stamp_offset", "reorder"} <= able
     assert not able & {"black", "noise", "truncated_data", "nan_depth"}
 

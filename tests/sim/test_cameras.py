@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.sim import offscreen
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.labels import label_of_geom
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.renderer import Renderer
 from multismolvla.sim.sensors import MAX_RANGE_M, DepthSensor, depth_noise_m
-from multismolvla.streams import LABELS, Stream, StreamTable, load_stream_table
+from multismolvla.streams import Stream, StreamTable, load_stream_table
 
 ROOT = Path(__file__).parents[2]
 TABLE = load_stream_table(ROOT / "config" / "streams.yaml")
@@ -133,7 +134,7 @@ def test_labels_and_depth_agree_with_rays(scene, open_cameras, view):
 
 
 def test_depth_noise_grows_with_distance():
-    sensor = DepthSensor(np.random.default_rng(0))
+    sensor = DepthSensor(np.random.default_rng(0), 96, 96)
     spread = [
         np.nanstd(sensor.expose(np.full((200, 200), depth_m, np.float32), 0.0))
         for depth_m in (0.3, 0.6, 1.2)
@@ -145,7 +146,7 @@ def test_returns_are_missing_at_edges_and_beyond_range():
     depth = np.full((60, 60), 0.5, np.float32)
     depth[20:40, 20:40] = 0.4
     depth[:, 50:] = MAX_RANGE_M + 0.1
-    missing = np.isnan(DepthSensor(np.random.default_rng(0)).expose(depth, 0.0))
+    missing = np.isnan(DepthSensor(np.random.default_rng(0), 96, 96).expose(depth, 0.0))
     ring = np.zeros_like(missing)
     ring[19:41, 19:41] = True
     ring[20:40, 20:40] = False

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.sim.labels import label_of_geom, temperature_of_geom
 from multismolvla.sim.layout import (
     BIN_CENTRE,
@@ -19,7 +20,6 @@ from multismolvla.sim.layout import (
 )
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import TASKS
-from multismolvla.streams import LABELS
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from multismolvla.sensing.thresholds import DEFAULTS
+from multismolvla.modalities.registry import modalities
+from multismolvla.modalities.rgb import RGB
 from multismolvla.setting import settings_of
 from multismolvla.stack.command_options import stream_table_file
 from multismolvla.stack.settings import (
@@ -26,7 +27,8 @@ def write(folder, name, **values):
 def test_the_shipped_files_hold_the_defaults():
     settings = load_settings()
     assert settings.folder == shipped_config()
-    assert settings.thresholds == DEFAULTS
+    assert settings.thresholds == {m.name: m.health for m in modalities()}
+    assert settings.counts == {m.name: m.counts for m in modalities()}
     assert settings.labeller == LabellerSettings()
     assert settings.policy == PolicySettings()
     assert settings.driver == DriverSettings()
@@ -45,9 +47,9 @@ def test_a_folder_of_ones_own_changes_what_it_has(tmp_path):
     write(tmp_path, "segmentation_node.yaml", max_wait_s=0.01, stale_periods=3.0)
     settings = load_settings(tmp_path)
     assert settings.policy.queue_threshold is None and settings.policy.slop_s == 0.05
-    assert settings.units.depth_m == 0.0001 and settings.units.thermal_scale == 0.01
+    assert settings.counts["depth"].scale == 0.0001 and settings.counts["thermal"].scale == 0.01
     assert settings.thresholds["depth"].gap_share == 0.5
-    assert settings.thresholds["rgb"] == DEFAULTS["rgb"]
+    assert settings.thresholds["rgb"] == RGB.health
     assert settings.labeller.max_wait_s == 0.01
     assert settings.thresholds["segmentation"].stale_periods == 3.0
     assert settings.driver == DriverSettings()
@@ -101,7 +103,11 @@ def test_a_folder_without_configuration_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "defaults", [LabellerSettings(), PolicySettings(), DriverSettings(), *DEFAULTS.values()]
+    "defaults",
+    [
+        *(LabellerSettings(), PolicySettings(), DriverSettings()),
+        *(part for modality in modalities() for part in (modality.health, modality.counts)),
+    ],
 )
 def test_every_setting_is_described_and_its_default_is_allowed(defaults):
     settings = list(settings_of(defaults))

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from multismolvla.data.cache import FORMAT, INDEX_FILE, array_file
-from multismolvla.streams import KINDS
+from multismolvla.modalities.registry import kinds
 
 SIZE = 32
 ROWS = 10
-STREAMS = tuple(f"{view}{kind}" for view in ("", "wrist/") for kind in KINDS)
+STREAMS = tuple(f"{view}{kind}" for view in ("", "wrist/") for kind in kinds())
 TABLE = "streams:\n" + "".join(
     f"  - {{name: {name}, kind: {name.rpartition('/')[2]}, height: {SIZE}, width: {SIZE}, "
     "rate_hz: 15.0, frame_id: camera_optical_frame}\n"

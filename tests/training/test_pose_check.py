@@ -5,7 +5,8 @@ from synthetic_cache import STREAMS, draw, write_cache
 
 from multismolvla import cli
 from multismolvla.data.cache import TrainingCache, array_file
-from multismolvla.data.units import from_counts
+from multismolvla.modalities.conversion import from_counts
+from multismolvla.modalities.rgb import RGB
 from multismolvla.pose_check.check import PoseCheck
 from multismolvla.pose_check.weights import load_weights
 from multismolvla.training.pose_check.samples import SHARES, PoseSamples
@@ -41,7 +42,7 @@ def test_it_learns_whether_the_picture_shows_where_the_joints_are(tmp_path):
     def found(place, joints) -> bool:
         check.forget()
         for _ in range(40):
-            frame = from_counts("rgb", draw("rgb", place, rng))
+            frame = from_counts(RGB, draw("rgb", place, rng))
             verdict = check.judge({"rgb": frame}, np.array([*joints, 0.0, 0.0, 0.0, 0.0]))
         return bool(verdict)
 

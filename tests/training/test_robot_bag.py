@@ -1,6 +1,7 @@
 """A robot's recording becomes episodes that hold what the live stack would have seen, no more."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import PERIOD_NS, read_episode, write_episode
 from multismolvla.data.cache_writer import samples_of
 from multismolvla.data.episode import EpisodeError
-from multismolvla.data.units import from_counts, to_counts
-from multismolvla.sensing.conditioning import RawUnits, condition
+from multismolvla.modalities.conversion import condition, from_counts, to_counts
+from multismolvla.modalities.depth import DEPTH
+from multismolvla.modalities.rgb import RGB
+from multismolvla.modalities.thermal import THERMAL
 from multismolvla.streams import load_stream_table
 from multismolvla.training.dataset.episode_sources import ForeignData, find_sources
 from multismolvla.training.dataset.robot_bag import read_robot_bag
@@ -61,7 +64,7 @@ def test_frames_states_and_commands_meet_at_the_rows(tmp_path):
     # Raw images are conditioned: brought to the size of the table, millimetres.
     assert episode.frames["depth"].shape == (19, 96, 96)
     for number, stored in zip(ALL, episode.frames["depth"], strict=True):
-        expected = to_counts("depth", condition("depth", scene("depth", number), 96, 96))
+        expected = to_counts(DEPTH, condition(DEPTH, scene("depth", number), 96, 96))
         np.testing.assert_array_equal(stored, expected)
     rows_s = (episode.stamps_ns - EPOCH_NS) * 1e-9
     np.testing.assert_allclose(episode.state[:36, 2], rows_s[:36], atol=1e-6)
@@ -75,9 +78,9 @@ def test_counts_mean_what_the_recording_says_they_mean(tmp_path):
     entries = [*arm(), *camera("/rgb/image_raw", "rgb"), *camera("/thermal/image_raw", "thermal")]
     entries.append((0.0, "/recording_info", messages.STRING, told))
     episode = read(tmp_path / "bag", entries)
-    celsius = from_counts("thermal", episode.frames["thermal"][0])
-    units = RawUnits(thermal_scale=0.04, thermal_offset=-1000.0)
-    expected = condition("thermal", scene("thermal", WARM_UP), 96, 96, units)
+    celsius = from_counts(THERMAL, episode.frames["thermal"][0])
+    units = replace(THERMAL.counts, scale=0.04, offset=-1000.0)
+    expected = condition(THERMAL, scene("thermal", WARM_UP), 96, 96, units)
     assert expected.min() > 150.0
     np.testing.assert_allclose(celsius, expected, atol=0.0051)
 
@@ -127,7 +130,7 @@ def test_compressed_images_are_read(tmp_path):
     entries = [*arm(), *camera("/rgb/image_raw/compressed", "rgb", encode=png)]
     entries += camera("/depth/image_raw/compressed", "depth", encode=png)
     episode = read(tmp_path / "bag", entries)
-    expected = condition("rgb", scene("rgb", WARM_UP), 96, 96)
+    expected = condition(RGB, scene("rgb", WARM_UP), 96, 96)
     np.testing.assert_array_equal(episode.frames["rgb"][0], expected)
     assert used(episode, "depth") == ALL
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.weights import load_weights
-from multismolvla.streams import LABELS, load_stream_table
+from multismolvla.streams import load_stream_table
 from multismolvla.training.segmentation.command import (
     ALL_PRESENT,
     TABLE_END,

@@ -7,6 +7,7 @@ import numpy as np
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.action_queue import ActionQueue, QueueLevel
 from multismolvla.interfaces import ActionChunk, Observation, Policy
+from multismolvla.modalities.registry import modality_of
 
 # Leaving out observations that would tell the policy nothing new.
 #
@@ -18,9 +19,6 @@ from multismolvla.interfaces import ActionChunk, Observation, Policy
 
 # A thumbnail of at most this many pixels a side is compared.
 _SIDE = 24
-# What counts as a change of one pixel, by kind of stream: colour levels, metres, degrees Celsius,
-# any other label. Well above the noise of such cameras; noise that passes costs an inference only.
-_PIXEL_STEP = {"rgb": 40.0, "depth": 0.02, "thermal": 3.0, "segmentation": 0.5}
 # Share of changed pixels that makes a frame different: 4 of 24 x 24, a small object that moves.
 _CHANGED_SHARE = 0.006
 
@@ -78,7 +76,7 @@ def _differs(stream: str, old: np.ndarray | None, new: np.ndarray) -> bool:
     if old is None or old.shape != new.shape:
         return True
     # NaN (no return) compares False: a depth camera's flickering holes are no change.
-    changed = np.abs(new - old) > _PIXEL_STEP[stream.rpartition("/")[2]]
+    changed = np.abs(new - old) > modality_of(stream).pixel_step
     if changed.ndim == 3:
         changed = changed.any(axis=2)
     return bool(changed.mean() > _CHANGED_SHARE)

@@ -28,7 +28,6 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode, EpisodeError
-from multismolvla.data.units import kind_of
 
 CUSTOM_KEY = "multismolvla"
 FORMAT = 1
@@ -190,9 +189,7 @@ def _read(reader: Reader, custom: dict) -> Episode:
         state=np.array(values[JOINTS]),
         action=np.concatenate(values[LABEL]),
         executed=np.concatenate(values[COMMAND]),
-        frames={
-            stream: _stack(kind_of(stream), values[topic]) for stream, topic in streams.items()
-        },
+        frames={stream: _stack(stream, values[topic]) for stream, topic in streams.items()},
         frame_index={
             stream: np.searchsorted(rows_ns, np.array(stamps[topic], np.int64))
             for stream, topic in streams.items()
@@ -208,9 +205,9 @@ def _read(reader: Reader, custom: dict) -> Episode:
     )
 
 
-def _stack(kind: str, frames: list[np.ndarray]) -> np.ndarray:
+def _stack(stream: str, frames: list[np.ndarray]) -> np.ndarray:
     if not frames:
-        raise EpisodeError(f"a stream of kind {kind} has no frames")
+        raise EpisodeError(f"stream '{stream}' has no frames")
     return np.stack(frames)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import RecordedBag
+from multismolvla.modalities.modality import Counts
 from multismolvla.pose_check.check import NONE
-from multismolvla.sensing.conditioning import RawUnits
+from multismolvla.setting import with_values
 from multismolvla.streams import Stream
 
 TOPIC = "recording_info"
@@ -38,16 +39,11 @@ class BagInfo:
         """What the policy node compared images with the joints by; see `find_weights`."""
         return str(self.parameters.get(f"{prefix}/policy_node", {}).get("pose_check", NONE))
 
-    def units(self, stream: Stream, prefix: str = "") -> RawUnits:
+    def units(self, stream: Stream, prefix: str = "") -> Counts:
         """What the sensor node of a stream took the integers of raw images for."""
         view = f"/{stream.view}" if stream.view else ""
         own = self.parameters.get(f"{prefix}{view}/{stream.kind}_node", {})
-        default = RawUnits()
-        return RawUnits(
-            own.get("raw_unit_m", default.depth_m),
-            own.get("scale", default.thermal_scale),
-            own.get("offset", default.thermal_offset),
-        )
+        return with_values(stream.modality.counts, own)
 
 
 def read_info(bag: RecordedBag, prefix: str = "") -> BagInfo:

@@ -12,7 +12,8 @@ from rosbags.typesys.store import Typestore
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.recorded_bag import RecordedBag
-from multismolvla.data.units import kind_of
+from multismolvla.modalities.modality import Modality
+from multismolvla.modalities.registry import modality_of
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -22,8 +23,6 @@ MARKERS = "visualization_msgs/msg/MarkerArray"
 STRING = "std_msgs/msg/String"
 STATUS = "diagnostic_msgs/msg/DiagnosticArray"
 
-# How the stored frames of a kind are encoded; a sensor node takes each of these as a raw image.
-ENCODINGS = {"rgb": "rgb8", "depth": "16UC1", "thermal": "16UC1", "segmentation": "mono8"}
 _CUBE, _ADD = 1, 0
 
 
@@ -63,7 +62,9 @@ def header(stamp_ns: int, frame_id: str = "") -> object:
 def image(stream: str, stamp_ns: int, frame: np.ndarray) -> bytes:
     """A stored frame (H, W[, 3]), or one of floats in SI units, as sensor_msgs/Image."""
     height, width = frame.shape[:2]
-    encoding = "32FC1" if frame.dtype == np.float32 else ENCODINGS[kind_of(stream)]
+    modality = modality_of(stream)
+    in_units = frame.dtype == modality.dtype
+    encoding = modality.encoding if in_units else modality.stored_encoding
     return serialize(
         _type(IMAGE)(
             header=header(stamp_ns, f"{stream.rpartition('/')[0] or 'top'}_camera_optical_frame"),
@@ -163,7 +164,7 @@ def stamp_of(header: object) -> int:
     return header.stamp.sec * 10**9 + header.stamp.nanosec
 
 
-def picture(message: object, kind: str) -> np.ndarray:
+def picture(message: object, modality: Modality) -> np.ndarray:
     """The raw frame of a kind from a deserialised Image or CompressedImage.
 
     Colours may come in any order, with alpha or without; a grey image becomes a colour one, as
@@ -179,7 +180,7 @@ def picture(message: object, kind: str) -> np.ndarray:
             raise ValueError(f"cannot decode a compressed image of the format '{message.format}'")
         return np.ascontiguousarray(frame[:, :, 2::-1]) if frame.ndim == 3 else frame
     frame = pixels(message)
-    if kind == "rgb" and frame.ndim == 2 and frame.dtype == np.uint8:
+    if modality.channels == 3 and frame.ndim == 2 and frame.dtype == np.uint8:
         return np.repeat(frame[:, :, None], 3, axis=2)
     return frame
 

@@ -28,7 +28,7 @@ class Batch:
 
     Attributes:
         frames: stream -> (B, H, W, 3) uint8 rgb; (B, H, W) uint16 depth in millimetres, 0 = no
-            return; uint16 thermal in centikelvin; uint8 segmentation. `units.from_counts` gives
+            return; uint16 thermal in centikelvin; uint8 segmentation. `from_counts` gives
             what the policy's `prepare_frame` takes.
         mask: (B, S) bool in the order of the cache's streams, True = usable. Frames that are not
             usable are zeros.

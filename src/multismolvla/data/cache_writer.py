@@ -15,7 +15,7 @@ import numpy as np
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.cache import ARRAYS, FORMAT, INDEX_FILE, CacheError, array_file
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode
-from multismolvla.data.units import STORED_DTYPES, kind_of
+from multismolvla.modalities.registry import modality_of
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def sample_layout(
     }
     assert set(layout) == set(ARRAYS)
     for stream, size in streams.items():
-        kind = kind_of(stream)
-        layout[stream] = (STORED_DTYPES[kind], (*size, 3) if kind == "rgb" else size)
+        modality = modality_of(stream)
+        layout[stream] = (modality.counts.dtype, modality.shape(*size))
     return layout
 
 
@@ -175,9 +175,8 @@ class CacheWriter:
         count = len(samples.rows)
         mask = np.zeros((count, len(self._streams)), bool)
         for place, (stream, size) in enumerate(self._streams.items()):
-            kind = kind_of(stream)
-            shape = (count, *size, 3) if kind == "rgb" else (count, *size)
-            frames = np.zeros(shape, STORED_DTYPES[kind])
+            modality = modality_of(stream)
+            frames = np.zeros((count, *modality.shape(*size)), modality.counts.dtype)
             if stream in episode.frames:
                 recorded, chosen = episode.frames[stream], samples.frame_of[stream]
                 if recorded.shape[1:3] != size:

@@ -1,6 +1,6 @@
 """An episode: what the cameras and joints showed, what was commanded, what would have been right.
 
-The one form between recording, storage and training. Frames are in stored units (see `units.py`);
+The one form between recording, storage and training. Frames are in counts (see `modalities`);
 a frame belongs to a row, because cameras are slower than the control loop.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
-from multismolvla.data.units import STORED_DTYPES, kind_of
+from multismolvla.modalities.registry import modality_of
 
 PERIOD_S = 1 / 30
 CHUNK_ROWS = 50
@@ -33,8 +33,8 @@ class Episode:
         action: (T, 6) float64 the label: the expert's target, without noise, for one period after
             the row's instant. What an environment's `step` should get.
         executed: (T, 6) float64 what was commanded: the label plus noise, or a learner's action.
-        frames: stream -> (N, H, W, 3) uint8 rgb; (N, H, W) uint16 depth in millimetres, 0 = no
-            return; uint16 thermal in centikelvin; uint8 segmentation.
+        frames: stream -> (N, H, W[, 3]) counts as its kind has them: uint8 rgb and labels, uint16
+            depth in millimetres (0 = no return), uint16 thermal in centikelvin.
         frame_index: stream -> (N,) int64 rising, the row that each frame belongs to.
         masks: stream -> (N,) bool, whether the frame may be used.
         object_poses: object -> (T, 7) x, y, z, qw, qx, qy, qz in base_link; empty without a
@@ -73,16 +73,15 @@ class Episode:
         for name, poses in self.object_poses.items():
             _need(f"object_poses['{name}']", poses, (rows, 7))
         for stream, frames in self.frames.items():
-            kind = kind_of(stream)
+            modality = modality_of(stream)
             missing = [n for n in ("frame_index", "masks") if stream not in getattr(self, n)]
             if missing:
                 raise EpisodeError(f"stream '{stream}' has frames but no {missing[0]}")
             index = self.frame_index[stream]
-            channels = (3,) if kind == "rgb" else ()
-            _need(f"frames['{stream}']", frames, (len(index), None, None, *channels))
-            if frames.dtype != STORED_DTYPES[kind]:
+            _need(f"frames['{stream}']", frames, (len(index), None, None, *modality.trailing))
+            if frames.dtype != modality.counts.dtype:
                 raise EpisodeError(
-                    f"frames['{stream}'] are {frames.dtype}; expected {STORED_DTYPES[kind]}"
+                    f"frames['{stream}'] are {frames.dtype}; expected {modality.counts.dtype}"
                 )
             _need(f"masks['{stream}']", self.masks[stream], (len(index),))
             _need_rows(f"frame_index['{stream}']", index, rows)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
-from multismolvla.data.units import STORED_DTYPES, kind_of
+from multismolvla.modalities.registry import modality_of
 
 VERSION = "v3.0"
 FPS = 30
@@ -103,7 +103,7 @@ def newest_frames(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames with a black one behind them, and per row the index of the newest; -1 is the black."""
     rows = np.arange(len(episode))
-    black = np.zeros((1, *shape), STORED_DTYPES[kind_of(stream)])
+    black = np.zeros((1, *shape), modality_of(stream).counts.dtype)
     if stream not in episode.frames:
         return black, np.full(len(rows), -1)
     frames = episode.frames[stream]

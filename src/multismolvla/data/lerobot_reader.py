@@ -16,7 +16,7 @@ from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode, EpisodeError
-from multismolvla.data.units import kind_of
+from multismolvla.modalities.registry import modality_of
 
 
 def read_frames(path: Path, start_s: float, count: int, fps: float) -> list[np.ndarray]:
@@ -210,7 +210,7 @@ class LeRobotReader:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if frame is None:
             raise EpisodeError(f"an image of {stream} cannot be decoded")
-        if kind_of(stream) == "rgb":
+        if modality_of(stream).channels == 3:
             frame = frame[..., :3] if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=2)
             return self._sized(stream, np.ascontiguousarray(frame[..., ::-1]))
         return self._sized(stream, frame)
@@ -239,7 +239,7 @@ class LeRobotReader:
                 raise EpisodeError(
                     f"{self.folder}: has no camera '{name}'; it has {', '.join(known)}"
                 )
-            kind_of(stream)
+            modality_of(stream)  # refuses a stream of no kind
             chosen[key] = stream
         return chosen
 

@@ -20,8 +20,9 @@ from multismolvla.data.bag_clock import BagClock, find_clock
 from multismolvla.data.bag_info import read_info
 from multismolvla.data.recorded_bag import BagError, RecordedBag, open_bag
 from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.modalities.conversion import to_units
+from multismolvla.modalities.modality import Counts
 from multismolvla.pose_check.check import NONE
-from multismolvla.sensing.conditioning import RawUnits, to_units
 from multismolvla.sensing.reported_health import parse_status
 from multismolvla.streams import StreamTable
 
@@ -80,7 +81,7 @@ class Recording:
     prefix: str = ""
     topics: dict[str, str] = field(default_factory=dict)
     clock: BagClock = field(default_factory=BagClock)
-    units: dict[str, RawUnits] = field(default_factory=dict)
+    units: dict[str, Counts] = field(default_factory=dict)
     labels_recorded: bool = False
     first_task: str = ""
     git_revision: str = ""
@@ -140,9 +141,12 @@ class Recording:
             now_ns = max(now_ns, self.clock.at(logged_ns))
             source = sources[topic]
             compressed = self.bag.topics[topic].type_name == messages.COMPRESSED_IMAGE
-            if compressed or self.units.get(source, RawUnits()) != RawUnits():
+            if compressed or self._counts_differ(source):
                 data = self._image(source, topic, data, now_ns)
             yield now_ns, source, data
+
+    def _counts_differ(self, source: str) -> bool:
+        return source in self.units and self.units[source] != self.table[source].modality.counts
 
     def _image(self, stream: str, topic: str, data: bytes, now_ns: int) -> bytes:
         stamp_ns, frame = now_ns, np.zeros((0, 0), np.uint8)
@@ -194,8 +198,9 @@ class Recording:
             return Event(now_ns, source, stamp_ns, value, "" if known else "not our joints")
         if source.endswith(STATUS):
             return Event(now_ns, source, stamp_ns, parse_status(messages.status_values(message)))
-        kind = self.table[source].kind
-        frame = to_units(kind, messages.picture(message, kind), self.units.get(source))
+        modality = self.table[source].modality
+        raw = messages.picture(message, modality)
+        frame = to_units(modality, raw, self.units.get(source))
         return Event(now_ns, source, stamp_ns, frame)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from multismolvla.faults.fault import SEVERITIES, TimedFault
 from multismolvla.faults.registry import find_fault
-from multismolvla.streams import KINDS, StreamTable
+from multismolvla.modalities.registry import kinds
+from multismolvla.streams import StreamTable
 
 # Which streams a person means: `rgb`, `rgb+wrist/rgb`, `all-depth`, `all`.
 
@@ -27,8 +28,8 @@ def select_streams(text: str, table: StreamTable) -> tuple[str, ...]:
             named |= set(table.names)
         elif target.startswith("all-"):
             kind = target.removeprefix("all-")
-            if kind not in KINDS:
-                raise ValueError(f"'{kind}' is not a kind; expected {', '.join(KINDS)}")
+            if kind not in kinds():
+                raise ValueError(f"'{kind}' is not a kind; expected {', '.join(kinds())}")
             named |= {stream.name for stream in table if stream.kind == kind}
         else:
             named.add(table[target].name)
@@ -129,11 +130,11 @@ def parse_condition(text: str, table: StreamTable) -> Condition:
         raise ValueError(f"condition '{text}': {fault} needs a severity, as in {fault}-2")
     if dash and (not level.isdigit() or int(level) not in SEVERITIES):
         raise ValueError(f"condition '{text}': severity is '{level}'; expected 1 to 5")
-    kinds = find_fault(fault).kinds
+    able = find_fault(fault).kinds()
     for name in streams:
-        if table[name].kind not in kinds:
+        if table[name].kind not in able:
             raise ValueError(
-                f"condition '{text}': {fault} does not apply to {name}; expected {', '.join(kinds)}"
+                f"condition '{text}': {fault} does not apply to {name}; expected {', '.join(able)}"
             )
     return Condition(text, fault, int(level) if dash else None, streams, bool(moment))
 
@@ -151,14 +152,14 @@ def condition_set(name: str, table: StreamTable) -> list[Condition]:
     """
     if name not in SETS:
         raise ValueError(f"condition set is '{name}'; expected {', '.join(SETS)}")
-    kinds = [kind for kind in KINDS if any(stream.kind == kind for stream in table)]
+    there = [kind for kind in kinds() if any(stream.kind == kind for stream in table)]
     if name == "quick":
         texts = ["drop:all-rgb", "drop:all-rgb@mid", "only:all-depth", "noise-2:all-rgb"]
     else:
         hard = [f"drop:{stream}" for stream in table.names]
-        hard += [f"drop:all-{kind}" for kind in kinds]
-        hard += [f"drop:all-{one}+all-{other}" for one, other in combinations(kinds, 2)]
-        hard += [f"only:all-{kind}" for kind in kinds]
+        hard += [f"drop:all-{kind}" for kind in there]
+        hard += [f"drop:all-{one}+all-{other}" for one, other in combinations(there, 2)]
+        hard += [f"only:all-{kind}" for kind in there]
         if name == "full":
             hard += [f"drop:{one}+{other}" for one, other in combinations(table.names, 2)]
         texts = [f"{text}{moment}" for moment in ("", "@mid") for text in hard]

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from multismolvla.streams import KINDS
+from multismolvla.modalities.modality import Modality
+from multismolvla.modalities.registry import find_modality, modalities
 
 SEVERITIES = (1, 2, 3, 4, 5)
-# What is no camera but comes in messages with stamps as well: faults of delivery can befall it.
+# What is no camera but comes in messages with stamps as well, and can have faults of delivery.
 JOINT_STATES = "joint_states"
 
 
@@ -20,7 +21,7 @@ class Delivery:
     """One frame on its way from a camera.
 
     Attributes:
-        frame: in the units of its kind, as `sensing.conditioning.to_units` gives it, of any size;
+        frame: in the unit of its kind, as `modalities.conversion.to_units` gives it, of any size;
             of joint states the positions.
         stamp_ns: when the camera says that it was taken.
         arrive_ns: when it reaches the sensor node.
@@ -76,20 +77,20 @@ class Fault(ABC):
     Feed every frame of the stream, in order, to `apply` while the fault lasts.
 
     Attributes:
-        kind: of the stream, one of `kinds`.
+        kind: of the stream, one of `kinds()`.
         seed: of everything that the fault draws.
-        kinds: of streams that it can befall.
+        damages_joint_states: whether joint states can have it too.
     """
 
     kind: str
     seed: int = 0
     name: ClassVar[str]
-    kinds: ClassVar[tuple[str, ...]] = (*KINDS, JOINT_STATES)
+    damages_joint_states: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.kind not in self.kinds:
+        if self.kind not in self.kinds():
             raise ValueError(
-                f"{self.name}: kind is '{self.kind}'; expected {', '.join(self.kinds)}"
+                f"{self.name}: kind is '{self.kind}'; expected {', '.join(self.kinds())}"
             )
         for declared in self.parameters():
             value, limits = getattr(self, declared.name), declared.metadata
@@ -100,6 +101,17 @@ class Fault(ABC):
                     f"expected {limits['minimum']:g} to {limits['maximum']:g} {limits['unit']}"
                 )
         self._rng = np.random.default_rng(self.seed)
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        """Whether streams of this kind can have it."""
+        return True
+
+    @classmethod
+    def kinds(cls) -> tuple[str, ...]:
+        """The kinds of stream that can have it, `JOINT_STATES` last."""
+        able = tuple(modality.name for modality in modalities() if cls.suits(modality))
+        return (*able, JOINT_STATES) if cls.damages_joint_states else able
 
     @classmethod
     def parameters(cls) -> tuple[Field, ...]:
@@ -134,10 +146,11 @@ class Fault(ABC):
 class PictureFault(Fault):
     """A fault of the pixels: frames come as they should and show something else."""
 
-    kinds = KINDS
+    damages_joint_states = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._modality = find_modality(self.kind)
         self._first_ns: int | None = None
         # How long the fault has lasted, by the frames' stamps.
         self._since_s = 0.0

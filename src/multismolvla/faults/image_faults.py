@@ -10,13 +10,9 @@ import cv2
 import numpy as np
 
 from multismolvla.faults.fault import Delivery, FrameFault, PictureFault, parameter
-from multismolvla.streams import LABELS
+from multismolvla.modalities.modality import Modality
 
 # Pictures without content: black, white, and of one value.
-
-# What counts of zero mean, and the greatest of 16 bits in millimetres and centikelvin.
-LOWEST = {"rgb": 0, "depth": np.nan, "thermal": -273.15, "segmentation": 0}
-HIGHEST = {"rgb": 255, "depth": 65.535, "thermal": 382.2, "segmentation": len(LABELS) - 1}
 
 
 class Blank(PictureFault):
@@ -37,7 +33,7 @@ class Black(Blank):
     name = "black"
 
     def _value(self) -> float:
-        return LOWEST[self.kind]
+        return self._modality.damage.black
 
 
 @dataclass
@@ -47,7 +43,7 @@ class White(Blank):
     name = "white"
 
     def _value(self) -> float:
-        return HIGHEST[self.kind]
+        return self._modality.damage.white
 
 
 @dataclass
@@ -60,8 +56,8 @@ class Constant(Blank):
     )  # fmt: skip
 
     def _value(self) -> float:
-        value = self.level * SPAN.get(self.kind, len(LABELS) - 1)
-        return round(value) if self.kind in ("rgb", "segmentation") else value
+        value = self.level * self._modality.damage.span
+        return value if self._modality.is_float else round(value)
 
 
 # Blur: of a camera that shakes, and of one out of focus.
@@ -72,9 +68,9 @@ class Blur(FrameFault):
 
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
         kernel = self._kernel(frame.shape[1])
-        if self.kind == "segmentation":
+        if self._modality.labels:
             return self._scattered(frame, kernel)
-        if self.kind == "rgb":
+        if not self._modality.is_float:
             return cv2.filter2D(frame, -1, kernel, borderType=cv2.BORDER_REPLICATE)
         present = np.isfinite(frame)
         filled = np.where(present, frame, 0.0).astype(np.float32)
@@ -151,12 +147,6 @@ class Defocus(Blur):
 
 # Noise: of every pixel a little, or of a few pixels everything.
 
-# What counts as the whole range of values in a scene on the table, by kind: levels, metres,
-# degrees Celsius.
-SPAN = {"rgb": 255.0, "depth": 1.0, "thermal": 40.0}
-# Values that a broken pixel shows.
-EXTREMES = {"rgb": (0, 255), "depth": (0.1, 2.0), "thermal": (-20.0, 120.0)}
-
 
 @dataclass
 class GaussianNoise(FrameFault):
@@ -169,13 +159,12 @@ class GaussianNoise(FrameFault):
     )  # fmt: skip
 
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
-        if self.kind == "segmentation":
-            return _wrong_labels(frame, self.sigma, self._rng)
+        if self._modality.labels:
+            return _wrong_labels(self._modality, frame, self.sigma, self._rng)
         noise = self._rng.standard_normal(frame.shape, dtype=np.float32)
-        noisy = frame + noise * np.float32(self.sigma * SPAN[self.kind])
-        if self.kind == "rgb":
-            return np.rint(noisy).clip(0, 255).astype(np.uint8)
-        return noisy.astype(frame.dtype)
+        return self._modality.as_frame(
+            frame + noise * np.float32(self.sigma * self._modality.damage.span)
+        )
 
 
 @dataclass
@@ -188,19 +177,21 @@ class SaltAndPepper(FrameFault):
     )
 
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
-        if self.kind == "segmentation":
-            return _wrong_labels(frame, self.share, self._rng)
+        if self._modality.labels:
+            return _wrong_labels(self._modality, frame, self.share, self._rng)
         luck = self._rng.random(frame.shape[:2])
-        low, high = EXTREMES[self.kind]
+        low, high = self._modality.damage.broken
         broken = frame.copy()
         broken[luck < self.share / 2] = low
         broken[luck > 1.0 - self.share / 2] = high
         return broken
 
 
-def _wrong_labels(frame: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def _wrong_labels(
+    modality: Modality, frame: np.ndarray, share: float, rng: np.random.Generator
+) -> np.ndarray:
     wrong = rng.random(frame.shape) < share
-    labels = rng.integers(0, len(LABELS), frame.shape, dtype=np.uint8)
+    labels = rng.integers(0, len(modality.labels), frame.shape, dtype=np.uint8)
     return np.where(wrong, labels, frame)
 
 
@@ -210,12 +201,19 @@ def _wrong_labels(frame: np.ndarray, share: float, rng: np.random.Generator) -> 
 GAMMA = 2.2
 
 
+class ColourFault(PictureFault):
+    """One that only colour cameras can have."""
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        return modality.channels == 3
+
+
 @dataclass
-class ColourCast(PictureFault):
+class ColourCast(ColourFault):
     """The light, or the white balance, takes part of the colours away."""
 
     name = "colour_cast"
-    kinds = ("rgb",)
     strength: float = parameter(
         "of the level", 0.0, 1.0, (0.1, 0.2, 0.35, 0.5, 0.7), "what the weakest colour loses"
     )
@@ -231,11 +229,10 @@ class ColourCast(PictureFault):
 
 
 @dataclass
-class Exposure(PictureFault):
+class Exposure(ColourFault):
     """Too much light, or with negative stops too little."""
 
     name = "exposure"
-    kinds = ("rgb",)
     stops: float = parameter(
         "stops", -16.0, 16.0, (0.7, 1.3, 2.0, 3.0, 5.0), "powers of two of the light"
     )
@@ -246,11 +243,10 @@ class Exposure(PictureFault):
 
 
 @dataclass
-class Glare(PictureFault):
+class Glare(ColourFault):
     """A lamp or the sun in the view: a white disc with a halo around it."""
 
     name = "glare"
-    kinds = ("rgb",)
     share: float = parameter(
         "of the picture", 0.0, 1.0, (0.01, 0.03, 0.08, 0.2, 0.4), "area that is white"
     )
@@ -271,13 +267,6 @@ class Glare(PictureFault):
 
 
 # Something in front of the lens.
-
-# A hand or a sleeve close to the camera: colour and its texture (levels), distance (metres),
-# temperature (degrees Celsius), and the label of what is no part of the scene.
-COLOUR, TEXTURE = (70.0, 55.0, 50.0), 6.0
-DISTANCE_M, DISTANCE_NOISE_M = 0.06, 0.001
-TEMPERATURE_C, TEMPERATURE_NOISE_C = 33.0, 0.1
-LABEL = 0
 
 
 @dataclass
@@ -307,16 +296,10 @@ class Occlusion(FrameFault):
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
         covered = self._covered(*frame.shape[:2])
         noise = self._rng.standard_normal(frame.shape[:2], dtype=np.float32)
+        damage = self._modality.damage
+        surface = np.array(damage.cover, np.float32) + damage.cover_noise * noise[..., None]
         damaged = frame.copy()
-        if self.kind == "rgb":
-            surface = np.array(COLOUR, np.float32) + TEXTURE * noise[..., None]
-            damaged[covered] = np.rint(surface).clip(0, 255).astype(np.uint8)[covered]
-        elif self.kind == "depth":
-            damaged[covered] = (DISTANCE_M + DISTANCE_NOISE_M * noise)[covered]
-        elif self.kind == "thermal":
-            damaged[covered] = (TEMPERATURE_C + TEMPERATURE_NOISE_C * noise)[covered]
-        else:
-            damaged[covered] = LABEL
+        damaged[covered] = self._modality.as_frame(surface.reshape(frame.shape))[covered]
         return damaged
 
     def _covered(self, height: int, width: int) -> np.ndarray:
@@ -363,9 +346,8 @@ class ShiftedView(PictureFault):
         matrix[:, 2] += (
             self.shift * width * np.array((math.cos(self._direction), math.sin(self._direction)))
         )
-        # Only colours can be mixed with their neighbours: half of a distance is no distance.
-        mixed = cv2.INTER_LINEAR if self.kind in ("rgb", "thermal") else cv2.INTER_NEAREST
-        border = cv2.BORDER_CONSTANT if self.kind == "depth" else cv2.BORDER_REPLICATE
+        mixed = cv2.INTER_LINEAR if self._modality.blends else cv2.INTER_NEAREST
+        border = cv2.BORDER_CONSTANT if self._modality.no_return else cv2.BORDER_REPLICATE
         return cv2.warpAffine(
             frame, matrix, (width, height), flags=mixed, borderMode=border, borderValue=math.nan
         )
@@ -373,7 +355,6 @@ class ShiftedView(PictureFault):
 
 # Smoke, steam or fog between camera and scene.
 
-GREY = 190.0
 # Swathes across the picture, and the time in which one turns into another.
 SWATHES, TURN_S = 5, 4.0
 
@@ -386,10 +367,13 @@ class Smoke(PictureFault):
     """
 
     name = "smoke"
-    kinds = ("rgb", "depth")
     density: float = parameter(
         "of the light", 0.0, 1.0, (0.2, 0.35, 0.5, 0.7, 0.9), "what is swallowed on average"
     )
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        return modality.damage.smoke is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -397,9 +381,10 @@ class Smoke(PictureFault):
 
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
         opacity = self._opacity(*frame.shape[:2])
-        if self.kind == "rgb":
-            hazy = frame + (GREY - frame) * opacity[..., None]
-            return np.rint(hazy).clip(0, 255).astype(np.uint8)
+        smoke = self._modality.damage.smoke
+        if not math.isnan(smoke):
+            share = opacity.reshape(*opacity.shape, *[1] * (frame.ndim - 2))
+            return self._modality.as_frame(frame + (smoke - frame) * share)
         swallowed = self._rng.random(frame.shape, dtype=np.float32) < opacity
         return np.where(swallowed, np.float32(np.nan), frame)
 
@@ -419,29 +404,39 @@ class ThermalDrift(PictureFault):
     """All temperatures rise or fall, ever further, up to a limit."""
 
     name = "thermal_drift"
-    kinds = ("thermal",)
     rate: float = parameter(
         "degrees/s", -50.0, 50.0, (0.2, 0.5, 1.0, 3.0, 10.0), "how fast temperatures drift"
     )
     limit: float = parameter("degrees", 0.0, 500.0, (30.0,), "how far they drift")
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        return modality.name == "thermal"
 
     def corrupt(self, frame: np.ndarray) -> np.ndarray:
         drift = np.clip(self.rate * self._since_s, -self.limit, self.limit)
         return (frame + drift).astype(frame.dtype)
 
 
-# What befalls depth cameras: pixels without a return, and a wrong scale.
+# Faults of depth cameras: pixels without a return, and a wrong scale.
 
 # Holes are about this much of the picture wide.
 HOLE_SHARE = 1 / 12
 
 
+class DistanceFault(PictureFault):
+    """One that only sensors can have to which something must come back."""
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        return modality.no_return
+
+
 @dataclass
-class NanDepth(PictureFault):
+class NanDepth(DistanceFault):
     """Holes: sunlight, glass, black cloth. They come and go from frame to frame."""
 
     name = "nan_depth"
-    kinds = ("depth",)
     share: float = parameter(
         "of the pixels", 0.0, 1.0, (0.1, 0.25, 0.45, 0.7, 1.0), "pixels that lose their value"
     )
@@ -459,11 +454,10 @@ class NanDepth(PictureFault):
 
 
 @dataclass
-class DepthScale(PictureFault):
+class DepthScale(DistanceFault):
     """All distances are too long or too short: a wrong unit, a baseline that has bent."""
 
     name = "depth_scale"
-    kinds = ("depth",)
     factor: float = parameter(
         "of the distance",
         0.1,

@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from multismolvla.faults.fault import Delivery, Fault, parameter
-from multismolvla.sensing.conditioning import resize
-from multismolvla.streams import KINDS
+from multismolvla.modalities.conversion import resize
+from multismolvla.modalities.registry import find_modality
 
 # Messages that are not what their reader expects.
 
@@ -18,14 +18,15 @@ class WrongResolution(Fault):
     """Pictures of another size: a driver that came up in another mode."""
 
     name = "wrong_resolution"
-    kinds = KINDS
+    damages_joint_states = False
     scale: float = parameter(
         "of the size", 0.01, 4.0, (0.75, 0.5, 0.33, 0.2, 0.1), "of height and width"
     )
 
     def apply(self, delivery: Delivery) -> list[Delivery]:
+        modality = find_modality(self.kind)
         height, width = (max(1, round(n * self.scale)) for n in delivery.frame.shape[:2])
-        return [replace(delivery, frame=resize(self.kind, delivery.frame, height, width))]
+        return [replace(delivery, frame=resize(modality, delivery.frame, height, width))]
 
 
 @dataclass
@@ -33,10 +34,11 @@ class WrongEncoding(Fault):
     """Messages say that they hold something that no camera of this kind sends."""
 
     name = "wrong_encoding"
-    kinds = KINDS
+    damages_joint_states = False
 
     def apply(self, delivery: Delivery) -> list[Delivery]:
-        return [replace(delivery, encoding="32FC1" if self.kind == "rgb" else "rgb8")]
+        wrong = "32FC1" if find_modality(self.kind).channels == 3 else "rgb8"
+        return [replace(delivery, encoding=wrong)]
 
 
 @dataclass
@@ -44,7 +46,7 @@ class TruncatedData(Fault):
     """Messages end before their picture does: a link that loses packets."""
 
     name = "truncated_data"
-    kinds = KINDS
+    damages_joint_states = False
     share: float = parameter(
         "of the bytes", 0.0, 0.999, (0.95, 0.75, 0.5, 0.25, 0.0), "what comes of a picture"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from multismolvla.faults.fault import JOINT_STATES, Fault
+from multismolvla.faults.fault import Fault
 from multismolvla.faults.image_faults import (
     Black,
     ColourCast,
@@ -41,7 +41,7 @@ from multismolvla.faults.message_faults import (
     WrongEncoding,
     WrongResolution,
 )
-from multismolvla.streams import KINDS
+from multismolvla.modalities.registry import modalities
 
 # Every fault by name.
 
@@ -153,9 +153,10 @@ def _rows(fault: type[Fault]) -> Iterator[str]:
 
 
 def _streams(fault: type[Fault]) -> str:
-    if fault.kinds == (*KINDS, JOINT_STATES):
-        return "all, joint states"
-    return "all" if fault.kinds == KINDS else ", ".join(fault.kinds)
+    able = [modality for modality in modalities() if fault.suits(modality)]
+    if len(able) < len(modalities()):
+        return ", ".join(modality.name for modality in able)
+    return "all, joint states" if fault.damages_joint_states else "all"
 
 
 def _row(cells: list[str]) -> str:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import cv2
 import numpy as np
 from cv_bridge import CvBridge, CvBridgeError
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from multismolvla.data.units import to_counts
-
-# As drivers publish raw images of a kind.
-_RAW_ENCODINGS = {"rgb": "rgb8", "depth": "16UC1", "thermal": "mono16", "segmentation": "mono8"}
+from multismolvla.modalities.conversion import to_counts
+from multismolvla.modalities.modality import Modality
 
 
-def raw_pixels(
-    bridge: CvBridge, message: Image, encoding: str, accepted: Collection[str] = ()
-) -> np.ndarray:
-    """The pixels of a camera's image, converted to an encoding; `passthrough` leaves them.
-
-    Args:
-        accepted: encodings that the image may have; none accepts all that can be converted.
+def raw_pixels(bridge: CvBridge, modality: Modality, message: Image) -> np.ndarray:
+    """The pixels of a camera's image, as `conversion.to_units` takes them.
 
     Raises:
         ValueError: the message holds no image, or one of an encoding that is not accepted.
@@ -35,9 +26,10 @@ def raw_pixels(
             f"{size}, but holds {len(message.data)} bytes of "
             f"{message.height * message.step}: it is truncated"
         )
+    accepted = modality.raw_encodings
     if accepted and message.encoding not in accepted:
         raise ValueError(f"encoding is '{message.encoding}'; expected {' or '.join(accepted)}")
-    return pixels(bridge, message, encoding)
+    return pixels(bridge, message, modality.decoded_as)
 
 
 def pixels(bridge: CvBridge, message: Image, encoding: str) -> np.ndarray:
@@ -57,13 +49,9 @@ def pixels(bridge: CvBridge, message: Image, encoding: str) -> np.ndarray:
         ) from None
 
 
-def raw_image(bridge: CvBridge, kind: str, frame: np.ndarray, header: Header) -> Image:
-    """The message that a camera driver publishes of a frame in SI units.
-
-    Depth becomes 16UC1 millimetres, 0 where they do not fit or nothing came back; thermal becomes
-    mono16 centikelvin.
-    """
-    return bridge.cv2_to_imgmsg(to_counts(kind, frame), _RAW_ENCODINGS[kind], header)
+def raw_image(bridge: CvBridge, modality: Modality, frame: np.ndarray, header: Header) -> Image:
+    """The message that a camera driver publishes of a frame in units: integers as counts."""
+    return bridge.cv2_to_imgmsg(to_counts(modality, frame), modality.stored_encoding, header)
 
 
 def scaled(info: CameraInfo, height: int, width: int) -> CameraInfo:

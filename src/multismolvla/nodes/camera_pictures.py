@@ -13,7 +13,6 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from multismolvla.nodes.on_demand import OnDemand
-from multismolvla.nodes.policy_inputs import ENCODINGS
 from multismolvla.streams import Stream
 
 # An older picture would look like what the camera sees now.
@@ -59,6 +58,6 @@ class CameraPictures:
         if message is None or time.monotonic() - received_s > STALE_S:
             return None
         try:
-            return self._bridge.imgmsg_to_cv2(message, ENCODINGS[stream.kind])
+            return self._bridge.imgmsg_to_cv2(message, stream.modality.encoding)
         except Exception:  # Its sensor node says what is wrong with a stream.
             return None

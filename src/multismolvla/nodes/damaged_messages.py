@@ -7,11 +7,11 @@ from builtin_interfaces.msg import Time
 from cv_bridge import CvBridge
 from sensor_msgs.msg import Image, JointState
 
-from multismolvla.data.units import to_counts
 from multismolvla.faults.fault import JOINT_STATES, Delivery
+from multismolvla.modalities.conversion import to_counts, to_units
+from multismolvla.modalities.registry import find_modality
 from multismolvla.nodes.camera_messages import pixels
 from multismolvla.nodes.stamp_ns import stamp_ns
-from multismolvla.sensing.conditioning import to_units
 
 # A stamp is 32 bits of seconds; what a fault moves out of them stays at their end.
 MAX_STAMP_NS = 2**31 * 10**9 - 1
@@ -49,13 +49,14 @@ class DamagedMessages:
         return message
 
     def _frame(self, kind: str, message: Image) -> np.ndarray:
-        encoding = "rgb8" if kind == "rgb" else "passthrough"
-        return to_units(kind, pixels(self._bridge, message, encoding))
+        modality = find_modality(kind)
+        return to_units(modality, pixels(self._bridge, message, modality.decoded_as))
 
     def _image(self, kind: str, delivery: Delivery) -> Image:
-        encoding = "rgb8" if kind == "rgb" else delivery.source.encoding
-        counted = kind in ("depth", "thermal") and encoding != "32FC1"
-        frame = to_counts(kind, delivery.frame) if counted else delivery.frame
+        modality = find_modality(kind)
+        encoding = delivery.source.encoding if modality.raw_encodings else modality.encoding
+        counted = modality.is_float and encoding != modality.encoding
+        frame = to_counts(modality, delivery.frame) if counted else delivery.frame
         image = self._bridge.cv2_to_imgmsg(np.ascontiguousarray(frame), encoding)
         if delivery.share < 1.0:
             image.data = image.data[: int(delivery.share * len(image.data))]

@@ -6,8 +6,6 @@ from multismolvla.nodes.sensor_node import SensorNode
 
 class DepthNode(SensorNode):
     kind = "depth"
-    accepted = ("16UC1", "mono16", "32FC1")
-    encoding = "32FC1"
 
 
 def main() -> int:

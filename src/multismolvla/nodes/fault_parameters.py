@@ -32,7 +32,7 @@ class FaultParameters:
         """
         self._node, self.stream, self.kind = node, stream, kind
         self._prefix = stream.replace("/", ".")
-        able = tuple(name for name, fault in FAULTS.items() if kind in fault.kinds)
+        able = tuple(name for name, fault in FAULTS.items() if kind in fault.kinds())
         declare(node, self.name("fault"), NONE, "Fault of the stream.", choices=(NONE, *able))
         declare(node, self.name("severity"), 3, "How badly.", minimum=1, maximum=5)
         declare(node, self.name("seed"), 0, "What is drawn.", minimum=0, maximum=2**31 - 1)

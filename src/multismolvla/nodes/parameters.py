@@ -68,18 +68,17 @@ def declare(
     return value
 
 
-def declare_settings(node: Node, defaults: Settings, prefix: str = "") -> Settings:
+def declare_settings(node: Node, defaults: Settings) -> Settings:
     """Declare every setting of a dataclass and return the settings; all are fixed after start.
 
     Args:
         defaults: an instance whose values are the defaults; see `setting.settings_of`.
-        prefix: only the fields whose names begin with this.
 
     Raises:
         ValueError: a value is wrong; one line.
     """
     values = {}
-    for item in settings_of(defaults, prefix):
+    for item in settings_of(defaults):
         if item.parse is not None:
             # A string or a number: `declare` knows one type per parameter.
             descriptor = ParameterDescriptor(

@@ -29,7 +29,6 @@ from multismolvla.streams import Stream, StreamTable
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # A pause that this misses is no longer than a control period and a half.
 PROBE_S = 0.03
-ENCODINGS = {"rgb": "rgb8", "depth": "32FC1", "thermal": "32FC1", "segmentation": "mono8"}
 
 
 class PolicyInputs:
@@ -91,7 +90,7 @@ class PolicyInputs:
 
     def _frame(self, stream: Stream, message: Image) -> np.ndarray | None:
         try:
-            return self._bridge.imgmsg_to_cv2(message, ENCODINGS[stream.kind])
+            return self._bridge.imgmsg_to_cv2(message, stream.modality.encoding)
         except Exception:  # The sensor node has checked it and says what is wrong with a stream.
             return None
 

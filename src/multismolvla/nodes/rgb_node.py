@@ -6,8 +6,6 @@ from multismolvla.nodes.sensor_node import SensorNode
 
 class RgbNode(SensorNode):
     kind = "rgb"
-    raw_encoding = "rgb8"
-    encoding = "rgb8"
 
 
 def main() -> int:

@@ -11,6 +11,9 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
+from multismolvla.modalities.modality import Counts, Modality
+from multismolvla.modalities.registry import find_modality
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.nodes.camera_messages import pixels
 from multismolvla.nodes.deadline_timer import DeadlineTimer
 from multismolvla.nodes.latest_worker import LatestWorker
@@ -19,16 +22,13 @@ from multismolvla.nodes.run import run
 from multismolvla.nodes.sensor_node import SensorNode
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_monitor import StatusMonitor
-from multismolvla.sensing.conditioning import RawUnits
 from multismolvla.sensing.reported_health import StreamStatus
-from multismolvla.sensing.thresholds import Thresholds
 from multismolvla.stack.labeller import Instant, Labeller, label_sources
 from multismolvla.stack.settings import GROUND_TRUTH, LabellerSettings
 from multismolvla.stack.stream_pipe import StreamPipe
 
 # Cameras that are triggered together have their sets ready within this time of one another.
 GATHER_S = 0.01
-_ENCODINGS = {"rgb": "rgb8", "depth": "32FC1", "thermal": "32FC1"}
 
 
 class SegmentationNode(SensorNode):
@@ -41,8 +41,6 @@ class SegmentationNode(SensorNode):
     """
 
     kind = "segmentation"
-    accepted = ("mono8", "8UC1")
-    encoding = "mono8"
 
     def declare_source(self) -> None:
         self._settings = settings = declare_settings(self, LabellerSettings())
@@ -52,9 +50,9 @@ class SegmentationNode(SensorNode):
                 settings.backend, settings.model, settings.threads, settings.precision
             )
 
-    def create_pipe(self, thresholds: Thresholds, units: RawUnits) -> StreamPipe:
+    def create_pipe(self, thresholds: Thresholds, counts: Counts) -> StreamPipe:
         if self._settings.backend == GROUND_TRUTH:
-            return super().create_pipe(thresholds, units)
+            return super().create_pipe(thresholds, counts)
         try:
             sources = label_sources(self._stream, self._labelling.inputs, self._table)
         except ValueError as error:
@@ -65,7 +63,7 @@ class SegmentationNode(SensorNode):
         # By kind: their topics are relative to this node's namespace.
         kinds = {kind: kind for kind in sources.values()}
         self._labeller = Labeller(self._stream, kinds, self._settings, thresholds)
-        return StreamPipe(self._stream, thresholds, units, self._labeller.health)
+        return StreamPipe(self._stream, thresholds, counts, self._labeller.health)
 
     def connect(self) -> None:
         if self._labeller is None:
@@ -77,7 +75,10 @@ class SegmentationNode(SensorNode):
         self._statuses = StatusMonitor(self, kinds, self._on_source)
         for kind in kinds:
             self.create_subscription(
-                Image, f"{kind}/image", partial(self._on_frame, kind), qos_profile_sensor_data
+                Image,
+                f"{kind}/image",
+                partial(self._on_frame, find_modality(kind)),
+                qos_profile_sensor_data,
             )
         # All images of a camera share its geometry; any source's is the labels' too.
         self.follow_camera_info(f"{kinds[0]}/image/camera_info")
@@ -100,15 +101,15 @@ class SegmentationNode(SensorNode):
         self._submit(self._labeller.set_source(kind, status.state, status.reasons, now_ns))
         self.update_status()
 
-    def _on_frame(self, kind: str, message: Image) -> None:
+    def _on_frame(self, modality: Modality, message: Image) -> None:
         try:
-            frame = pixels(self._bridge, message, _ENCODINGS[kind])
+            frame = pixels(self._bridge, message, modality.encoding)
         except ValueError as error:
             self._on_labels(None, error)
             return
         header, now_ns = message.header, self._now_ns()
         stamp = stamp_ns(header.stamp)
-        self._submit(self._labeller.add(kind, stamp, frame, now_ns, origin=header))
+        self._submit(self._labeller.add(modality.name, stamp, frame, now_ns, origin=header))
 
     def _on_deadline(self) -> None:
         self._submit(self._labeller.tick(self._now_ns()))

@@ -15,6 +15,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from multismolvla.control.load_shedding import Load
+from multismolvla.modalities.modality import Counts
+from multismolvla.modalities.registry import find_modality
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.nodes import load_message
 from multismolvla.nodes.camera_messages import raw_pixels, scaled
 from multismolvla.nodes.deadline_timer import DeadlineTimer
@@ -29,9 +32,7 @@ from multismolvla.nodes.parameters import (
 )
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_publisher import StatusPublisher
-from multismolvla.sensing.conditioning import RawUnits
 from multismolvla.sensing.pressure import CpuPressure
-from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 from multismolvla.stack.stream_pipe import StreamPipe
 from multismolvla.streams import Stream, load_stream_table
 
@@ -45,31 +46,27 @@ class SensorNode(Node):
     Frames are passed on while the stream is not lost and the frame itself is sound. A message that
     cannot be used is a finding about the stream, never an error of this node.
 
-    A subclass names its `kind` and the encodings of its raw and conditioned images.
+    A subclass names its `kind`; the rest is in the description of that modality.
     """
 
     kind: str
-    # What the raw image is converted to first; `passthrough` leaves the numbers as they are.
-    raw_encoding = "passthrough"
-    # Accepted encodings of raw images; empty accepts whatever cv_bridge converts.
-    accepted: tuple[str, ...] = ()
-    encoding: str
 
     def __init__(self, **options) -> None:
+        self._modality = find_modality(self.kind)
         super().__init__(f"{self.kind}_node", **options)
         # One frame at a time: threads of OpenCV would only fight over the cores.
         cv2.setNumThreads(1)
         name = declare(self, "stream", self.kind, "Stream of the table.", read_only=True)
         streams_file = declare_streams_file(self)
-        thresholds = declare_settings(self, DEFAULTS[self.kind])
-        units = declare_settings(self, RawUnits(), f"{self.kind}_")
+        thresholds = declare_settings(self, self._modality.health)
+        counts = declare_settings(self, self._modality.counts)
         self.declare_source()
         reject_unknown(self)
         self._table = load_stream_table(streams_file)
         self._stream = self._checked(self._table[name])
 
         self._bridge = CvBridge()
-        self._pipe = self.create_pipe(thresholds, units)
+        self._pipe = self.create_pipe(thresholds, counts)
         self._lag = LagProbe(self, PROBE_S).lag
         self._load = Load()
         self._pressure = CpuPressure()
@@ -100,9 +97,9 @@ class SensorNode(Node):
     def declare_source(self) -> None:
         """Declare where frames come from, for a kind that leaves a choice."""
 
-    def create_pipe(self, thresholds: Thresholds, units: RawUnits) -> StreamPipe:
+    def create_pipe(self, thresholds: Thresholds, counts: Counts) -> StreamPipe:
         """Make what judges and conditions the frames."""
-        return StreamPipe(self._stream, thresholds, units)
+        return StreamPipe(self._stream, thresholds, counts)
 
     def connect(self) -> None:
         """Subscribe to what frames are made of; each goes to `take` or `refuse`."""
@@ -136,7 +133,8 @@ class SensorNode(Node):
         arrival_ns = self._now_ns() - wait_ns
         frame = self._pipe.take(pixels, stamp_ns(header.stamp), arrival_ns, wait_ns)
         if frame is not None:
-            self._image.publish(self._bridge.cv2_to_imgmsg(frame, self.encoding, header))
+            encoding = self._modality.encoding
+            self._image.publish(self._bridge.cv2_to_imgmsg(frame, encoding, header))
         self.update_status()
 
     def refuse(self, reason: str, wait_ns: int = 0) -> None:
@@ -171,7 +169,7 @@ class SensorNode(Node):
     def _on_image(self, message: Image, wait_ns: int) -> None:
         self._lag.note(time.monotonic_ns(), wait_ns)
         try:
-            pixels = raw_pixels(self._bridge, message, self.raw_encoding, self.accepted)
+            pixels = raw_pixels(self._bridge, self._modality, message)
         except ValueError as error:
             self.refuse(str(error), wait_ns)
         else:

@@ -57,7 +57,7 @@ class CameraTopics:
             image, info = self._outputs[name]
             # Making and sending what nobody reads costs as much.
             if image.get_subscription_count():
-                image.publish(raw_image(self._bridge, stream.kind, frame, header))
+                image.publish(raw_image(self._bridge, stream.modality, frame, header))
             if info.get_subscription_count():
                 self._infos[name].header = header
                 info.publish(self._infos[name])

@@ -6,8 +6,6 @@ from multismolvla.nodes.sensor_node import SensorNode
 
 class ThermalNode(SensorNode):
     kind = "thermal"
-    accepted = ("mono16", "16UC1", "32FC1")
-    encoding = "32FC1"
 
 
 def main() -> int:

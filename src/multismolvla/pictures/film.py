@@ -95,7 +95,7 @@ class Clip:
         if self._seen % (CAMERA_HZ // RATE_HZ) == 1:
             views = [
                 tile(
-                    stream.kind,
+                    stream.modality,
                     f"{stream.name} {since_s:.1f} s",
                     np.ascontiguousarray(frames[stream.name]),
                     not mask.get(stream.name, False),

@@ -7,48 +7,23 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from multismolvla.streams import LABELS, StreamTable
-
-# Fixed ranges, so that one colour means one value through a whole film.
-DEPTH_RANGE_M = (0.05, 1.0)
-THERMAL_RANGE_C = (5.0, 60.0)
-
-# One colour a label, BGR; the objects in their own colours.
-LABEL_COLOURS = np.array(
-    [
-        (40, 40, 40),
-        (150, 180, 200),
-        (200, 200, 200),
-        (230, 140, 240),
-        (120, 80, 60),
-        (240, 240, 240),
-        (40, 40, 220),
-        (230, 120, 30),
-        (60, 180, 60),
-    ],
-    np.uint8,
-)
-assert len(LABEL_COLOURS) == len(LABELS)
+from multismolvla.modalities.modality import Modality
+from multismolvla.streams import StreamTable
 
 
-def colorize(kind: str, frame: np.ndarray) -> np.ndarray:
-    """Return a BGR picture (H, W, 3) uint8 of a conditioned frame.
-
-    Depth without a return is black. Raises ValueError for an unknown kind.
-    """
-    if kind == "rgb":
+def colorize(modality: Modality, frame: np.ndarray) -> np.ndarray:
+    """Return a BGR picture (H, W, 3) uint8 of a conditioned frame; black where nothing is."""
+    if modality.channels == 3:
         return cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    if kind == "segmentation":
-        return LABEL_COLOURS[np.minimum(frame, len(LABELS) - 1)]
-    if kind == "depth":
-        near, far = DEPTH_RANGE_M
-        picture = _map(1.0 - (frame - near) / (far - near), cv2.COLORMAP_VIRIDIS)
+    colours = modality.colours
+    if modality.labels:
+        palette = np.array(colours.palette, np.uint8)
+        return palette[np.minimum(frame, len(palette) - 1)]
+    fraction = (frame - np.float32(colours.low)) / np.float32(colours.high - colours.low)
+    picture = _map(1.0 - fraction if colours.reverse else fraction, colours.colormap)
+    if modality.no_return:
         picture[~np.isfinite(frame)] = 0
-        return picture
-    if kind == "thermal":
-        cold, hot = THERMAL_RANGE_C
-        return _map((frame - cold) / (hot - cold), cv2.COLORMAP_INFERNO)
-    raise ValueError(f"unknown kind of stream '{kind}'")
+    return picture
 
 
 def _map(fraction: np.ndarray, colormap: int) -> np.ndarray:
@@ -64,15 +39,16 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 GREY, WHITE, RED = (70, 70, 70), (255, 255, 255), (60, 60, 255)
 
 
-def tile(kind: str, name: str, frame: np.ndarray | None, masked: bool, reason: str) -> np.ndarray:
+def tile(
+    modality: Modality, name: str, frame: np.ndarray | None, masked: bool, reason: str
+) -> np.ndarray:
     """Return one stream as (CAPTION + TILE, TILE, 3) BGR; a masked one is crossed out."""
     picture = np.full((CAPTION + TILE, TILE, 3), 20, np.uint8)
     if frame is not None:
-        nearest = kind == "segmentation"
         picture[CAPTION:] = cv2.resize(
-            colorize(kind, frame),
+            colorize(modality, frame),
             (TILE, TILE),
-            interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR,
+            interpolation=cv2.INTER_NEAREST if modality.labels else cv2.INTER_LINEAR,
         )
     colour = WHITE
     caption = name
@@ -96,7 +72,7 @@ def tiles(
     """Return one tile per stream, in the order of the table."""
     return [
         tile(
-            stream.kind,
+            stream.modality,
             stream.name,
             frames.get(stream.name),
             not mask.get(stream.name, False),
@@ -146,7 +122,7 @@ def board(
         if stream.view != view:
             continue
         name, frame = stream.name, frames.get(stream.name)
-        picture = tile(stream.kind, name, frame, name in masked, masked.get(name, ""))
+        picture = tile(stream.modality, name, frame, name in masked, masked.get(name, ""))
         if name in masked:
             _stamp(picture, "MASKED", RED)
         elif frame is None:

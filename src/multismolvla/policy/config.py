@@ -13,8 +13,9 @@ from pathlib import Path
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.checked_file import json_value, load_checked
+from multismolvla.modalities.modality import ModalityError
 from multismolvla.policy.solvers import SOLVERS
-from multismolvla.streams import KINDS, Stream
+from multismolvla.streams import Stream
 
 FILE_NAME = "multismolvla.json"
 # Numbers of the hand's pose in a state: grip point 3, rotation 9. See `hand_frame.py`.
@@ -158,9 +159,12 @@ class PolicyConfig:
         names = [stream.name for stream in self.streams]
         need(len(set(names)) == len(names), "streams", names, "different names")
         for stream in self.streams:
-            need(stream.kind in KINDS, f"{stream.name}.kind", stream.kind, ", ".join(KINDS))
+            try:
+                colours = stream.modality.channels == 3
+            except ModalityError as error:
+                raise ConfigError(f"{stream.name}: {error}") from None
             if self.encoder == "siglip":
-                need(stream.kind == "rgb", f"{stream.name}.kind", stream.kind, "'rgb' with siglip")
+                need(colours, f"{stream.name}.kind", stream.kind, "'rgb' with siglip")
         need(part.patch_size > 0, "patch_size", part.patch_size, "a positive number")
         need(part.image_size % part.patch_size == 0, "image_size", part.image_size, "whole patches")
         if self.fourm is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from multismolvla.arm import HOME_RAD
 from multismolvla.interfaces import ActionChunk, Observation, Policy
 from multismolvla.policy.precision_choice import Choice
-from multismolvla.streams import LABELS, Stream
+from multismolvla.streams import Stream
 
 TASK = "put the red cube in the bin"
 # Calls after the first, in each of the two situations, and the time after which no more follow.
@@ -110,10 +110,8 @@ def dry_run(
 
 
 def _frame(stream: Stream, rng: np.random.Generator) -> np.ndarray:
-    shape = (stream.height, stream.width)
-    if stream.kind == "rgb":
-        return rng.integers(0, 256, (*shape, 3), np.uint8)
-    if stream.kind == "segmentation":
-        return rng.integers(0, len(LABELS), shape, np.uint8)
-    low, high = (0.3, 0.9) if stream.kind == "depth" else (15.0, 40.0)
-    return rng.uniform(low, high, shape).astype(np.float32)
+    modality = stream.modality
+    shape, (low, high) = modality.shape(stream.height, stream.width), modality.scene
+    if modality.is_float:
+        return rng.uniform(low, high, shape).astype(np.float32)
+    return rng.integers(low, high + 1, shape, np.uint8)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.connector import Connector, fuse
 from multismolvla.policy.fourm import FourMBlocks, grid_positions
-from multismolvla.policy.modality_embedding import CHANNELS, ContinuousPatches
+from multismolvla.policy.modality_embedding import ContinuousPatches
 
 
 class FourMViews(nn.Module):
@@ -52,7 +52,7 @@ class FourMViews(nn.Module):
         """Encode what the mask allows.
 
         Args:
-            frames: stream -> (B, C, image_size, image_size) float32, prepared, C as in `CHANNELS`.
+            frames: stream -> (B, C, image_size, image_size) float32, prepared, C channels.
                 A stream that the whole batch masks may be absent.
             mask: (B, S) bool in the order of the streams, True = usable.
 
@@ -173,7 +173,8 @@ class FourMViews(nn.Module):
                 if mask[:, i].any():
                     raise ValueError(f"stream '{stream.name}' has no frame but is not masked")
                 continue
-            expected = (len(mask), CHANNELS[stream.kind], self.image_size, self.image_size)
+            channels = stream.modality.prepared_channels
+            expected = (len(mask), channels, self.image_size, self.image_size)
             if frames[stream.name].shape != expected:
                 raise ValueError(
                     f"frame of stream '{stream.name}' has shape "

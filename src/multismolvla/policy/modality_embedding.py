@@ -6,13 +6,9 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from multismolvla.modalities.registry import find_modality
 from multismolvla.policy.config import FourMConfig
 from multismolvla.policy.fourm import patches
-from multismolvla.streams import LABELS
-
-# Channels of a prepared frame. Depth: scaled metres with 0 where there is no return, validity (1 or
-# 0), which tells a hole from a surface, and relief. Segmentation: one-hot labels.
-CHANNELS = {"rgb": 3, "depth": 3, "thermal": 1, "segmentation": len(LABELS)}
 
 
 class ModalityEmbedding(Protocol):
@@ -31,7 +27,8 @@ class ContinuousPatches(nn.Module):
     def __init__(self, config: FourMConfig, kind: str) -> None:
         super().__init__()
         self.patch_size = config.patch_size
-        self.proj = nn.Linear(CHANNELS[kind] * config.patch_size**2, config.dim, bias=False)
+        channels = find_modality(kind).prepared_channels
+        self.proj = nn.Linear(channels * config.patch_size**2, config.dim, bias=False)
         nn.init.xavier_uniform_(self.proj.weight)
 
     def forward(self, frames: Tensor) -> Tensor:

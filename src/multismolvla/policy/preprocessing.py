@@ -7,42 +7,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from multismolvla.modalities.modality import Modality, Relief
 from multismolvla.policy.config import PolicyConfig
-from multismolvla.policy.modality_embedding import CHANNELS
-from multismolvla.streams import LABELS, Stream
+from multismolvla.streams import Stream
 
-# Mean and standard deviation of ImageNet's RGB, which 4M-21 was trained with.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-# A table top is half a metre from its camera; a wrist sees from 0.05 m, a scene ends at some 2 m.
-DEPTH_CENTRE_M, DEPTH_SCALE_M = 0.5, 0.25
-# Things on a table stand out by some centimetres from a slope of half a metre: relief is what is
-# left of the depth without the mean about each pixel, over this share of the picture.
-RELIEF_SCALE_M, RELIEF_WIDTH, RELIEF_MOST = 0.02, 0.26, 3.0
-# Room temperature; hands, motors and warm drinks lie within two scales of it.
-THERMAL_CENTRE_C, THERMAL_SCALE_C = 25.0, 20.0
 # Widths and heights that were rounded to whole pixels differ by this much from a pure scaling.
 MAX_DISTORTION = 0.02
-
-_DTYPES = {"rgb": np.uint8, "depth": np.float32, "thermal": np.float32, "segmentation": np.uint8}
 
 
 def prepare_frame(stream: Stream, frame: np.ndarray, config: PolicyConfig) -> Tensor:
     """Turn conditioned frames of one stream into the encoder's input.
 
-    | kind | frame | result, float32 |
-    |---|---|---|
-    | rgb, `siglip` | (..., H, W, 3) uint8 | (..., 3, h, w) in [-1, 1], padded left and top |
-    | rgb, `fourm` | (..., H, W, 3) uint8 | (..., 3, h, w), ImageNet mean 0 and deviation 1 |
-    | depth | (..., H, W) float32 m, NaN = no return | (..., 3, h, w): centred, validity, relief |
-    | thermal | (..., H, W) float32 degrees Celsius | (..., 1, h, w): centred temperature |
-    | segmentation | (..., H, W) uint8 labels | (..., 9, h, w): one channel per label |
+    With `siglip` a frame of colours (..., H, W, 3) becomes (..., 3, h, w) in [-1, 1], padded left
+    and top. With `fourm` a frame (..., H, W[, 3]) of any kind becomes (..., C, h, w) as the kind's
+    `Preparation` has it: centred and scaled values, then validity and relief where the kind has
+    them; of labels one channel each. h = w is the encoder's image size, the result float32.
 
-    h = w is the encoder's image size. Colours and temperatures are averaged on the way there, depth
-    and labels are picked: a mean over an edge would lie on neither side of it. A hole in the depth
-    is 0 in all channels. A temperature that is not finite becomes room temperature: a dead pixel
-    must not stop the arm, and of a dead camera the health monitor knows. An unknown label is
-    background.
+    What blends is averaged on the way there, the rest is picked: a mean over an edge would lie on
+    neither side of it. A value that is missing becomes the centre, with 0 for its validity: a dead
+    pixel must not stop the arm, and of a dead camera the health monitor knows. An unknown label is
+    the first, the background.
 
     Raises:
         ValueError: the frame's type or shape is wrong; names stream, what came and what should.
@@ -51,54 +35,62 @@ def prepare_frame(stream: Stream, frame: np.ndarray, config: PolicyConfig) -> Te
     # A copy at least: frames may be read-only, and what was prepared must not change with them.
     pixels = torch.from_numpy(np.array(frame, order="C"))
     if config.encoder == "siglip":
-        return _padded(_channels_first(pixels), config.siglip.image_size) * 2.0 - 1.0
-    return _PREPARE[stream.kind](pixels, config.fourm.image_size)
+        return _padded(_channels_first(pixels, 255.0, 3), config.siglip.image_size) * 2.0 - 1.0
+    prepare = _labels if stream.modality.labels else _values
+    return prepare(stream.modality, pixels, config.fourm.image_size)
 
 
-def _rgb(pixels: Tensor, size: int) -> Tensor:
-    mean = torch.tensor(IMAGENET_MEAN)[:, None, None]
-    std = torch.tensor(IMAGENET_STD)[:, None, None]
-    return (_averaged(_channels_first(pixels), size) - mean) / std
-
-
-def _depth(depth_m: Tensor, size: int) -> Tensor:
-    depth_m = _picked(depth_m.unsqueeze(-3), size)
-    valid = torch.isfinite(depth_m) & (depth_m > 0.0)
-    centred = (depth_m - DEPTH_CENTRE_M) / DEPTH_SCALE_M
+def _values(modality: Modality, pixels: Tensor, size: int) -> Tensor:
+    given = modality.prepare
+    centre = torch.tensor(given.centre)[:, None, None]
+    scale = torch.tensor(given.scale)[:, None, None]
+    if not modality.is_float:
+        image = _channels_first(pixels, given.full, modality.channels)
+        image = _averaged(image, size) if modality.blends else _picked(image, size)
+        return (image - centre) / scale
+    image = pixels.unsqueeze(-3)
+    if not modality.blends:
+        image = _picked(image, size)
+    centred = (image - centre) / scale
+    valid = torch.isfinite(centred)
+    if modality.no_return:
+        valid &= image > 0.0
     centred = torch.where(valid, centred, 0.0)
-    return torch.cat([centred, valid.float(), _relief(centred, valid)], dim=-3)
+    if modality.blends:
+        centred = _averaged(centred, size)
+        valid = torch.ones_like(centred, dtype=torch.bool)
+    channels = [centred]
+    if given.validity:
+        channels.append(valid.float())
+    if given.relief is not None:
+        channels.append(_relief(given.scale[0], given.relief, centred, valid))
+    return torch.cat(channels, dim=-3)
 
 
-def _relief(centred: Tensor, valid: Tensor) -> Tensor:
-    """(..., 1, h, w): how much nearer than its surroundings each pixel is, in `RELIEF_SCALE_M`."""
+def _relief(scale: float, relief: Relief, centred: Tensor, valid: Tensor) -> Tensor:
+    """(..., 1, h, w): how much nearer than the mean about it each pixel is."""
     shape = centred.shape
-    width = round(RELIEF_WIDTH * shape[-1]) // 2 * 2 + 1
+    width = round(relief.width * shape[-1]) // 2 * 2 + 1
     total = torch.stack((centred, valid.float())).reshape(-1, 1, *shape[-2:])
     for kernel in ((width, 1), (1, width)):
         padding = (kernel[0] // 2, kernel[1] // 2)
         total = functional.avg_pool2d(total, kernel, 1, padding)
     mean, share = total.reshape(2, *shape)
-    nearer = (mean / share.clamp_min(1e-6) - centred) * (DEPTH_SCALE_M / RELIEF_SCALE_M)
-    return torch.where(valid, nearer.clamp(-RELIEF_MOST, RELIEF_MOST), 0.0)
+    nearer = (mean / share.clamp_min(1e-6) - centred) * (scale / relief.scale)
+    return torch.where(valid, nearer.clamp(-relief.most, relief.most), 0.0)
 
 
-def _thermal(celsius: Tensor, size: int) -> Tensor:
-    centred = (celsius.unsqueeze(-3) - THERMAL_CENTRE_C) / THERMAL_SCALE_C
-    return _averaged(torch.where(torch.isfinite(centred), centred, 0.0), size)
-
-
-def _segmentation(labels: Tensor, size: int) -> Tensor:
+def _labels(modality: Modality, labels: Tensor, size: int) -> Tensor:
     labels = _picked(labels.unsqueeze(-3).float(), size).long().squeeze(-3)
-    known = torch.where(labels < len(LABELS), labels, LABELS.index("background"))
-    return functional.one_hot(known, CHANNELS["segmentation"]).movedim(-1, -3).float()
+    count = len(modality.labels)
+    known = torch.where(labels < count, labels, 0)
+    return functional.one_hot(known, count).movedim(-1, -3).float()
 
 
-_PREPARE = {"rgb": _rgb, "depth": _depth, "thermal": _thermal, "segmentation": _segmentation}
-
-
-def _channels_first(rgb: Tensor) -> Tensor:
-    """(..., H, W, 3) uint8 -> (..., 3, H, W) in [0, 1]."""
-    return rgb.movedim(-1, -3).float() / 255.0
+def _channels_first(pixels: Tensor, full: float, channels: int) -> Tensor:
+    """(..., H, W[, 3]) uint8 -> (..., C, H, W), `full` becoming 1."""
+    moved = pixels.movedim(-1, -3) if channels == 3 else pixels.unsqueeze(-3)
+    return moved.float() / full
 
 
 def _resized(image: Tensor, height: int, width: int, **how) -> Tensor:
@@ -132,9 +124,8 @@ def _padded(image: Tensor, size: int) -> Tensor:
 
 
 def _check(stream: Stream, frame: np.ndarray, config: PolicyConfig) -> None:
-    dtype = _DTYPES[stream.kind]
-    trailing = (3,) if stream.kind == "rgb" else ()
-    expected = f"({', '.join(('H', 'W', *map(str, trailing)))}) {np.dtype(dtype)}"
+    dtype, trailing = stream.modality.dtype, stream.modality.trailing
+    expected = f"({', '.join(('H', 'W', *map(str, trailing)))}) {dtype}"
     if not isinstance(frame, np.ndarray):
         raise ValueError(f"{stream.name}: got {type(frame).__name__}; expected {expected}")
     got = f"{stream.name}: got {frame.shape} {frame.dtype}; expected"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multismolvla.modalities.registry import find_modality
 from multismolvla.pose_check.network import PoseNetwork
 from multismolvla.pose_check.picture import to_picture
 from multismolvla.pose_check.weights import SHIPPED, PoseCheckError, StreamWeights, load_weights
@@ -83,6 +84,7 @@ class PoseCheck:
     ) -> None:
         self._derived = dict(derived or {})
         self._weights = {n: own for n, own in weights.items() if n not in self._derived}
+        self._modalities = {name: find_modality(own.kind) for name, own in self._weights.items()}
         try:
             self._networks = {name: PoseNetwork(own.arrays) for name, own in self._weights.items()}
         except ValueError as error:
@@ -102,7 +104,7 @@ class PoseCheck:
         """
         for name, frame in frames.items():
             if frame is not None and name in self._networks:
-                picture = to_picture(self._weights[name].kind, frame)
+                picture = to_picture(self._modalities[name], frame)
                 self._evidence[name].add(self._networks[name].misfit(picture, joints))
         found = [name for name, own in self._evidence.items() if own.contradicts]
         found += [name for name, made_of in self._derived.items() if set(made_of) & set(found)]

@@ -11,7 +11,9 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-from multismolvla.pose_check.picture import CHANNELS, SIZE
+from multismolvla.modalities.modality import ModalityError
+from multismolvla.modalities.registry import find_modality
+from multismolvla.pose_check.picture import SIZE
 
 # Learned from the simulated cameras.
 SHIPPED = Path(__file__).parent / "weights.safetensors"
@@ -74,8 +76,10 @@ def load_weights(path: Path) -> dict[str, StreamWeights]:
         )
     streams = {}
     for name, facts in metadata["streams"].items():
-        if facts["kind"] not in CHANNELS:
-            raise PoseCheckError(f"{path}: {name}: kind is '{facts['kind']}'")
+        try:
+            find_modality(facts["kind"])
+        except ModalityError as error:
+            raise PoseCheckError(f"{path}: {name}: {error}") from None
         own = {key.partition(":")[2]: a for key, a in arrays.items() if key.startswith(f"{name}:")}
         streams[name] = StreamWeights(facts["kind"], facts["margin"], own)
     return streams

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from multismolvla.streams import LABELS
+from multismolvla.modalities.segmentation import LABELS
 
 # The kinds of image that labels can come from, in the order of the presence mask.
 INPUT_KINDS: tuple[str, ...] = ("rgb", "depth", "thermal")

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from multismolvla.modalities.registry import find_modality
 from multismolvla.processor import read_processor
 from multismolvla.segmentation import PRECISIONS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork, fold
 from multismolvla.segmentation.weights import WEIGHTS_FILE, load_weights
-
-_SHAPES = {"rgb": "(H, W, 3) uint8", "depth": "(H, W) float32", "thermal": "(H, W) float32"}
 
 
 class Segmenter:
@@ -130,12 +129,13 @@ def to_tensor(kind: str, frame: np.ndarray) -> torch.Tensor:
     Raises:
         ValueError: the frame has the wrong shape or type for its kind.
     """
-    channels = (3,) if kind == "rgb" else ()
-    expected_type = np.uint8 if kind == "rgb" else np.float32
+    modality = find_modality(kind)
+    channels = modality.trailing
     right_shape = frame.ndim == 2 + len(channels) and frame.shape[2:] == channels
-    if not right_shape or frame.dtype != expected_type or 0 in frame.shape:
+    if not right_shape or frame.dtype != modality.dtype or 0 in frame.shape:
         raise ValueError(
-            f"{kind} frame has shape {frame.shape} and type {frame.dtype}; expected {_SHAPES[kind]}"
+            f"{kind} frame has shape {frame.shape} and type {frame.dtype}; "
+            f"expected ({', '.join(('H', 'W', *map(str, channels)))}) {modality.dtype}"
         )
     image = frame if channels else frame[:, :, None]
     # Rows of a camera may be flipped views, which torch cannot wrap.

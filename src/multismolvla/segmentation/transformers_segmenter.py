@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from multismolvla.streams import LABELS
+from multismolvla.modalities.segmentation import LABELS
 
 
 class TransformersSegmenter:

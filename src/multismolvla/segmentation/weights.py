@@ -9,8 +9,8 @@ import safetensors
 from safetensors.torch import save_file
 from torch import nn
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, NORMALISATION, RELIEF_SCALE_M
-from multismolvla.streams import LABELS
 
 WEIGHTS_FILE = Path(__file__).parent / "weights.safetensors"
 

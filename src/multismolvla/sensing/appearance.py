@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multismolvla.sensing.thresholds import Thresholds
+from multismolvla.modalities.thresholds import Thresholds
 
 GRID = 4
 MAX_PATCH = 32

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.sensing.health import HealthReport, State, StreamHealth
-from multismolvla.sensing.thresholds import Thresholds
 
 
 class DerivedHealth(StreamHealth):

@@ -8,9 +8,10 @@ from enum import IntEnum
 
 import numpy as np
 
+from multismolvla.modalities.registry import find_modality
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.sensing.appearance import Appearance
 from multismolvla.sensing.stamps import StampCheck
-from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 
 # A first look past the deadline waits this long for a second one, so that a frame which is already
 # on its way through a busy machine still counts.
@@ -72,7 +73,7 @@ class StreamHealth:
     """
 
     def __init__(self, kind: str, rate_hz: float, thresholds: Thresholds | None = None) -> None:
-        self.thresholds = thresholds or DEFAULTS[kind]
+        self.thresholds = thresholds or find_modality(kind).health
         self._period_ns = round(1e9 / rate_hz)
         self._stale_ns = round(self.thresholds.stale_periods * self._period_ns)
         self._nominal_hz = rate_hz

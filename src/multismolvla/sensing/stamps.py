@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from multismolvla.sensing.thresholds import Thresholds
+from multismolvla.modalities.thresholds import Thresholds
 
 # What is told of the stamps is about the frames of this time. More of them than the deque holds
 # come from no camera.

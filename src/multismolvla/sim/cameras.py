@@ -11,13 +11,7 @@ import numpy as np
 
 from multismolvla.sim.labels import label_of_geom, temperature_of_geom
 from multismolvla.sim.renderer import Renderer
-from multismolvla.sim.sensors import (
-    BACKGROUND_C,
-    DepthSensor,
-    RgbSensor,
-    ThermalSensor,
-    apparent_temperature_c,
-)
+from multismolvla.sim.sensors import BACKGROUND_C, SENSORS, Sensor, apparent_temperature_c
 from multismolvla.streams import Stream, StreamTable
 
 
@@ -35,7 +29,8 @@ class Cameras:
         """Check that the scene has every camera and label; nothing is rendered yet.
 
         Raises:
-            ValueError: the scene lacks a view's camera, or a geom has no valid label.
+            ValueError: the scene lacks a view's camera, a geom has no valid label, or no camera of
+                a stream's kind is simulated.
         """
         self._model = model
         self._streams = {stream.name: stream for stream in table}
@@ -104,18 +99,20 @@ class Cameras:
     def _render_view(self, streams: dict[str, Stream], time_s: float) -> dict[str, np.ndarray]:
         """Render the streams of one view and size, given by kind; return frames by name."""
         raw: dict[str, np.ndarray | None] = {}
-        if "rgb" in streams or "depth" in streams:
+        wanted = {SENSORS[kind].picture for kind in streams}
+        if wanted & {"rgb", "depth"}:
             raw["rgb"], raw["depth"] = self._renderer.colour_and_depth(
-                colour="rgb" in streams, depth="depth" in streams
+                colour="rgb" in wanted, depth="depth" in wanted
             )
-        if "thermal" in streams or "segmentation" in streams:
+        if wanted & {"thermal", "segmentation"}:
             geom_ids = self._renderer.geom_ids()
             raw["thermal"] = self._apparent_c[geom_ids]
             raw["segmentation"] = self._labels[geom_ids]
         frames = {}
         for kind, stream in streams.items():
             sensor = self._sensors[stream.name]
-            frames[stream.name] = raw[kind] if sensor is None else sensor.expose(raw[kind], time_s)
+            picture = raw[SENSORS[kind].picture]
+            frames[stream.name] = picture if sensor is None else sensor.expose(picture, time_s)
         return frames
 
 
@@ -128,13 +125,15 @@ def _camera_id(model: mujoco.MjModel, stream: Stream) -> int:
     return camera_id
 
 
-def _create_sensor(stream: Stream, seed: int) -> RgbSensor | DepthSensor | ThermalSensor | None:
+def _create_sensor(stream: Stream, seed: int) -> Sensor | None:
     """Return what turns the perfect picture into the stream's frame; labels stay perfect."""
+    known = SENSORS.get(stream.kind)
+    if known is None:
+        raise ValueError(
+            f"stream '{stream.name}': the simulator has no camera of the kind '{stream.kind}'; "
+            f"expected {', '.join(SENSORS)}"
+        )
+    if known.make is None:
+        return None
     rng = np.random.default_rng([seed, zlib.crc32(stream.name.encode())])
-    if stream.kind == "rgb":
-        return RgbSensor(rng)
-    if stream.kind == "depth":
-        return DepthSensor(rng)
-    if stream.kind == "thermal":
-        return ThermalSensor(rng, stream.height, stream.width)
-    return None
+    return known.make(rng, stream.height, stream.width)

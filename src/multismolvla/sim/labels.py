@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mujoco
 
-from multismolvla.streams import LABELS
+from multismolvla.modalities.segmentation import LABELS
 
 
 def label_of_geom(model: mujoco.MjModel, geom_id: int) -> int:

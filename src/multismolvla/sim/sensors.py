@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from multismolvla.streams import LABELS
+from multismolvla.modalities.segmentation import LABELS
 
 # What a colour sensor adds to a perfect picture.
 
@@ -25,7 +28,7 @@ class RgbSensor:
     Two frames of a still scene are never the same, unlike those of a frozen camera.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self._rng = rng
 
     def expose(self, picture: np.ndarray, time_s: float) -> np.ndarray:
@@ -64,7 +67,7 @@ def depth_noise_m(depth_m: np.ndarray) -> np.ndarray:
 class DepthSensor:
     """Noise that grows with the square of distance; no return at depth edges and out of range."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self._rng = rng
 
     def expose(self, depth_m: np.ndarray, time_s: float) -> np.ndarray:
@@ -156,3 +159,36 @@ class ThermalSensor:
             for period_s, phase in zip(_DRIFT_PERIODS_S, self._phases, strict=True)
         )
         return DRIFT_C * sum(waves) / len(_DRIFT_PERIODS_S)
+
+
+# What the cameras of the simulator are, by kind of image.
+
+
+class Sensor(Protocol):
+    """Turns the perfect pictures of one camera into its frames, in their order."""
+
+    def expose(self, picture: np.ndarray, time_s: float) -> np.ndarray:
+        """Return a frame in the unit of its kind; `time_s` is simulated time."""
+
+
+@dataclass(frozen=True)
+class SimulatedSensor:
+    """How a kind of image is simulated.
+
+    Attributes:
+        picture: the perfect picture that it is made from: `rgb`, `depth`, `thermal` (apparent
+            temperatures) or `segmentation`.
+        make: of a random generator, height and width; None passes the perfect picture on.
+    """
+
+    picture: str
+    make: Callable[[np.random.Generator, int, int], Sensor] | None = None
+
+
+# Another package adds what it simulates where it describes its modality.
+SENSORS: dict[str, SimulatedSensor] = {
+    "rgb": SimulatedSensor("rgb", RgbSensor),
+    "depth": SimulatedSensor("depth", DepthSensor),
+    "thermal": SimulatedSensor("thermal", ThermalSensor),
+    "segmentation": SimulatedSensor("segmentation"),
+}

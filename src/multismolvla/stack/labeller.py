@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from multismolvla.sensing.conditioning import resize
+from multismolvla.modalities.conversion import resize
+from multismolvla.modalities.registry import find_modality
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.sensing.derived_health import DerivedHealth
 from multismolvla.sensing.health import State
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
-from multismolvla.sensing.thresholds import Thresholds
 from multismolvla.stack.settings import LabellerSettings
 from multismolvla.streams import Stream, StreamTable
 
@@ -81,6 +82,7 @@ class Labeller:
         thresholds: Thresholds,
     ) -> None:
         self.sources = dict(sources)
+        self._modalities = {kind: find_modality(kind) for kind in sources.values()}
         self.health = DerivedHealth(stream.kind, stream.rate_hz, list(sources), thresholds)
         self._size = stream.height, stream.width
         self._synchronizer = Synchronizer(
@@ -124,7 +126,7 @@ class Labeller:
             for source, entry in taken.messages.items():
                 if entry is not None:
                     kind = self.sources[source]
-                    frames[kind] = resize(kind, entry[0], *self._size)
+                    frames[kind] = resize(self._modalities[kind], entry[0], *self._size)
             origin = taken.messages[taken.reference][1]
             made.append(Instant(taken.stamp_ns, frames, origin))
         return made

@@ -11,10 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 
 from multismolvla.control.policy_view import PolicyView
-from multismolvla.data.units import from_counts, to_counts
 from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
 from multismolvla.faults.fault import Delivery
-from multismolvla.sensing.conditioning import condition
+from multismolvla.modalities.conversion import condition, from_counts, to_counts
 from multismolvla.sensing.health import State
 from multismolvla.sensing.reported_health import ReportedHealth, StreamStatus
 from multismolvla.sensing.synchronizer import SynchronizedSet, Synchronizer
@@ -77,7 +76,7 @@ class Perception:
             stream.name: StreamPipe(
                 stream,
                 settings.thresholds[stream.kind],
-                settings.units,
+                settings.counts[stream.kind],
                 others.get(stream.name),
             )
             for stream in table
@@ -106,9 +105,9 @@ class Perception:
         """Take the frames that simulated cameras see now, in SI units, by stream."""
         for name, frame in frames.items():
             if name not in self._labellers:
-                kind = self._table[name].kind
+                modality = self._table[name].modality
                 # Cameras count: what is sent has the resolution of 16 bits.
-                seen = from_counts(kind, to_counts(kind, frame))
+                seen = from_counts(modality, to_counts(modality, frame))
                 self._transport.send(name, Delivery(seen, now_ns, now_ns + TRANSPORT_NS))
 
     def send(self, name: str, frame: np.ndarray, stamp_ns: int, now_ns: int) -> None:
@@ -184,7 +183,7 @@ class Perception:
             return
         frame = pipe.take(delivery.frame, stamp_ns, now_ns)
         if frame is None and self._oracle:
-            frame = condition(stream.kind, delivery.frame, stream.height, stream.width)
+            frame = condition(stream.modality, delivery.frame, stream.height, stream.width)
         if frame is None:
             return
         for labels, labeller in self._labellers.items():

@@ -17,9 +17,10 @@ import yaml
 
 from multismolvla.control.action_queue import ENTRIES, STRATEGIES
 from multismolvla.control.inference import parse_threshold
+from multismolvla.modalities.modality import Counts
+from multismolvla.modalities.registry import kinds, modalities
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.segmentation import PRECISIONS
-from multismolvla.sensing.conditioning import RawUnits
-from multismolvla.sensing.thresholds import DEFAULTS, Thresholds
 from multismolvla.setting import reject_unknown_keys, setting, settings_of, with_values
 
 GROUND_TRUTH = "ground_truth"
@@ -188,15 +189,19 @@ class StackSettings:
 
     Attributes:
         thresholds: of a stream's health, by kind; `rgb_node.yaml` and so on.
-        units: what the counts of cameras mean; of the same files.
+        counts: what the integers of cameras mean, by kind; of the same files.
         labeller: `segmentation_node.yaml`, beside its thresholds.
         policy: `policy_node.yaml`.
         driver: `so101_driver.yaml`.
         folder: where the files are.
     """
 
-    thresholds: Mapping[str, Thresholds] = field(default_factory=lambda: dict(DEFAULTS))
-    units: RawUnits = field(default_factory=RawUnits)
+    thresholds: Mapping[str, Thresholds] = field(
+        default_factory=lambda: {modality.name: modality.health for modality in modalities()}
+    )
+    counts: Mapping[str, Counts] = field(
+        default_factory=lambda: {modality.name: modality.counts for modality in modalities()}
+    )
     labeller: LabellerSettings = LabellerSettings()
     policy: PolicySettings = PolicySettings()
     driver: DriverSettings = DriverSettings()
@@ -238,38 +243,39 @@ def load_settings(folder: str | Path | None = None) -> StackSettings:
     """
     folder = shipped_config() if folder is None else Path(folder)
     settings = StackSettings(folder=folder)
-    files = [*(f"{kind}_node.yaml" for kind in DEFAULTS), "policy_node.yaml", "so101_driver.yaml"]
+    files = [*(f"{kind}_node.yaml" for kind in kinds()), "policy_node.yaml", "so101_driver.yaml"]
     if not any((folder / name).is_file() for name in files):
         raise ValueError(f"{folder}: no configuration; expected a folder with {', '.join(files)}")
-    thresholds, units, labeller = {}, settings.units, settings.labeller
-    for kind, defaults in DEFAULTS.items():
-        path = folder / f"{kind}_node.yaml"
+    thresholds, counts, labeller = {}, {}, settings.labeller
+    for modality in modalities():
+        kind, path = modality.name, folder / f"{modality.name}_node.yaml"
         labels = [labeller] if kind == "segmentation" else []
-        read = _read(path, (defaults, ""), (units, f"{kind}_"), *((item, "") for item in labels))
-        thresholds[kind], units, *labels = read
+        thresholds[kind], counts[kind], *labels = _read(
+            path, modality.health, modality.counts, *labels
+        )
         labeller = labels[0] if labels else labeller
-    (policy,) = _read(folder / "policy_node.yaml", (settings.policy, ""))
-    (driver,) = _read(folder / "so101_driver.yaml", (settings.driver, ""))
+    (policy,) = _read(folder / "policy_node.yaml", settings.policy)
+    (driver,) = _read(folder / "so101_driver.yaml", settings.driver)
     return replace(
         settings,
         thresholds=thresholds,
-        units=units,
+        counts=counts,
         labeller=labeller,
         policy=policy,
         driver=driver,
     )
 
 
-def _read(path: Path, *sections: tuple[Any, str]) -> list[Any]:
-    """The sections, each (defaults, prefix of its fields), with the values of a parameter file."""
+def _read(path: Path, *sections: Any) -> list[Any]:
+    """The sections, given with their defaults, with the values of a parameter file."""
     if not path.is_file():
-        return [defaults for defaults, _ in sections]
+        return list(sections)
     try:
         content = yaml.safe_load(path.read_text())
         values = _parameters(content)
-        known = [item for section in sections for item in settings_of(*section)]
+        known = [item for section in sections for item in settings_of(section)]
         reject_unknown_keys(values, known)
-        return [with_values(defaults, values, prefix) for defaults, prefix in sections]
+        return [with_values(section, values) for section in sections]
     except OSError as error:
         raise ValueError(f"{path}: cannot read it: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:

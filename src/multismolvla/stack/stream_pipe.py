@@ -7,10 +7,11 @@ from collections.abc import Collection
 import numpy as np
 
 from multismolvla.control.load_shedding import CAMERA_RATE, SEGMENTATION_RATE
-from multismolvla.sensing.conditioning import RawUnits, resize, to_units
+from multismolvla.modalities.conversion import resize, to_units
+from multismolvla.modalities.modality import Counts
+from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.sensing.health import State, StreamHealth
 from multismolvla.sensing.reported_health import ReportedHealth
-from multismolvla.sensing.thresholds import Thresholds
 from multismolvla.streams import Stream
 
 
@@ -22,7 +23,7 @@ class StreamPipe:
 
     Args:
         thresholds: of the stream's health.
-        units: what the counts of its camera mean.
+        counts: what the integers of its camera mean, by default those of its kind.
         health: judges the stream; by default a `StreamHealth` with these thresholds.
 
     Attributes:
@@ -33,15 +34,15 @@ class StreamPipe:
         self,
         stream: Stream,
         thresholds: Thresholds,
-        units: RawUnits | None = None,
+        counts: Counts | None = None,
         health: StreamHealth | ReportedHealth | None = None,
     ) -> None:
         self.stream = stream
         self.health = health or StreamHealth(stream.kind, stream.rate_hz, thresholds)
-        self._units = units or RawUnits()
+        self._modality, self._counts = stream.modality, counts
         # What makes this camera send half as many frames.
         self._halved_by = {CAMERA_RATE}
-        if stream.kind == "segmentation":
+        if self._modality.labels:
             self._halved_by.add(SEGMENTATION_RATE)
         self._stale_periods = thresholds.stale_periods
         self._known = self._now()
@@ -62,19 +63,18 @@ class StreamPipe:
         """Judge a frame; return it conditioned, at the size of the stream table, if it may be used.
 
         Args:
-            raw: the decoded pixels, in counts or in units; see `conditioning.to_units`.
+            raw: the decoded pixels, in counts or in units; see `conversion.to_units`.
             arrival_ns: when it reached this machine.
             wait_ns: how long it has lain here since.
         """
-        stream = self.stream
         try:
-            frame = to_units(stream.kind, raw, self._units)
+            frame = to_units(self._modality, raw, self._counts)
         except ValueError as error:
             self.refuse(str(error), arrival_ns, wait_ns)
             return None
         if not self.health.on_frame(frame, stamp_ns, arrival_ns, wait_ns):
             return None
-        return resize(stream.kind, frame, stream.height, stream.width)
+        return resize(self._modality, frame, self.stream.height, self.stream.width)
 
     def refuse(self, reason: str, arrival_ns: int, wait_ns: int = 0) -> None:
         """Count a message that came and holds no frame."""

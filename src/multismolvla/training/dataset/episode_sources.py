@@ -11,8 +11,8 @@ import numpy as np
 from multismolvla.data.bag import find_episodes, is_episode, read_episode
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
-from multismolvla.data.units import kind_of
-from multismolvla.sensing.conditioning import resize
+from multismolvla.modalities.conversion import resize
+from multismolvla.modalities.registry import modality_of
 from multismolvla.stack.command_options import stream_table_file
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.settings import load_settings
@@ -56,7 +56,7 @@ class ForeignData:
     config: Path | None = None
 
     def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
-        return frame if self.size is None else resize(kind_of(stream), frame, *self.size)
+        return frame if self.size is None else resize(modality_of(stream), frame, *self.size)
 
 
 OURS = ForeignData()

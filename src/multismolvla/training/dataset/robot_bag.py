@@ -17,8 +17,8 @@ from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.recorded_bag import BagError
 from multismolvla.data.recording import COMMAND, TASK, Recording, open_recording
-from multismolvla.data.units import to_counts
 from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.modalities.conversion import to_counts
 from multismolvla.sensing.synchronizer import SynchronizedSet
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.recorded_perception import perceived
@@ -123,7 +123,7 @@ def _episode(stretch: _Stretch, table: StreamTable, meta: dict) -> Episode:
         row = (made.stamp_ns - start_ns + PERIOD_NS // 2) // PERIOD_NS
         for name, frame in made.messages.items():
             if frame is not None:
-                frames.setdefault(name, []).append(to_counts(table[name].kind, frame))
+                frames.setdefault(name, []).append(to_counts(table[name].modality, frame))
                 index.setdefault(name, []).append(row)
     return Episode(
         instruction=stretch.instruction,

@@ -16,9 +16,8 @@ import numpy as np
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import Episode
-from multismolvla.data.units import from_counts, to_counts
 from multismolvla.interfaces import Observation, Policy
-from multismolvla.sensing.conditioning import condition
+from multismolvla.modalities.conversion import condition, from_counts, to_counts
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.sim.simulation import Simulation
@@ -209,8 +208,8 @@ class DemonstrationRecorder:
         raw = self._cameras.render(self._view, self._streams, self._simulation.time_s)
         for name, frame in raw.items():
             stream = self._table[name]
-            conditioned = condition(stream.kind, frame, stream.height, stream.width)
-            rows.frames[name].append(to_counts(stream.kind, conditioned))
+            conditioned = condition(stream.modality, frame, stream.height, stream.width)
+            rows.frames[name].append(to_counts(stream.modality, conditioned))
 
     def _learners_chunk(
         self, exact: Observation, rows: _Rows, rng: np.random.Generator
@@ -223,7 +222,7 @@ class DemonstrationRecorder:
             available[rng.integers(len(available))] = True
         mask = dict(zip(self._streams, available.tolist(), strict=True))
         frames = {
-            name: from_counts(self._table[name].kind, rows.frames[name][-1]) if usable else None
+            name: from_counts(self._table[name].modality, rows.frames[name][-1]) if usable else None
             for name, usable in mask.items()
         }
         seen = Observation(exact.stamp_ns, frames, mask, exact.state, exact.task)

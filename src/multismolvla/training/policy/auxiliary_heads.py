@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.policy.hand_frame import SCALE_M
 from multismolvla.policy.object_tokens import Estimate
-from multismolvla.streams import LABELS
 from multismolvla.training.policy.auxiliary_targets import AuxiliaryTargets
 
 MILLIMETRES = 1000.0 * SCALE_M

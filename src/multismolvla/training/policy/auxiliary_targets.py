@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.policy.hand_frame import CENTRE_M, SCALE_M
 from multismolvla.sim.grasp import Hand
 from multismolvla.sim.layout import SHAPES, rotation_of
-from multismolvla.streams import LABELS
 
 # An axis whose vertical part is larger than this has no heading worth the name.
 UPRIGHT = 0.7

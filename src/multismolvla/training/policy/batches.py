@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from multismolvla.data.cache import TrainingCache
-from multismolvla.data.units import from_counts
 from multismolvla.faults.fault import FrameFault
 from multismolvla.faults.registry import FAULTS
+from multismolvla.modalities.conversion import from_counts
+from multismolvla.modalities.registry import modality_of
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.flow_matching import flow_time
 from multismolvla.policy.normalization import Normalizer
@@ -271,7 +272,7 @@ class BatchMaker:
         for column, stream in enumerate(self._config.streams):
             if stream.name not in varied:
                 continue
-            batch = from_counts(stream.kind, varied[stream.name])
+            batch = from_counts(stream.modality, varied[stream.name])
             damaged = np.flatnonzero(soft[:, column])
             if len(damaged):
                 batch = batch.copy()
@@ -296,8 +297,8 @@ class BatchMaker:
         labels = {}
         # An action-expert phase has no view tokens to compare with labels.
         for name in cache.streams if self._phase.kind != "action_expert" else ():
-            view, _, kind = name.rpartition("/")
-            if kind == "segmentation" and view in config.views:
+            view = name.rpartition("/")[0]
+            if modality_of(name).labels and view in config.views:
                 labels[view] = cache.array(name)[samples]
         side = round(config.tokens_per_view**0.5)
         shares = label_shares(labels, config.views, side, len(samples))

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from multismolvla.streams import LABELS, Stream
+from multismolvla.modalities.modality import Modality
+from multismolvla.streams import Stream
 from multismolvla.training.policy.recipe import AugmentRecipe
 
 # Weights of ITU-R BT.601, for what is grey in a colour.
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 # Side of the random fields that become blotches.
 COARSE = 6
-MILLIMETRES_PER_METRE, COUNTS_PER_DEGREE = 1000.0, 100.0
 # Noise is cut out of one block at random places: drawing it again would cost more than the rest.
 _NOISE = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
 
@@ -39,7 +39,13 @@ def augment(
         if stream.view not in shifts:
             limit = recipe.shift_px
             shifts[stream.view] = rng.integers(-limit, limit + 1, (len(batch), 2))
-        batch = _VARY[stream.kind](rng, batch, recipe)
+        modality = stream.modality
+        if modality.channels == 3:
+            batch = _colour(rng, batch, recipe)
+        elif modality.labels:
+            batch = _labels(rng, batch, modality, recipe)
+        else:
+            batch = _values(rng, batch, modality, recipe)
         result[stream.name] = _shifted(batch, shifts[stream.view])
     return result
 
@@ -74,38 +80,37 @@ def _colour(rng: np.random.Generator, batch: np.ndarray, recipe: AugmentRecipe) 
     return np.clip(pixels, 0.0, 255.0).astype(np.uint8)
 
 
-def _depth(rng: np.random.Generator, batch: np.ndarray, recipe: AugmentRecipe) -> np.ndarray:
-    if recipe.depth_m == 0.0:
+def _values(
+    rng: np.random.Generator, batch: np.ndarray, modality: Modality, recipe: AugmentRecipe
+) -> np.ndarray:
+    vary = modality.vary
+    error = 0.0
+    if vary is not None:
+        error = getattr(recipe, vary.key) if vary.key else recipe.others * vary.error
+    if error == 0.0:
         return batch
     count, height, width = batch.shape
-    sigma = MILLIMETRES_PER_METRE * recipe.depth_m
+    counts = modality.counts
+    sigma = error / counts.scale
     error = rng.normal(0.0, sigma, (count, 1, 1)).astype(np.float32)
-    error = error + sigma * _blotches(rng, count, height, width)
-    error += 0.5 * sigma * _noise(rng, batch.shape)
-    varied = np.clip(batch + error, 1.0, 65535.0).astype(np.uint16)
+    error = error + vary.blotches * sigma * _blotches(rng, count, height, width)
+    error += vary.noise * sigma * _noise(rng, batch.shape)
+    least = 1.0 if modality.no_return else 0.0
+    varied = np.clip(batch + error, least, float(np.iinfo(counts.dtype).max)).astype(counts.dtype)
+    if not modality.no_return:
+        return varied
     # Now and then a hole.
-    return np.where((batch > 0) & (_noise(rng, batch.shape) < 3.0), varied, 0).astype(np.uint16)
+    there = (batch > 0) & (_noise(rng, batch.shape) < 3.0)
+    return np.where(there, varied, 0).astype(counts.dtype)
 
 
-def _thermal(rng: np.random.Generator, batch: np.ndarray, recipe: AugmentRecipe) -> np.ndarray:
-    if recipe.thermal_c == 0.0:
-        return batch
-    count, height, width = batch.shape
-    sigma = COUNTS_PER_DEGREE * recipe.thermal_c
-    error = rng.normal(0.0, sigma, (count, 1, 1)).astype(np.float32)
-    error = error + 0.3 * sigma * _blotches(rng, count, height, width)
-    error += 0.1 * sigma * _noise(rng, batch.shape)
-    return np.clip(batch + error, 0.0, 65535.0).astype(np.uint16)
-
-
-def _labels(rng: np.random.Generator, batch: np.ndarray, recipe: AugmentRecipe) -> np.ndarray:
+def _labels(
+    rng: np.random.Generator, batch: np.ndarray, modality: Modality, recipe: AugmentRecipe
+) -> np.ndarray:
     if recipe.labels == 0.0:
         return batch
-    labels = rng.integers(0, len(LABELS), (len(batch), 1, 1), dtype=np.uint8)
+    labels = rng.integers(0, len(modality.labels), (len(batch), 1, 1), dtype=np.uint8)
     return np.where(rng.random(batch.shape, np.float32) < recipe.labels, labels, batch)
-
-
-_VARY = {"rgb": _colour, "depth": _depth, "thermal": _thermal, "segmentation": _labels}
 
 
 def _shifted(batch: np.ndarray, shifts: np.ndarray) -> np.ndarray:

@@ -98,6 +98,7 @@ class AugmentRecipe:
         depth_m: standard deviation of a frame's depth error, metres.
         thermal_c: of a frame's temperature error, degrees.
         labels: share of the labels that are wrong.
+        others: factor on the errors of the kinds of image that have no key here.
     """
 
     colour: float = 0.25
@@ -106,6 +107,7 @@ class AugmentRecipe:
     depth_m: float = 0.003
     thermal_c: float = 1.5
     labels: float = 0.005
+    others: float = 1.0
 
 
 @dataclass(frozen=True)

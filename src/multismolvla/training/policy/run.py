@@ -219,7 +219,7 @@ class Run:
             )
         self._teacher: MultiSmolVLA | None = None
         if phase.distillation:
-            cameras = [stream for stream in self._streams if stream.kind == "rgb"]
+            cameras = [stream for stream in self._streams if stream.modality.channels == 3]
             self._teacher = load_teacher(phase.teacher, cameras).to(self._accelerator.device)
         return Objective(self._model, self._heads, phase, self._teacher)
 

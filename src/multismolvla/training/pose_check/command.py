@@ -22,7 +22,9 @@ from tqdm import tqdm
 
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.faults.registry import find_fault
-from multismolvla.pose_check.picture import CHANNELS, to_picture
+from multismolvla.modalities.modality import Modality
+from multismolvla.modalities.registry import modality_of
+from multismolvla.pose_check.picture import to_picture
 from multismolvla.pose_check.weights import StreamWeights, save_weights
 from multismolvla.training.pose_check.network import PoseNetwork
 from multismolvla.training.pose_check.samples import PoseSamples, write_pose_chart
@@ -69,8 +71,8 @@ def train_stream(
     torch.manual_seed(own_seed)
     opened = [TrainingCache(folder) for folder in caches]
     samples = PoseSamples(opened, stream, "train", np.random.default_rng(own_seed))
-    kind = stream.rpartition("/")[2]
-    network = PoseNetwork(CHANNELS[kind])
+    modality = modality_of(stream)
+    network = PoseNetwork(modality.pose_channels)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     smoothed = None
@@ -89,16 +91,16 @@ def train_stream(
     network.load_state_dict({n: p.half().float() for n, p in network.state_dict().items()})
     held_out = PoseSamples(opened, stream, "validation", np.random.default_rng(own_seed + 1))
     rng = np.random.default_rng(own_seed)
-    margin, found = measure(network.eval(), held_out, kind, clearance, rng)
+    margin, found = measure(network.eval(), held_out, modality, clearance, rng)
     arrays = {name: value.numpy() for name, value in network.state_dict().items()}
-    return stream, Trained(StreamWeights(kind, margin, arrays), found)
+    return stream, Trained(StreamWeights(modality.name, margin, arrays), found)
 
 
 @torch.inference_mode()
 def measure(
     network: PoseNetwork,
     samples: PoseSamples,
-    kind: str,
+    modality: Modality,
     clearance: float,
     rng: np.random.Generator,
 ) -> tuple[float, dict[str, float]]:
@@ -114,7 +116,7 @@ def measure(
         pictures, joints = [], []
         for cache, index, first in chosen:
             frame = samples.frame(cache, max(first, index - age))
-            pictures.append(to_picture(kind, change(frame)))
+            pictures.append(to_picture(modality, change(frame)))
             joints.append(cache.array("state")[index])
         parts = zip(
             torch.from_numpy(np.stack(pictures)).split(256),
@@ -130,7 +132,8 @@ def measure(
         fault = find_fault(name)
 
         def damaged(frame: np.ndarray, fault=fault, severity=severity) -> np.ndarray:
-            return fault.at_severity(kind, severity, int(rng.integers(2**31))).corrupt(frame)
+            seed = int(rng.integers(2**31))
+            return fault.at_severity(modality.name, severity, seed).corrupt(frame)
 
         found[f"{name} {severity}"] = float((logits(damaged) > margin).mean())
     for age in MEASURED_AGES:

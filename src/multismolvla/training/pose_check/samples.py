@@ -9,10 +9,11 @@ import matplotlib
 import numpy as np
 
 from multismolvla.data.cache import TrainingCache
-from multismolvla.data.units import from_counts
 from multismolvla.faults.fault import Fault
 from multismolvla.faults.registry import find_fault
-from multismolvla.pose_check.picture import CHANNELS, SIZE, to_picture
+from multismolvla.modalities.conversion import from_counts
+from multismolvla.modalities.registry import modality_of
+from multismolvla.pose_check.picture import SIZE, to_picture
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -50,7 +51,8 @@ def write_pose_chart(path: Path, found: Mapping[str, Mapping[str, float]]) -> No
 # Kinds of samples, and how often. Frames of poor quality have their own warnings.
 SHARES = {"sound": 0.3, "worse": 0.15, "late": 0.2, "other": 0.07, "shifted": 0.16, "covered": 0.12}
 WORSE = ("noise", "motion_blur", "defocus", "salt_and_pepper")
-WORSE_OF_KIND = {"rgb": ("colour_cast", "exposure", "smoke"), "depth": ("nan_depth", "smoke")}
+# Those of them that suit the kind.
+WORSE_OF_KIND = ("colour_cast", "exposure", "nan_depth", "smoke")
 WORSE_SEVERITIES = (1, 2, 3)
 SHIFT, TURN_DEG = (0.03, 0.25), (0.0, 8.0)
 COVERED = (0.15, 0.75)
@@ -78,8 +80,11 @@ class PoseSamples:
     def __init__(
         self, caches: Sequence[TrainingCache], stream: str, split: str, rng: np.random.Generator
     ) -> None:
-        self._kind = stream.rpartition("/")[2]
+        self._modality = modality_of(stream)
+        self._kind = self._modality.name
         self._stream, self._rng = stream, rng
+        own = (name for name in WORSE_OF_KIND if find_fault(name).suits(self._modality))
+        self._worse = (*WORSE, *own)
         self._usable: dict[bool, list[tuple[TrainingCache, np.ndarray]]] = {True: [], False: []}
         for cache in caches:
             if stream not in cache.streams:
@@ -93,7 +98,7 @@ class PoseSamples:
 
     def draw(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return frames (B, C, SIZE, SIZE), joints (B, 6) radians, and 1.0 where they misfit."""
-        pictures = np.empty((count, CHANNELS[self._kind], SIZE, SIZE), np.float32)
+        pictures = np.empty((count, self._modality.pose_channels, SIZE, SIZE), np.float32)
         joints = np.empty((count, 6), np.float32)
         misfit = np.zeros(count, np.float32)
         whats = self._rng.choice(list(SHARES), count, p=list(SHARES.values()))
@@ -112,7 +117,7 @@ class PoseSamples:
 
     def frame(self, cache: TrainingCache, index: int) -> np.ndarray:
         """A conditioned frame."""
-        return from_counts(self._kind, np.asarray(cache.array(self._stream)[index]))
+        return from_counts(self._modality, np.asarray(cache.array(self._stream)[index]))
 
     def _one(self, what: str) -> tuple[np.ndarray, np.ndarray, float]:
         rng = self._rng
@@ -123,8 +128,7 @@ class PoseSamples:
         joints = cache.array("state")[index]
         source, misfit, fault = index, 0.0, None
         if what == "worse":
-            names = WORSE + WORSE_OF_KIND.get(self._kind, ())
-            fault = find_fault(str(rng.choice(names))).at_severity(
+            fault = find_fault(str(rng.choice(self._worse))).at_severity(
                 self._kind, int(rng.choice(WORSE_SEVERITIES)), self._seed()
             )
         elif what in ("late", "other"):
@@ -139,7 +143,7 @@ class PoseSamples:
         if sequential:
             joints = self._jittered(cache, index)
         noise = rng.normal(0.0, JOINT_NOISE_RAD, joints.shape)
-        return to_picture(self._kind, frame), joints + noise, misfit
+        return to_picture(self._modality, frame), joints + noise, misfit
 
     def _elsewhere(
         self, cache: TrainingCache, indices: np.ndarray, index: int, *, late: bool

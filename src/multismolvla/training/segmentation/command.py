@@ -18,11 +18,12 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import to_tensor
 from multismolvla.segmentation.weights import WEIGHTS_FILE, save_weights
 from multismolvla.stack.command_options import add_streams, stream_table_file
-from multismolvla.streams import LABELS, StreamTable, load_stream_table
+from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.provenance import git_says
 from multismolvla.training.segmentation.scenes import Scenes
 from multismolvla.training.segmentation.score import SUBSETS, Scores, score, to_markdown

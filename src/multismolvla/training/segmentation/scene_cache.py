@@ -20,7 +20,7 @@ from tqdm import tqdm
 from multismolvla.data.cache import FORMAT, INDEX_FILE, array_file
 from multismolvla.data.cache_writer import sample_layout
 from multismolvla.data.episode import PERIOD_S
-from multismolvla.data.units import to_counts
+from multismolvla.modalities.conversion import to_counts
 from multismolvla.sim.layout import SHAPES
 from multismolvla.sim.worker_start import start_worker
 from multismolvla.stack.command_options import add_streams, stream_table_file
@@ -126,7 +126,7 @@ def _write_block(task: tuple[Path, StreamTable, int, int]) -> None:
         views = scenes.next()
         for stream in table:
             frame = views[stream.view][stream.kind]
-            arrays[stream.name][sample] = to_counts(stream.kind, frame)
+            arrays[stream.name][sample] = to_counts(stream.modality, frame)
         arrays["mask"][sample] = True
         arrays["state"][sample] = scenes.joints
         arrays["chunk"][sample] = scenes.joints

@@ -10,12 +10,14 @@ import numpy as np
 
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.kinematics import UnreachableError, forward, inverse
-from multismolvla.sensing.conditioning import condition
+from multismolvla.modalities.conversion import condition
+from multismolvla.modalities.registry import find_modality
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.labels import label_of_geom
 from multismolvla.sim.layout import BIN_CENTRE, BIN_FLOOR, PLATE_CENTRE, PLATE_TOP, SHAPES
 from multismolvla.sim.simulation import SCENE_FILE
-from multismolvla.streams import LABELS, StreamTable
+from multismolvla.streams import StreamTable
 
 # Where objects and gripper are, metres in base_link: the reach of the arm and a bit more.
 _X, _Y = (0.10, 0.36), (-0.20, 0.20)
@@ -102,7 +104,7 @@ class Scenes:
             for stream in self._table
             if (stream.view, stream.kind) == (view, "segmentation")
         )
-        return {kind: condition(kind, frame, *size) for kind, frame in raw.items()}
+        return {kind: condition(find_modality(kind), frame, *size) for kind, frame in raw.items()}
 
     def _pose(self) -> None:
         for _ in range(_POSE_ATTEMPTS):

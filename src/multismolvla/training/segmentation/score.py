@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 import torch
 
+from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import to_tensor
-from multismolvla.streams import LABELS
 
 # All three first, then every pair, then each alone.
 SUBSETS: tuple[tuple[str, ...], ...] = tuple(

@@ -1,4 +1,4 @@
-"""When a stream counts as damaged: one number per judgement and kind of sensor."""
+"""When a stream counts as damaged: one number per judgement."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 from multismolvla.setting import setting
-from multismolvla.streams import KINDS
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits of `StreamHealth`, in the units of the kind (levels of 255, metres, degrees Celsius).
+    """Limits of `StreamHealth`, in the unit of the kind of image.
 
     A limit that is infinite is not judged. One lost frame is no loss of a stream, and the news of a
     real loss still reaches the policy within `stale_periods` and 20 ms.
@@ -69,41 +68,3 @@ class Thresholds:
     soft_frames: int = setting(
         5, "Noisy, blurred or occluded frames in a row that degrade.", 1, 1000
     )
-
-
-DEFAULTS: dict[str, Thresholds] = {
-    "rgb": Thresholds(
-        black_below=16.0,
-        white_above=250.0,
-        flat_std=0.25,
-        # Measured on the mean of the three channels, which has 0.58 of a channel's noise.
-        noise_above=8.0,
-        sharpness_below=0.2,
-        edge_contrast=40.0,
-    ),
-    # A depth camera quantises to millimetres, so a patch of table may well be constant: only a
-    # frame that is constant everywhere is blank.
-    "depth": Thresholds(
-        minimum=0.02,
-        maximum=65.0,
-        flat_std=1e-5,
-        blank_share=1.0,
-        occluded_share=math.inf,
-        # A wrist camera that looks past the table's edge has no return there.
-        gap_share=0.8,
-        noise_above=0.03,
-    ),
-    "thermal": Thresholds(
-        minimum=-40.0,
-        maximum=550.0,
-        flat_std=0.002,
-        noise_above=1.5,
-    ),
-    # A label image of a still scene repeats itself, and one of an empty scene is constant.
-    "segmentation": Thresholds(
-        frozen_repeats=0,
-        flat_std=-math.inf,
-    ),
-}
-
-assert set(DEFAULTS) == set(KINDS)

@@ -1,0 +1,1 @@
+"""A kind of image as data: one description a kind, in a file of its own."""
