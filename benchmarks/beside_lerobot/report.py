@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 
 from beside_lerobot.rows import Target
+from multismolvla import markdown
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -86,10 +87,7 @@ def table(measurements: Sequence[Measurement], left_out: Mapping[str, str] | Non
     Args:
         left_out: row that could not be measured -> why.
     """
-    lines = [
-        f"| {' | '.join(COLUMNS)} |",
-        "|---" * len(COLUMNS) + "|",
-    ]
+    rows = []
     for m in measurements:
         cells = [
             m.name,
@@ -102,11 +100,11 @@ def table(measurements: Sequence[Measurement], left_out: Mapping[str, str] | Non
             "" if m.peak_memory_bytes is None else f"{m.peak_memory_bytes / MIB:.0f} MiB",
             "; ".join(_verdict(*verdict) for verdict in m.verdicts()),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     for name, why in (left_out or {}).items():
         reason = " ".join(why.split()).replace("|", "/")
-        lines.append(f"| {name} | {reason} {'| ' * (len(COLUMNS) - 2)}|")
-    return "\n".join(lines) + "\n"
+        rows.append([name, reason, *[""] * (len(COLUMNS) - 2)])
+    return markdown.table(COLUMNS, rows) + "\n"
 
 
 def as_json(m: Measurement) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from multismolvla.evaluation.summary import TARGETS, Headline, Row, Setting, headlines
 from multismolvla.faults.conditions import CLEAN
+from multismolvla.markdown import table
 from multismolvla.stack.policy_loading import without_digest
 
 
@@ -64,7 +65,7 @@ def _headlines(rows: Sequence[Row]) -> str:
     lines.append(["*target*", *(f"*at least {_percent(least)}*" for _, least in TARGETS.values())])
     for made in headlines(rows):
         lines.append([label(made.setting, rows), *(_judged(made, name) for name in TARGETS)])
-    return _table(lines)
+    return table(lines[0], lines[1:])
 
 
 def _judged(made: Headline, name: str) -> str:
@@ -103,7 +104,7 @@ def _conditions(rows: Sequence[Row]) -> list[str]:
                     f"{row.false_mask_share:.2%}",
                 ]
             )
-        parts += [f"### {label(setting, rows)}", _table(lines)]
+        parts += [f"### {label(setting, rows)}", table(lines[0], lines[1:])]
     return parts
 
 
@@ -129,7 +130,9 @@ def _detection(rows: Sequence[Row]) -> str:
     if not differences:
         return ""
     mean = sum(differences) / len(differences)
-    return f"{_table(lines)}\n\nOn average {mean:+.1f} points against the oracle's masks."
+    return (
+        f"{table(lines[0], lines[1:])}\n\nOn average {mean:+.1f} points against the oracle's masks."
+    )
 
 
 def _execution(rows: Sequence[Row]) -> str:
@@ -165,7 +168,7 @@ def _execution(rows: Sequence[Row]) -> str:
                     _number(row.inferences, 1),
                 ]
             )
-    return _table(lines) if len(lines) > 1 else ""
+    return table(lines[0], lines[1:]) if len(lines) > 1 else ""
 
 
 def _interval(row: Row) -> str:
@@ -178,8 +181,3 @@ def _percent(share: float) -> str:
 
 def _number(value: float, digits: int) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = (f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])

@@ -41,6 +41,7 @@ from multismolvla.faults.message_faults import (
     WrongEncoding,
     WrongResolution,
 )
+from multismolvla.markdown import table
 from multismolvla.modalities.registry import modalities
 
 # Every fault by name.
@@ -125,22 +126,19 @@ def make_fault(
 
 # Every fault with its parameters as a table in Markdown, for the documents and the command.
 
-HEADER = (
-    "| fault | what it is | streams | parameter | unit | range | severity 1 | 2 | 3 | 4 | 5 |",
-    "|---|---|---|---|---|---|---|---|---|---|---|",
-)
+HEADER = ["fault", "what it is", "streams", "parameter", "unit", "range", "severity 1", *"2345"]
 
 
 def fault_table() -> list[str]:
     """The lines of the table, a row for each parameter and for each fault without one."""
-    return [*HEADER, *(row for fault in FAULTS.values() for row in _rows(fault))]
+    return table(HEADER, (row for fault in FAULTS.values() for row in _rows(fault))).splitlines()
 
 
-def _rows(fault: type[Fault]) -> Iterator[str]:
+def _rows(fault: type[Fault]) -> Iterator[list[str]]:
     summary = fault.__doc__.splitlines()[0].rstrip(".")
     first = [f"`{fault.name}`", summary, _streams(fault)]
     if not fault.parameters():
-        yield _row([*first, *[""] * 8])
+        yield [*first, *[""] * 8]
     for declared in fault.parameters():
         limits = declared.metadata
         values = [f"{value:.3g}" for value in limits["severities"]]
@@ -148,7 +146,7 @@ def _rows(fault: type[Fault]) -> Iterator[str]:
             values = [values[0], *[""] * 4]
         span = f"{limits['minimum']:g} to {limits['maximum']:g}"
         described = f"`{declared.name}`: {limits['description']}"
-        yield _row([*first, described, limits["unit"], span, *values])
+        yield [*first, described, limits["unit"], span, *values]
         first = [""] * 3
 
 
@@ -157,7 +155,3 @@ def _streams(fault: type[Fault]) -> str:
     if len(able) < len(modalities()):
         return ", ".join(modality.name for modality in able)
     return "all, joint states" if fault.damages_joint_states else "all"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  ", "| ")

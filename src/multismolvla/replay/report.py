@@ -11,6 +11,7 @@ import numpy as np
 
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.recording import Recording
+from multismolvla.markdown import table
 from multismolvla.replay.charts import write_charts
 from multismolvla.replay.measures import agreement, agreement_sentence, describe
 from multismolvla.replay.one_pass import ReplaySettings
@@ -151,23 +152,23 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
         "",
         "Action errors are mean absolute distances over ticks and joints, in radians.",
         "",
-        *_table(PASSES, [_row(line) for line in passes]),
+        _table(PASSES, [_row(line) for line in passes]),
         "",
         "## Action error by joint",
         "",
         "Mean absolute distance, to what was recorded and to the clean pass, radians.",
         "",
-        *_table(["pass", "to", *JOINT_NAMES, "worst"], _joint_rows(passes)),
+        _table(["pass", "to", *JOINT_NAMES, "worst"], _joint_rows(passes)),
         "",
         "## Action error by horizon",
         "",
         "Of what was queued after each merge, by how far ahead it was meant; mean over joints.",
         "",
-        *_horizon_table(passes),
+        _horizon_table(passes),
         "",
         "## Availability",
         "",
-        *_availability_table(passes),
+        _availability_table(passes),
     ]
     pairs = [(line["pass"], line["agreement"]) for line in passes if "agreement" in line]
     if pairs:
@@ -178,11 +179,8 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
     return "\n".join(text) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    if not rows:
-        return ["Nothing to compare."]
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return table(head, rows) if rows else "Nothing to compare."
 
 
 def _row(line: Mapping) -> list[str]:
@@ -233,7 +231,7 @@ def _joint_rows(passes: Sequence[Mapping]) -> list[list[str]]:
     ]
 
 
-def _horizon_table(passes: Sequence[Mapping]) -> list[str]:
+def _horizon_table(passes: Sequence[Mapping]) -> str:
     found = [
         (cells, {ahead_s: mean for ahead_s, mean, _ in error["by_horizon"]})
         for cells, error in _errors(passes)
@@ -247,7 +245,7 @@ def _horizon_table(passes: Sequence[Mapping]) -> list[str]:
     return _table(["pass", "to", *(f"{h:g} s" for h in ahead)], rows)
 
 
-def _availability_table(passes: Sequence[Mapping]) -> list[str]:
+def _availability_table(passes: Sequence[Mapping]) -> str:
     names = list(next((line["availability"] for line in passes if line["availability"]), {}))
     rows = [
         [f"`{line['pass']}`", *(f"{line['availability'].get(name, 0.0):.1%}" for name in names)]

@@ -11,6 +11,7 @@ import matplotlib
 
 from multismolvla.evaluation.scenarios.verdict import ScenarioRun
 from multismolvla.faults.record import FaultResult
+from multismolvla.markdown import table
 
 # Faults and masks over time, a row for each broken stream: the report at one look.
 
@@ -67,10 +68,17 @@ def _bars(intervals: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
 
 # What came of scenarios: Markdown for people, JUnit XML for machines.
 
-HEADER = (
-    "| scenario | fault | stream | lasts | warned | masked | recovered | task | verdict |",
-    "|---|---|---|---|---|---|---|---|---|",
-)
+HEADER = [
+    "scenario",
+    "fault",
+    "stream",
+    "lasts",
+    "warned",
+    "masked",
+    "recovered",
+    "task",
+    "verdict",
+]
 
 
 def render_markdown(runs: Sequence[ScenarioRun]) -> str:
@@ -78,8 +86,12 @@ def render_markdown(runs: Sequence[ScenarioRun]) -> str:
     passed = sum(not run.failures for run in runs)
     lines = ["# Fault scenarios", "", f"{passed} of {len(runs)} passed.", ""]
     lines += [f"* {line}" for line in totals(runs)]
-    lines += ["", "In seconds: measured / limit.", "", *HEADER]
-    lines += [row for run in runs for row in _rows(run)]
+    lines += [
+        "",
+        "In seconds: measured / limit.",
+        "",
+        table(HEADER, (row for run in runs for row in _rows(run))),
+    ]
     if passed < len(runs):
         lines += ["", "## Failures", ""]
         lines += [f"* `{run.scenario.name}`: {line}" for run in runs for line in run.failures]
@@ -137,19 +149,19 @@ def _simulated_s(run: ScenarioRun) -> float:
     return max(run.outcome.duration_s, run.scenario.lasts_s)
 
 
-def _rows(run: ScenarioRun) -> list[str]:
+def _rows(run: ScenarioRun) -> list[list[str]]:
     verdict = "failed" if run.failures else "passed"
     task = "-"
     if run.scenario.success is not None:
         task = f"{run.outcome.duration_s:.1f}" if run.outcome.success else "not done"
     rows, name = [], f"`{run.scenario.name}`"
     for result in run.record.results:
-        rows.append(f"| {name} | {_fault_cells(result)} | {task} | {verdict} |")
+        rows.append([name, *_fault_cells(result), task, verdict])
         name = task = verdict = ""
-    return rows or [f"| {name} | | | | | | | {task} | {verdict} |"]
+    return rows or [[name, *[""] * 6, task, verdict]]
 
 
-def _fault_cells(result: FaultResult) -> str:
+def _fault_cells(result: FaultResult) -> list[str]:
     scheduled, expect = result.scheduled, result.expect
     what = scheduled.fault + (f"-{scheduled.severity}" if scheduled.severity else "")
     lasts = f"from {scheduled.start_s:g}"
@@ -160,7 +172,7 @@ def _fault_cells(result: FaultResult) -> str:
         (result.masked_after_s, "never" if expect.stays_in_use else expect.masked_within_s),
         (None if scheduled.end_s is None else result.recovered_after_s, expect.recovered_within_s),
     )
-    return " | ".join([f"`{what}`", result.stream, lasts, *(_delay(*pair) for pair in delays)])
+    return [f"`{what}`", result.stream, lasts, *(_delay(*pair) for pair in delays)]
 
 
 def _delay(took_s: float | None, limit: float | str | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from multismolvla.markdown import table
 from multismolvla.policy.config import PolicyConfig
 
 UNMEASURED = (
@@ -54,9 +55,9 @@ def render_model_card(
         "    multismolvla evaluate --policies FOLDER",
         "`FOLDER` is this folder; the checkpoint that comes with the package is called `small`.",
         "## Model",
-        _table(["", ""], _sizes(config, facts)),
+        table(["", ""], _sizes(config, facts)),
         "## Streams",
-        _table(
+        table(
             ["stream", "kind", "size (px)", "rate (Hz)"],
             (
                 [f"`{s.name}`", s.kind, f"{s.width} x {s.height}", f"{s.rate_hz:g}"]
@@ -121,7 +122,7 @@ def _run(history: Mapping[str, Any], title: str) -> Iterator[str]:
         f"{history['samples']} training samples of {history['episodes']} episodes in "
         f"`{recipe['data']['cache']}`."
     )
-    yield _table(
+    yield table(
         [
             "phase",
             "kind",
@@ -147,7 +148,7 @@ def _run(history: Mapping[str, Any], title: str) -> Iterator[str]:
         ),
     )
     if history["data_seeds"]:
-        yield _table(
+        yield table(
             ["data", "seeds of its scenes"],
             ([f"`{name}`", _ranges(seeds)] for name, seeds in history["data_seeds"].items()),
         )
@@ -170,8 +171,3 @@ def _lost(phase: Mapping[str, Any]) -> str:
     if dropout["schedule"] == "none":
         return "nothing"
     return f"{dropout['rate']:.0%} of the streams, {dropout['schedule']}"
-
-
-def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.faults.registry import find_fault
+from multismolvla.markdown import table
 from multismolvla.modalities.modality import Modality
 from multismolvla.modalities.registry import modality_of
 from multismolvla.pose_check.picture import to_picture
@@ -145,11 +146,13 @@ def measure(
 def to_markdown(trained: dict[str, Trained]) -> str:
     """A table of the single frames beyond the margin, in per cent, by stream."""
     columns = list(next(iter(trained.values())).found)
-    rows = [f"| stream | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
-    for stream, result in trained.items():
-        shares = " | ".join(f"{100 * result.found[name]:.1f}" for name in columns)
-        rows.append(f"| `{stream}` | {shares} |")
-    return "\n".join(rows)
+    return table(
+        ["stream", *columns],
+        (
+            [f"`{stream}`", *(f"{100 * result.found[name]:.1f}" for name in columns)]
+            for stream, result in trained.items()
+        ),
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -208,9 +211,9 @@ def main(args: argparse.Namespace) -> int:
         samples=[len(cache) for cache in opened],
         found=found,
     )
-    table = to_markdown(trained)
-    args.out.with_suffix(".md").write_text(f"{table}\n")
+    markdown = to_markdown(trained)
+    args.out.with_suffix(".md").write_text(f"{markdown}\n")
     write_pose_chart(args.out.with_suffix(".png"), found)
-    print(table)
+    print(markdown)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; beside it a table and a chart")
     return 0

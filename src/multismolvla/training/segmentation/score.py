@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
+from multismolvla.markdown import table
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import to_tensor
@@ -55,8 +56,7 @@ def to_markdown(nominal: Scores, varied: Scores) -> str:
         ]
         for subset, values in nominal.items()
     ]
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table(head, rows)
 
 
 def _intersection_over_union(confusion: np.ndarray) -> np.ndarray:
