@@ -1,4 +1,4 @@
-"""Records the scripted expert in simulation, or a learner's states with the expert's labels.
+"""Record the scripted expert in simulation, or a learner's states with the expert's labels.
 
 One rosbag2 bag per episode: OUT/TASK/SEED. Run again to continue where it stopped, or with more
 episodes. The seeds of a task are consecutive; for each that fails another one is added, and the
@@ -42,22 +42,39 @@ FIRST_SEED = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument("--out", type=Path, default=Path("data/demos"), metavar="DIR", help="bags")
     parser.add_argument(
-        "--episodes-per-task", type=positive, default=100, metavar="N", help="successes per task"
+        "--out",
+        type=Path,
+        default=Path("data/demos"),
+        metavar="DIR",
+        help="folder of the bags (%(default)s)",
     )
     parser.add_argument(
-        "--tasks", nargs="+", metavar="T", default=["all"], help="ids or instructions, or 'all'"
+        "--episodes-per-task",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="successes per task (%(default)s)",
     )
-    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="processes")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED, metavar="S", help="first seed")
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        metavar="T",
+        default=["all"],
+        help="ids or instructions (default: all)",
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=2, metavar="N", help="processes (%(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=FIRST_SEED, metavar="S", help="first seed (%(default)s)"
+    )
     parser.add_argument(
         "--noise",
         type=share,
         default=0.7,
         metavar="X",
-        help="greatest scale of the disturbance of executed actions; 0 is none, above 1 is refused",
+        help="largest scale of the disturbance of executed actions, 0 to 1 (%(default)s)",
     )
     add_streams(parser)
     parser.add_argument(
@@ -65,28 +82,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="STREAM",
         default=["all"],
-        help="streams to record; 'all', or 'none' to render and record no frames",
+        help="streams to record (default: all); 'none' renders and records no frames",
     )
     learner = parser.add_argument_group("a learner's own states (DAgger)")
     learner.add_argument(
         "--policy",
         default="expert",
         metavar="P",
-        help="policy that drives, as policy_node takes it; labels: expert",
+        help="policy that drives, as policy_node takes it; labels: expert (%(default)s)",
     )
     learner.add_argument(
         "--expert-share",
         type=share,
         default=0.3,
         metavar="X",
-        help="share of the executed chunks that are the expert's",
+        help="share of the executed chunks that are the expert's (%(default)s)",
     )
     learner.add_argument(
         "--stream-loss",
         type=share,
         default=0.0,
         metavar="X",
-        help="probability that a stream is masked for the learner during a chunk",
+        help="probability that a stream is masked for the learner during a chunk (%(default)s)",
     )
     learner.add_argument(
         "--privileged",
