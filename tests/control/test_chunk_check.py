@@ -28,7 +28,7 @@ def with_nan() -> np.ndarray:
         (ActionChunk(7, 0.02, np.full((2, 6), np.inf)), "inf for shoulder_pan in row 0"),
         (ActionChunk(7, 0.02, np.zeros((0, 6))), r"shape \(0, 6\)"),
         (ActionChunk(7, 0.02, np.zeros((2, 6), dtype=int)), "int64; expected floating point"),
-        (ActionChunk(8, 0.02, np.zeros((2, 6))), "answers the observation of 8 ns; expected 7 ns"),
+        (ActionChunk(8, 0.02, np.zeros((2, 6))), "has the stamp of 8 ns; expected 7 ns"),
     ],
 )
 def test_a_bad_chunk_says_what_is_wrong(answer, complaint):

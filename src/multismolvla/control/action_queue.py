@@ -1,4 +1,4 @@
-"""How a chunk of actions becomes setpoints: merging, the row at which it begins, and the queue."""
+"""From chunks of actions to setpoints: the row at which a chunk is merged, merging, the queue."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import numpy as np
 
 from multismolvla.interfaces import ActionChunk
 
-# Where a chunk is entered that answers what was seen a while ago.
+# The row at which a late chunk is merged.
 #
-# By then the arm has gone on along the chunk before. If the two agree, the new one is entered at
-# the row whose instant has come. If they do not, that row is a pose the arm never went to: it
-# would skip what the new chunk does first, such as closing the gripper, and being asked again
-# sooner makes it worse. `nearest` therefore enters it where it meets what the arm is told now,
-# and plays it from there.
+# During the inference the arm has moved on along the previous chunk. If the two chunks agree, the
+# new one is merged at its time stamp: at the row of the current instant. If they disagree, that row
+# is a pose which the arm has not reached: the rows before it, such as closing the gripper, would be
+# skipped, and more frequent inference makes it worse. `nearest` therefore merges the chunk at the
+# row nearest to the current setpoint and executes it from there.
 #
 # Pure functions; nothing here knows about clocks or locks.
 
-# (rows (T, J), period_s, age_s of the chunk's first row, pose (J,) that the arm is told now)
-# -> periods by which the chunk is played later than its stamp says; negative is earlier.
+# (rows (T, J), period_s, age_s of the chunk's first row, pose (J,) that is commanded now)
+# -> periods by which the chunk is executed later than its time stamp; negative is earlier.
 ChunkEntry = Callable[[np.ndarray, float, float, np.ndarray], int]
 
 # Setpoints are ahead of the measured pose that a chunk begins at: by two to four rows of 1/30 s on
 # the SO-101, more while the arm accelerates.
 AHEAD_S = 0.4
-# A second of delay or haste counts as much as this distance. It decides where the arm rests and all
-# rows are near, and lets a chunk be repeated or skipped only for a reason.
+# A time shift of a second costs as much as this distance. It decides where the arm rests and all
+# rows are near, and keeps rows from being repeated or skipped without a reason.
 RETIMING_RAD_PER_S = 0.3
 
 
 def stamp(rows: np.ndarray, period_s: float, age_s: float, pose: np.ndarray) -> int:
-    """Each row at its own instant, wherever the arm is."""
+    """At the time stamp: each row at its own instant, wherever the arm is."""
     return 0
 
 
 def nearest(rows: np.ndarray, period_s: float, age_s: float, pose: np.ndarray) -> int:
-    """Enter where the chunk is nearest to the pose, at most `AHEAD_S` beyond its instant.
+    """At the row nearest to the pose, at most `AHEAD_S` after the current instant.
 
-    Compared in steps of a period from the instant on, so that a chunk which agrees with the one
-    before is played as stamped, not by some part of a row off.
+    Compared in steps of a period from the instant on, so that a chunk which agrees with the
+    previous one is executed exactly at its time stamps.
     """
     age = age_s / period_s
     ahead = min(AHEAD_S / period_s, max(0.0, len(rows) - 1 - age))
@@ -56,7 +56,7 @@ def nearest(rows: np.ndarray, period_s: float, age_s: float, pose: np.ndarray) -
 ENTRIES: dict[str, ChunkEntry] = {"nearest": nearest, "stamp": stamp}
 
 
-# How the rows of a new chunk meet the rows still queued from the old one.
+# How the rows of a new chunk replace those still queued from the old one.
 #
 # Pure functions on rows that belong to the same instants. `old` is what the queue would have done
 # at each instant; where `covered` is False the old chunk had already ended and `old` is its last
@@ -89,8 +89,8 @@ def crossfade(
 ) -> np.ndarray:
     """Move linearly from the old chunk to the new one over `fade_s`. The setpoint never steps.
 
-    An old chunk that ends within the fade is continued by its last target: dropping it there would
-    make the very step that the fade is for.
+    An old chunk that ends within the fade is continued with its last target: dropping it would make
+    the step that the fade avoids.
     """
     weight = np.clip(ahead_s / fade_s, 0.0, 1.0)[:, None]
     return (1.0 - weight) * old + weight * new
@@ -119,9 +119,8 @@ def merge_strategy(name: str, crossfade_s: float) -> MergeStrategy:
 # The queue of actions between a slow policy and a fast control loop.
 #
 # Every queued target belongs to an absolute instant, so nothing is ever popped: reading
-# interpolates at the time asked for. The same instant therefore gives the same target however
-# often, and by whomever, it is read. Which row of a chunk that arrives late belongs to now is
-# `chunk_entry`'s matter.
+# interpolates at the requested time. The same instant therefore gives the same target however
+# often it is read.
 
 
 @dataclass(frozen=True)
@@ -176,13 +175,13 @@ class _Plan:
 
 
 class ActionQueue:
-    """Time-stamped targets; `entry` says where a new chunk begins, `merge` how it meets the old.
+    """Time-stamped targets; `entry` chooses a new chunk's row, `merge` how it replaces the old.
 
     One lock is held over the whole of every read-merge-write: a queue that is read under its lock,
     merged outside and written back lets the control loop run an action twice.
 
-    `generation` counts the calls of `clear`. A chunk is merged only if it was asked for in the
-    present generation, so an inference that was in flight during a change of task cannot bring the
+    `generation` counts the calls of `clear`. A chunk is merged only if it was requested in the
+    current generation, so an inference that was in flight during a change of task cannot bring the
     old task's actions back.
     """
 
@@ -208,13 +207,13 @@ class ActionQueue:
     ) -> int:
         """Merge a chunk into what is queued and return how many of its actions lie ahead.
 
-        Nothing changes and 0 is returned where the chunk has ended already, has not begun, answers
-        an older observation than the last one merged, or was asked for before the last `clear`.
+        Nothing changes and 0 is returned if the chunk has ended already, has not begun, is from an
+        older observation than the last one merged, or was requested before the last `clear`.
 
         Args:
-            generation: `generation` at the time the chunk was asked for; None skips the check.
-            anchor: (J,) pose that stands for the old chunk where nothing was queued, so that the
-                chunk is entered, and a crossfade starts, where the arm is.
+            generation: `generation` at the time of the request; None skips the check.
+            anchor: (J,) pose that replaces the old chunk if nothing was queued, so that the chunk
+                is merged, and a crossfade starts, where the arm is.
         """
         period_ns = round(chunk.period_s * 1e9)
         rows = len(chunk.actions)
@@ -226,11 +225,11 @@ class ActionQueue:
                 or (old is not None and chunk.stamp_ns < old.stamp_ns)
             ):
                 return 0
-            told = anchor if old is None else old.at(np.array([now_ns], dtype=np.int64))[0]
+            commanded = anchor if old is None else old.at(np.array([now_ns], dtype=np.int64))[0]
             delay_ns = 0
-            if told is not None:
+            if commanded is not None:
                 age_s = (now_ns - chunk.stamp_ns) * 1e-9
-                delay_ns = period_ns * self._entry(chunk.actions, chunk.period_s, age_s, told)
+                delay_ns = period_ns * self._entry(chunk.actions, chunk.period_s, age_s, commanded)
             start_ns = chunk.stamp_ns + delay_ns
             new = _Plan(
                 times_ns=start_ns + np.arange(rows, dtype=np.int64) * period_ns,
@@ -295,7 +294,7 @@ class ActionQueue:
             return QueuedTargets(plan.times_ns.copy(), plan.targets.copy(), int(plan.end_ns))
 
     def clear(self) -> int:
-        """Forget everything, refuse chunks that are still on their way, return the generation."""
+        """Forget everything, refuse chunks that are still being computed, return the generation."""
         with self._lock:
             self._plan = None
             self._generation += 1

@@ -1,4 +1,4 @@
-"""When the policy is asked, and what becomes of its answer."""
+"""When an inference starts, and what happens with its chunk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from multismolvla.control.action_queue import ActionQueue, QueueLevel
 from multismolvla.interfaces import ActionChunk, Observation, Policy
 from multismolvla.modalities.registry import modality_of
 
-# Leaving out observations that would tell the policy nothing new.
+# Skipping observations that contain nothing new for the policy.
 #
 # The idea is LeRobot's: skip an observation whose joint positions are close to those of the last
 # one processed, unless the queue is empty (must-go). Three of its traps are closed here: the
@@ -82,19 +82,19 @@ def _differs(stream: str, old: np.ndarray | None, new: np.ndarray) -> bool:
     return bool(changed.mean() > _CHANGED_SHARE)
 
 
-# When to ask for the next chunk.
+# When the next inference starts.
 #
-# SmolVLA (arXiv 2506.01844, section 3.3, asynchronous inference) asks when the queue holds less
-# than a fraction g of a chunk, and shows that nothing runs dry while g is at least the expected
-# latency of the server over the time of one frame over the chunk's size. Here the latency is
-# measured.
+# SmolVLA (arXiv 2506.01844, section 3.3, asynchronous inference) infers when the queue holds less
+# than a fraction g of a chunk, and shows that the queue never runs dry while g is at least the
+# expected latency of the server over the time of one frame over the chunk's size. Here the latency
+# is measured.
 #
 # No threshold helps a policy whose chunks span less than twice its latency (plus the age of the
 # observation): with one call in flight that is how far apart the end of one chunk's observation
 # and the arrival of the next chunk may lie.
 
-# The next inference may be slower than those seen: ask half as early again as the rule says. One
-# that takes longer still may come too late, once: then it has been seen.
+# The next inference may be slower than those measured: start 1.5 times as early as the rule says.
+# One that takes even longer may come too late, but only once: then it has been measured.
 MARGIN = 1.5
 # Kept beside that: an observation waits for its set of images (a camera period at 15 Hz), and the
 # margin of a fast policy alone is less than a row.
@@ -130,7 +130,7 @@ class RefillThreshold:
     def __init__(self, fixed: float | None = None) -> None:
         self._fixed = fixed
         self._latency_s = 0.0
-        # Below 1 the policy is asked less often, down to what the latency demands.
+        # Below 1 inferences are less frequent, down to what the latency demands.
         self.scale = 1.0
 
     @property
@@ -139,7 +139,7 @@ class RefillThreshold:
         return self._latency_s
 
     def measured(self, latency_s: float) -> None:
-        """Take in the time from asking for a chunk to having it, seconds."""
+        """Take in the time from the request of a chunk to its arrival, seconds."""
         slower = max(0.0, latency_s)
         faded = (1.0 - FORGETTING) * self._latency_s + FORGETTING * slower
         self._latency_s = max(slower, faded)
@@ -160,7 +160,7 @@ class RefillThreshold:
         return level.actions / level.chunk_size < g
 
     def must_go(self, level: QueueLevel) -> bool:
-        """True when an inference is needed, not merely asked for by a high fixed threshold.
+        """True when an inference is needed, not merely due by a high fixed threshold.
 
         Without it the queue might be empty before the next one is done.
         """
@@ -173,22 +173,22 @@ class RefillThreshold:
 
 # Deciding when an inference starts: one at a time, early enough, again after a failure.
 
-# A policy that fails at once is asked again at this pace, not in a busy loop.
+# A policy that fails at once is retried at this pace, not in a busy loop.
 RETRY_NS = 200_000_000
-# About one camera period: what the filter left out may look different then.
+# About one camera period: the next frames may differ.
 RECHECK_NS = 60_000_000
 
 
 class InferenceSchedule:
-    """Holds no thread and no queue: the owner asks, infers and reports back.
+    """Holds no thread and no queue: the owner checks, infers and reports back.
 
     The order is `due` (cheap, before any image is converted), `started`, `accepts` (with the
     observation), then one of `succeeded`, `failed`, `declined` and `dropped`. Nothing that happens
     in an inference can end the flow: after a failure the next one is due again.
 
-    Two threads share it without a lock: one asks (`due`, `started`, `refresh`, `reset`), the other
-    infers and reports. What belongs to an inference is the second one's until `_in_flight` falls,
-    which is therefore the last thing that a report does.
+    Two threads share it without a lock: one checks (`due`, `started`, `refresh`, `reset`), the
+    other infers and reports. The data of an inference belongs to the second one until `_in_flight`
+    falls, which is therefore the last thing that a report does.
     """
 
     def __init__(self, threshold: RefillThreshold, observation_filter: ObservationFilter) -> None:
@@ -238,12 +238,12 @@ class InferenceSchedule:
         self._in_flight = False
 
     def declined(self, now_ns: int) -> None:
-        """`accepts` said no; the next observation may be taken a camera period later."""
+        """`accepts` refused; the next observation may be taken a camera period later."""
         self._not_before_ns = now_ns + RECHECK_NS
         self._in_flight = False
 
     def dropped(self) -> None:
-        """The answer came for a task or a time that is over: neither a success nor a failure."""
+        """The chunk was for an old task or came too late: neither a success nor a failure."""
         self._in_flight = False
 
     def reset(self) -> None:
@@ -256,14 +256,14 @@ class InferenceSchedule:
         self._not_before_ns = None
 
 
-# A chunk is looked at before it may move anything.
+# A chunk is checked before it may move the arm.
 
 
 def check_chunk(chunk: object, observation: Observation) -> ActionChunk:
-    """Return the policy's answer if it can be executed.
+    """Return the policy's chunk if it can be executed.
 
     Raises:
-        ValueError: says in one line what is wrong with it.
+        ValueError: one line that names what is wrong.
     """
     if not isinstance(chunk, ActionChunk):
         raise ValueError(f"the policy returned {type(chunk).__name__}; expected an ActionChunk")
@@ -291,12 +291,12 @@ def check_chunk(chunk: object, observation: Observation) -> ActionChunk:
 
 
 class Inference:
-    """Asks the policy, checks the chunk, merges it and reports to the schedule.
+    """Runs the policy, checks the chunk, merges it and reports to the schedule.
 
-    The order is `prepare`, `ask` with the observation, then `merge` when the answer is there. What
-    any of them raises goes to `failed`; the schedule then decides when to ask again.
+    The order is `prepare`, `ask` with the observation, then `merge` when the chunk has arrived.
+    Errors of any of them go to `failed`; the schedule then decides when to retry.
 
-    A policy that has `forget_chunk` is told so when its last chunk is not what is queued: it came
+    A policy that has `forget_chunk` is called when its last chunk is not the queued one: it came
     too late, or the queue has been cleared since.
 
     Attributes:
@@ -355,10 +355,10 @@ class Inference:
         generation: int,
         anchor: np.ndarray | None,
     ) -> bool:
-        """Queue the chunk; False where the queue has been cleared since it was asked for.
+        """Queue the chunk; False if the queue has been cleared since the request.
 
         Args:
-            anchor: (6,) where the arm is, for a chunk that meets an empty queue.
+            anchor: (6,) where the arm is, for a chunk that arrives at an empty queue.
 
         Raises:
             ValueError: the chunk came after its own end.

@@ -35,7 +35,7 @@ def describe(
     Args:
         holding: no target of the queue is being executed.
         hold_reason: why nothing may be executed, or "".
-        policy_problem: what the last inference failed with, or ""; told while running, too.
+        policy_problem: the error of the last inference, or ""; reported while running, too.
         had_chunk: a chunk of this task has been executed, so an empty queue has run dry.
         latency_s: how long an inference takes.
     """
@@ -50,22 +50,18 @@ def describe(
     return Mode("hold", "waiting for the first chunk")
 
 
-# What the arm is told at each tick of the control loop, and what it is told when there is
-# nothing.
+# The setpoint of each tick of the control loop, and what is sent when there is none.
 #
 # Three situations, in order of precedence:
-# - a hold is asked for (no task, too few streams, ...): the queue is cleared, nothing is
-#   executed;
+# - a hold is required (no task, too few streams, ...): the queue is cleared, nothing is executed;
 # - the queue has a target for now: it is executed, with a few points of look-ahead;
-# - the queue has nothing: the arm holds until the next chunk. After the first chunk of a task
-#   this is
-#   a starved tick, and counted.
+# - the queue has nothing: the arm holds until the next chunk. After the first chunk of a task this
+#   is a starved tick, and counted.
 #
 # Holding repeats the last setpoint, as a single point, for a short time: that ends the look-ahead
-# the driver already has, at the pose the arm was sent to. Then nothing is said and the driver's
-# own stale-command hold takes over, so that a hold never fights a hand, a stop or another
-# commander later on. Before anything was sent there is nothing to repeat, and nothing is sent:
-# never zeros.
+# the driver already has, at the last commanded pose. Then nothing is sent and the driver's
+# own stale-command hold takes over, so that a hold never fights a person who moves the arm, a stop
+# or another node. Before the first setpoint nothing is sent: never zeros.
 
 # Long enough for one of the repeated setpoints to get through to the driver on a loaded machine.
 HOLD_REPEAT_NS = 200_000_000
@@ -113,7 +109,7 @@ class Playback:
         self._now_ns = now_ns
 
     def tick(self, now_ns: int, *, hold: bool) -> np.ndarray | None:
-        """(N, J) targets for now, now + step, ... with N >= 1, or None when nothing is to be said.
+        """(N, J) targets for now, now + step, ... with N >= 1, or None to send nothing.
 
         Args:
             hold: True if nothing may be executed now.
@@ -122,7 +118,7 @@ class Playback:
             now_ns = max(now_ns, self._now_ns)
         self._now_ns = now_ns
         if hold and not self._held:
-            # Also refuses the chunk that may be on its way: it answers what was seen before.
+            # Also refuses a chunk that is being computed: its observation is from before.
             self._queue.clear()
             self._had_chunk = False
         self._held = hold
@@ -139,7 +135,7 @@ class Playback:
         return self._last[None]
 
 
-# One tick of the control loop: what the arm is told now, and whether the policy is asked now.
+# One tick of the control loop: the setpoint, and whether an inference starts.
 
 
 @dataclass(frozen=True)
@@ -147,7 +143,7 @@ class Tick:
     """What a tick has decided.
 
     Attributes:
-        targets: (N, 6) setpoints for now and the next control periods, None to say nothing.
+        targets: (N, 6) setpoints for now and the next control periods, None to send nothing.
         infer: an inference is to start now; the schedule counts it as started.
         hold_reason: why nothing may be executed, or "".
         mask_changed: the availability of a stream has changed since the last tick.
@@ -185,7 +181,7 @@ class PolicyLoop:
         self.mask = StreamMask()
 
     def start_anew(self, now_ns: int) -> None:
-        """Drop what is queued and what was seen before: another task, or a clock set back."""
+        """Drop the queue and earlier observations: another task, or a clock set back."""
         self._since_ns = now_ns
         self._playback.restart(now_ns)
         self._schedule.reset()
@@ -195,7 +191,7 @@ class PolicyLoop:
 
         Args:
             mask: which streams may be used now.
-            not_ready: why the policy cannot be asked yet, or "".
+            not_ready: why the policy is not ready yet, or "".
         """
         previous, self.mask = self.mask, mask
         if mask.lost_since(previous):

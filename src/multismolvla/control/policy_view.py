@@ -105,20 +105,19 @@ def stream_mask(
     max_set_age_s: float,
     lag_s: float = 0.0,
 ) -> StreamMask:
-    """Combine what the sensor nodes say with what has arrived.
+    """Combine the statuses of the sensor nodes with the images that have arrived.
 
-    A stream is available only if its status is in time and does not say LOST, and the newest set of
-    images has a message of it. A status that says OK cannot make up for an image that is not there,
-    nor the other way round.
+    A stream is available only if its status is in time and is not LOST, and the newest set of
+    images has a message of it. Neither is enough without the other.
 
     Args:
         names: every stream of the table.
         statuses: stream name -> (state, reason); a stream without an entry has no status at all.
         absent: streams that have no message in the newest set -> why, such as `late`.
         set_age_s: age of the newest set, None before the first one.
-        max_set_age_s: age from which the newest set counts for nothing.
-        lag_s: how late this process runs, which tells a set that is late here from one that was
-            never sent.
+        max_set_age_s: age from which the newest set is not used.
+        lag_s: how late this process runs, to distinguish a set that is late here from one that
+            was never sent.
     """
     reasons = {}
     for name in names:
@@ -185,9 +184,9 @@ class StreamGate:
         )
 
 
-# What the policy may know now: the newest set of images, joint states and ground truth.
+# The policy's input: the newest set of images, joint states and privileged object poses.
 
-# Ground truth that has stopped is no truth: an expert would act on a world that has moved on.
+# Older object poses are not used: an expert would act on a scene that has changed.
 MAX_OBJECTS_AGE_NS = 1_000_000_000
 # Images are compared with the joints of their instant only where these are known that nearly.
 MAX_JOINTS_GAP_NS = 30_000_000
@@ -203,7 +202,7 @@ class SetCheck(Protocol):
         ...
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         ...
 
 

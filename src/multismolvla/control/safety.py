@@ -35,7 +35,7 @@ class SafetyLimits:
         command_timeout_s: age from which a command counts for nothing.
         ramp_s: time over which the speed limit rises to its full value after IDLE.
         max_step_s: longest time that one step accounts for; after a stall of the loop the setpoint
-            goes on from where it was instead of jumping ahead.
+            continues from where it was instead of jumping ahead.
     """
 
     lower_rad: np.ndarray
@@ -141,7 +141,7 @@ class SafetyFilter:
         if refusal:
             if self.state is SafetyState.TRACKING:
                 self.state = SafetyState.HOLD
-            # What nobody has commanded yet is not being held against a command.
+            # Without any command so far the reason stays as it is.
             if command is not None or reason or self.state is SafetyState.HOLD:
                 self.reason = refusal
             return self._brake(elapsed_s)

@@ -1,4 +1,4 @@
-"""Faults on a schedule, and messages on their way through them."""
+"""Faults on a schedule, and the messages that pass through them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FaultSchedule:
         return any(isinstance(t.fault, Drop) and t.active(now_ns) for t in self.faults)
 
     def apply(self, delivery: Delivery, now_ns: int | None = None) -> list[Delivery]:
-        """Return what becomes of a frame.
+        """Return the deliveries that a frame turns into.
 
         Args:
             now_ns: time that decides what is active; by default the frame's stamp, as it is before
@@ -41,11 +41,11 @@ class FaultSchedule:
         return deliveries
 
 
-# The way from cameras to sensor nodes: frames that are damaged, lost, or come later.
+# The path from cameras to sensor nodes: frames that are damaged, lost, or late.
 
 
 class DeliveryQueue:
-    """Takes frames of all streams in, gives out what becomes of them in the order of arrival.
+    """Takes frames of all streams in, gives the results out in order of arrival.
 
     Args:
         schedules: the faults by stream; looked at with every frame, so they may be exchanged.
@@ -54,13 +54,13 @@ class DeliveryQueue:
     def __init__(self, schedules: Mapping[str, FaultSchedule]) -> None:
         self._schedules = schedules
         # By time of arrival, then in the order of sending.
-        self._on_their_way: list[tuple[int, int, str, Delivery]] = []
+        self._pending: list[tuple[int, int, str, Delivery]] = []
         self._sent = 0
 
     @property
     def next_ns(self) -> int | None:
         """When the next frame arrives, None while none is on its way."""
-        return self._on_their_way[0][0] if self._on_their_way else None
+        return self._pending[0][0] if self._pending else None
 
     def send(self, stream: str, delivery: Delivery, now_ns: int | None = None) -> None:
         """Take a frame in; `now_ns` as in `FaultSchedule.apply`."""
@@ -73,18 +73,18 @@ class DeliveryQueue:
                 self._hurry(stream, delivery.arrive_ns)
         for sent in made:
             self._sent += 1
-            heapq.heappush(self._on_their_way, (sent.arrive_ns, self._sent, stream, sent))
+            heapq.heappush(self._pending, (sent.arrive_ns, self._sent, stream, sent))
 
     def _hurry(self, stream: str, arrive_ns: int) -> None:
         """What a link still holds when it is sound again comes at once, before what comes next."""
-        for place, (at_ns, number, name, sent) in enumerate(self._on_their_way):
+        for place, (at_ns, number, name, sent) in enumerate(self._pending):
             if name == stream and at_ns > arrive_ns:
                 sent = replace(sent, arrive_ns=arrive_ns)
-                self._on_their_way[place] = (arrive_ns, number, stream, sent)
-        heapq.heapify(self._on_their_way)
+                self._pending[place] = (arrive_ns, number, stream, sent)
+        heapq.heapify(self._pending)
 
     def due(self, now_ns: int) -> Iterator[tuple[str, Delivery]]:
         """Take out what has arrived by now, that sent meanwhile included."""
-        while self._on_their_way and self._on_their_way[0][0] <= now_ns:
-            _, _, stream, delivery = heapq.heappop(self._on_their_way)
+        while self._pending and self._pending[0][0] <= now_ns:
+            _, _, stream, delivery = heapq.heappop(self._pending)
             yield stream, delivery

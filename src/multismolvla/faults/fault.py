@@ -12,7 +12,7 @@ from multismolvla.modalities.modality import Modality
 from multismolvla.modalities.registry import find_modality, modalities
 
 SEVERITIES = (1, 2, 3, 4, 5)
-# What is no camera but comes in messages with stamps as well, and can have faults of delivery.
+# Not a camera, but messages with stamps too: it can have faults of delivery.
 JOINT_STATES = "joint_states"
 
 
@@ -25,7 +25,7 @@ class Delivery:
             of joint states the positions.
         stamp_ns: when the camera says that it was taken.
         arrive_ns: when it reaches the sensor node.
-        encoding: what its message wrongly says that it is, "" for the truth.
+        encoding: the wrong encoding that its message claims, "" for the right one.
         share: of its message's bytes that come.
         source: what it came in; carried along, never looked at.
     """
@@ -39,7 +39,7 @@ class Delivery:
 
     @property
     def unreadable(self) -> str:
-        """Why nobody can make a picture of the message, "" where one can."""
+        """Why the message cannot be decoded, "" if it can."""
         if self.encoding:
             return f"encoding is '{self.encoding}'"
         if self.share < 1.0:
@@ -78,7 +78,7 @@ class Fault(ABC):
 
     Attributes:
         kind: of the stream, one of `kinds()`.
-        seed: of everything that the fault draws.
+        seed: of the fault's random numbers.
         damages_joint_states: whether joint states can have it too.
     """
 

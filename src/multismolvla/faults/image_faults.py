@@ -1,4 +1,4 @@
-"""Faults of pictures, one class each; `registry` lists them."""
+"""Faults of frames, one class each; `registry` lists them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from multismolvla.faults.fault import Delivery, FrameFault, PictureFault, parameter
 from multismolvla.modalities.modality import Modality
 
-# Pictures without content: black, white, and of one value.
+# Frames without content: black, white, and of one value.
 
 
 class Blank(PictureFault):
@@ -100,7 +100,7 @@ class Blur(FrameFault):
 
 @dataclass
 class MotionBlur(Blur):
-    """Every frame is smeared along a line whose direction wanders, as of a shaking mount."""
+    """Motion blur along a line of changing direction, as from a shaking mount."""
 
     name = "motion_blur"
     length: float = parameter(
@@ -197,7 +197,7 @@ def _wrong_labels(
 
 # The light is wrong: its colour, its amount, or a lamp that shines into the lens.
 
-# Pictures are stored with about this exponent: twice the light is 1.37 times the level.
+# Frames are stored with about this exponent: twice the light is 1.37 times the level.
 GAMMA = 2.2
 
 
@@ -211,11 +211,11 @@ class ColourFault(PictureFault):
 
 @dataclass
 class ColourCast(ColourFault):
-    """The light, or the white balance, takes part of the colours away."""
+    """The light, or the white balance, removes part of the colours."""
 
     name = "colour_cast"
     strength: float = parameter(
-        "of the level", 0.0, 1.0, (0.1, 0.2, 0.35, 0.5, 0.7), "what the weakest colour loses"
+        "of the level", 0.0, 1.0, (0.1, 0.2, 0.35, 0.5, 0.7), "loss of the weakest colour"
     )
 
     def __post_init__(self) -> None:
@@ -248,7 +248,7 @@ class Glare(ColourFault):
 
     name = "glare"
     share: float = parameter(
-        "of the picture", 0.0, 1.0, (0.01, 0.03, 0.08, 0.2, 0.4), "area that is white"
+        "of the frame", 0.0, 1.0, (0.01, 0.03, 0.08, 0.2, 0.4), "area that is white"
     )
 
     def __post_init__(self) -> None:
@@ -278,7 +278,7 @@ class Occlusion(FrameFault):
 
     name = "occlusion"
     share: float = parameter(
-        "of the picture", 0.0, 1.0, (0.1, 0.2, 0.35, 0.5, 0.75), "area that is covered"
+        "of the frame", 0.0, 1.0, (0.1, 0.2, 0.35, 0.5, 0.75), "area that is covered"
     )
     period_s: float = parameter("s", 0.0, 60.0, (0.0,), "time of one swing; 0 hangs still")
 
@@ -303,7 +303,7 @@ class Occlusion(FrameFault):
         return damaged
 
     def _covered(self, height: int, width: int) -> np.ndarray:
-        """(height, width) bool, with exactly the share of the pixels that is asked for."""
+        """(height, width) bool, with exactly the requested share of the pixels."""
         x, y = self._centre
         if self.period_s > 0.0:
             x += 0.35 * math.sin(2.0 * math.pi * self._time_s / self.period_s + self._swing)
@@ -317,22 +317,22 @@ class Occlusion(FrameFault):
         return distance <= np.partition(distance.ravel(), count - 1)[count - 1]
 
 
-# A camera that was knocked: it looks elsewhere than its calibration says.
+# A camera that was knocked: it does not look where its calibration says.
 
 
 @dataclass
 class ShiftedView(PictureFault):
-    """The picture is shifted and turned, for good.
+    """The frame is shifted and rotated, permanently.
 
-    What comes into view at the edges repeats the edge; of depth it has no value.
+    New pixels at the edges repeat the edge; of depth they have no value.
     """
 
     name = "shifted_view"
     shift: float = parameter(
-        "of the width", 0.0, 1.0, (0.02, 0.05, 0.1, 0.15, 0.25), "how far, in any direction"
+        "of the width", 0.0, 1.0, (0.02, 0.05, 0.1, 0.15, 0.25), "distance, in any direction"
     )
     turn: float = parameter(
-        "degrees", 0.0, 180.0, (0.5, 1.0, 2.0, 4.0, 8.0), "how far it is turned, either way"
+        "degrees", 0.0, 180.0, (0.5, 1.0, 2.0, 4.0, 8.0), "rotation, in either direction"
     )
 
     def __post_init__(self) -> None:
@@ -355,20 +355,20 @@ class ShiftedView(PictureFault):
 
 # Smoke, steam or fog between camera and scene.
 
-# Swathes across the picture, and the time in which one turns into another.
+# Swathes across the frame, and the time in which one turns into another.
 SWATHES, TURN_S = 5, 4.0
 
 
 @dataclass
 class Smoke(PictureFault):
-    """Swathes that drift: they bleach colours and swallow the returns of depth.
+    """Swathes that drift: they bleach colours and absorb depth returns.
 
     Long-wave infrared passes through, so a thermal camera sees none of it.
     """
 
     name = "smoke"
     density: float = parameter(
-        "of the light", 0.0, 1.0, (0.2, 0.35, 0.5, 0.7, 0.9), "what is swallowed on average"
+        "of the light", 0.0, 1.0, (0.2, 0.35, 0.5, 0.7, 0.9), "average share that is absorbed"
     )
 
     @classmethod
@@ -405,9 +405,9 @@ class ThermalDrift(PictureFault):
 
     name = "thermal_drift"
     rate: float = parameter(
-        "degrees/s", -50.0, 50.0, (0.2, 0.5, 1.0, 3.0, 10.0), "how fast temperatures drift"
+        "degrees/s", -50.0, 50.0, (0.2, 0.5, 1.0, 3.0, 10.0), "speed of the drift"
     )
-    limit: float = parameter("degrees", 0.0, 500.0, (30.0,), "how far they drift")
+    limit: float = parameter("degrees", 0.0, 500.0, (30.0,), "limit of the drift")
 
     @classmethod
     def suits(cls, modality: Modality) -> bool:
@@ -420,7 +420,7 @@ class ThermalDrift(PictureFault):
 
 # Faults of depth cameras: pixels without a return, and a wrong scale.
 
-# Holes are about this much of the picture wide.
+# Width of holes, share of the frame's width.
 HOLE_SHARE = 1 / 12
 
 
@@ -463,7 +463,7 @@ class DepthScale(DistanceFault):
         0.1,
         10.0,
         (1.03, 1.07, 1.15, 1.3, 1.6),
-        "how much longer distances get",
+        "factor on distances",
     )
 
     def corrupt(self, frame: np.ndarray) -> np.ndarray:

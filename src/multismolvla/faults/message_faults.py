@@ -1,4 +1,4 @@
-"""Faults of messages: of their delivery, their stamps and what they hold."""
+"""Faults of messages: of delivery, stamps and content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from multismolvla.modalities.registry import find_modality
 
 @dataclass
 class WrongResolution(Fault):
-    """Pictures of another size: a driver that came up in another mode."""
+    """Frames of another size: a driver that started in another mode."""
 
     name = "wrong_resolution"
     damages_joint_states = False
@@ -31,7 +31,7 @@ class WrongResolution(Fault):
 
 @dataclass
 class WrongEncoding(Fault):
-    """Messages say that they hold something that no camera of this kind sends."""
+    """Messages with an encoding that no camera of this kind sends."""
 
     name = "wrong_encoding"
     damages_joint_states = False
@@ -43,12 +43,12 @@ class WrongEncoding(Fault):
 
 @dataclass
 class TruncatedData(Fault):
-    """Messages end before their picture does: a link that loses packets."""
+    """Messages end before their image is complete: a link that loses packets."""
 
     name = "truncated_data"
     damages_joint_states = False
     share: float = parameter(
-        "of the bytes", 0.0, 0.999, (0.95, 0.75, 0.5, 0.25, 0.0), "what comes of a picture"
+        "of the bytes", 0.0, 0.999, (0.95, 0.75, 0.5, 0.25, 0.0), "part that arrives"
     )
 
     def apply(self, delivery: Delivery) -> list[Delivery]:
@@ -60,7 +60,7 @@ class TruncatedData(Fault):
 
 @dataclass
 class Drop(Fault):
-    """Nothing comes: an unplugged camera."""
+    """No frames: an unplugged camera."""
 
     name = "drop"
 
@@ -70,7 +70,7 @@ class Drop(Fault):
 
 @dataclass
 class BurstLoss(Fault):
-    """Now and then nothing comes for a while: a loose plug, a congested link."""
+    """Random gaps without frames: a loose plug, a congested link."""
 
     name = "burst_loss"
     burst_s: float = parameter("s", 0.0, 60.0, (0.1, 0.2, 0.4, 0.8, 1.5), "mean duration of a gap")
@@ -93,11 +93,11 @@ class BurstLoss(Fault):
 
 @dataclass
 class LowRate(Fault):
-    """Only some of the frames come, evenly spread: an overloaded camera or processor."""
+    """Only some of the frames arrive, evenly spread: an overloaded camera or processor."""
 
     name = "low_rate"
     share: float = parameter(
-        "of the frames", 0.0, 1.0, (1 / 2, 1 / 3, 1 / 5, 1 / 8, 1 / 15), "share that comes"
+        "of the frames", 0.0, 1.0, (1 / 2, 1 / 3, 1 / 5, 1 / 8, 1 / 15), "share that arrives"
     )
 
     def __post_init__(self) -> None:
@@ -113,14 +113,12 @@ class LowRate(Fault):
 
 @dataclass
 class Frozen(Fault):
-    """The same picture again and again, with new stamps: a hung driver."""
+    """The same frame repeated with new stamps: a hung driver."""
 
     name = "frozen"
-    freeze_s: float = parameter(
-        "s", 0.0, 3600.0, (0.2, 0.5, 1.0, 1.5, 2.0), "how long the picture stands still"
-    )
+    freeze_s: float = parameter("s", 0.0, 3600.0, (0.2, 0.5, 1.0, 1.5, 2.0), "duration of a freeze")
     every_s: float = parameter(
-        "s", 0.01, 3600.0, (2.0,), "time from one freeze to the next; up to freeze_s: for good"
+        "s", 0.01, 3600.0, (2.0,), "time between freezes; up to freeze_s: permanent"
     )
 
     def __post_init__(self) -> None:
@@ -141,16 +139,14 @@ class Frozen(Fault):
 
 @dataclass
 class Late(Fault):
-    """Old pictures with new stamps: a camera with a queue whose driver stamps what it takes out.
+    """Old frames with new stamps: a camera with a queue whose driver stamps on reading.
 
-    Nothing outside of the pictures shows it, unlike a `Delay`. The queue fills while pictures come
+    Unlike a `Delay` it shows in the frames only. The queue fills while frames come
     at half speed.
     """
 
     name = "late"
-    delay_s: float = parameter(
-        "s", 0.0, 10.0, (0.1, 0.2, 0.4, 0.7, 1.0), "how old the pictures are"
-    )
+    delay_s: float = parameter("s", 0.0, 10.0, (0.1, 0.2, 0.4, 0.7, 1.0), "age of the frames")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,12 +165,10 @@ class Late(Fault):
 
 @dataclass
 class Delay(Fault):
-    """Frames come late, with the stamps of when they were taken: a slow link."""
+    """Frames arrive late, with correct stamps: a slow link."""
 
     name = "delay"
-    delay_s: float = parameter(
-        "s", 0.0, 10.0, (0.05, 0.1, 0.2, 0.5, 1.0), "how much later they come"
-    )
+    delay_s: float = parameter("s", 0.0, 10.0, (0.05, 0.1, 0.2, 0.5, 1.0), "delay")
 
     def apply(self, delivery: Delivery) -> list[Delivery]:
         return [replace(delivery, arrive_ns=delivery.arrive_ns + round(self.delay_s * 1e9))]
@@ -182,12 +176,10 @@ class Delay(Fault):
 
 @dataclass
 class Jitter(Fault):
-    """Frames come late by an amount that changes from frame to frame, in their order."""
+    """Frames arrive late by a random amount, in order."""
 
     name = "jitter"
-    spread_s: float = parameter(
-        "s", 0.0, 10.0, (0.03, 0.06, 0.1, 0.2, 0.4), "latest that a frame may come"
-    )
+    spread_s: float = parameter("s", 0.0, 10.0, (0.03, 0.06, 0.1, 0.2, 0.4), "largest delay")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -199,7 +191,7 @@ class Jitter(Fault):
         return [replace(delivery, arrive_ns=self._last_ns)]
 
 
-# Stamps that lie. Pictures and the times at which they come stay sound.
+# Stamps that lie. Frames and the times at which they come stay sound.
 
 
 class WrongClock(Fault):
@@ -226,7 +218,7 @@ class StampOffset(WrongClock):
 
     name = "stamp_offset"
     offset_s: float = parameter(
-        "s", -1e6, 1e6, (0.01, 0.04, 0.09, 0.5, 5.0), "how far stamps are ahead"
+        "s", -1e6, 1e6, (0.01, 0.04, 0.09, 0.5, 5.0), "offset of the stamps"
     )
 
     def _offset_s(self, since_s: float) -> float:
@@ -238,9 +230,7 @@ class StampDrift(WrongClock):
     """The clock runs too fast or too slowly."""
 
     name = "stamp_drift"
-    rate: float = parameter(
-        "s/s", -0.9, 10.0, (0.001, 0.01, 0.05, 0.2, 1.0), "what it gains in a second"
-    )
+    rate: float = parameter("s/s", -0.9, 10.0, (0.001, 0.01, 0.05, 0.2, 1.0), "gain per second")
 
     def _offset_s(self, since_s: float) -> float:
         return self.rate * since_s
@@ -248,12 +238,10 @@ class StampDrift(WrongClock):
 
 @dataclass
 class StampJump(WrongClock):
-    """The clock is set, and set back again after the same time: two servers of time at odds."""
+    """The clock is set, and set back again after the same time: two time servers that disagree."""
 
     name = "stamp_jump"
-    jump_s: float = parameter(
-        "s", -1e6, 1e6, (-0.02, -0.05, -0.2, -2.0, -60.0), "how far it is set"
-    )
+    jump_s: float = parameter("s", -1e6, 1e6, (-0.02, -0.05, -0.2, -2.0, -60.0), "size of a jump")
     every_s: float = parameter("s", 0.01, 3600.0, (1.0,), "time between two jumps")
 
     def _offset_s(self, since_s: float) -> float:
@@ -262,7 +250,7 @@ class StampJump(WrongClock):
 
 @dataclass
 class DuplicateStamp(Fault):
-    """Some frames bear the stamp of the one before."""
+    """Some frames have the stamp of the previous one."""
 
     name = "duplicate_stamp"
     share: float = parameter(
@@ -282,11 +270,11 @@ class DuplicateStamp(Fault):
 
 @dataclass
 class Reorder(Fault):
-    """Some frames come right after the one that was taken after them."""
+    """Some frames arrive after the one that was taken after them."""
 
     name = "reorder"
     share: float = parameter(
-        "of the frames", 0.0, 1.0, (0.1, 0.25, 0.5, 0.75, 1.0), "frames that change places"
+        "of the frames", 0.0, 1.0, (0.1, 0.25, 0.5, 0.75, 1.0), "frames that swap places"
     )
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from multismolvla.faults.fault import JOINT_STATES, Fault, TimedFault
 from multismolvla.faults.registry import make_fault
 from multismolvla.streams import StreamTable
 
-# How long an episode goes on after the last fault, so that its end can be judged.
+# How long an episode continues after the last fault, so that its end can be judged.
 SETTLE_S = 1.0
 
 
@@ -61,7 +61,7 @@ class ScheduledFault:
         return None if self.duration_s is None else self.start_s + self.duration_s
 
     def streams(self, table: StreamTable) -> tuple[str, ...]:
-        """The streams that it befalls.
+        """The streams that it affects.
 
         Raises:
             ValueError: there is none of that name; one line.
@@ -89,7 +89,7 @@ class Scenario:
         task: id or instruction.
         seed: of the scene.
         policy: `expert`, `small` or the folder of a checkpoint.
-        at_least_s: the episode goes on for this long after the instruction, even after success.
+        at_least_s: the episode continues for this long after the instruction, even after success.
         success: what the task must come to; None expects nothing.
     """
 
@@ -104,13 +104,13 @@ class Scenario:
 
     @property
     def lasts_s(self) -> float:
-        """How long the episode goes on at least: until the recovery from every fault is seen."""
+        """How long the episode continues at least: until the recovery from every fault is seen."""
         ends = [f.end_s + SETTLE_S for f in self.faults if f.end_s is not None]
         starts = [f.start_s + SETTLE_S for f in self.faults if f.end_s is None]
         return max([self.at_least_s, *ends, *starts])
 
     def schedules(self, table: StreamTable, origin_ns: int) -> dict[str, FaultSchedule]:
-        """Stream -> its faults, made anew, on a clock on which the instruction is at `origin_ns`.
+        """Stream -> its faults, made again, on a clock on which the instruction is at `origin_ns`.
 
         Raises:
             ValueError: a fault cannot be made, or a stream does not exist; one line.

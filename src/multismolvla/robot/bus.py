@@ -126,7 +126,7 @@ class FeetechBus:
         self._send(protocol.sync_write_request(register.address, data))
 
     def scan(self, servos: Sequence[int], timeout_s: float = SCAN_TIMEOUT_S) -> list[int]:
-        """Return those of the ids that answer a ping in time, each asked once."""
+        """Return those of the ids that answer a ping in time, each pinged once."""
         found = []
         for servo in servos:
             answers: dict[int, bytes] = {}
@@ -195,7 +195,7 @@ class FeetechBus:
         over = False
         while waiting and not over:
             left_s = deadline - time.monotonic()
-            # Whoever looks late on a busy computer takes what has come meanwhile.
+            # Late on a busy computer: take what has arrived meanwhile.
             over = left_s <= 0
             for packet in parser.feed(self._read_available(max(0.0, left_s))):
                 if packet.id in waiting:
@@ -264,7 +264,7 @@ def _busy(port: str) -> PortBusy:
 
 
 def _find_holder(port: str) -> str:
-    """Name the process that holds the lock on the port, as far as the kernel tells."""
+    """Name the process that holds the lock on the port, as far as the kernel reports it."""
     with contextlib.suppress(OSError):
         inode = str(os.stat(port).st_ino)
         with open("/proc/locks") as locks:

@@ -1,4 +1,4 @@
-"""Calibrating by hand, as LeRobot does: the middle pose first, then a sweep of every joint."""
+"""Manual calibration, as LeRobot does it: the middle pose first, then a sweep of every joint."""
 
 from __future__ import annotations
 

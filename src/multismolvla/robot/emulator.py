@@ -141,7 +141,7 @@ class EmulatedBus:
             if self._wire_time:
                 due = started + (len(data) + len(answer)) * WIRE_S_PER_BYTE
                 time.sleep(max(0.0, due - time.monotonic()))
-            # A port that nobody reads fills up; what does not fit is lost, as on a wire.
+            # A port without a reader fills up; what does not fit is lost, as on a wire.
             with contextlib.suppress(BlockingIOError):
                 os.write(self._master, answer)
 

@@ -8,7 +8,7 @@ from multismolvla.robot.protocol import describe_status
 
 
 class BusError(Exception):
-    """The servo bus or a servo on it does not do what was asked."""
+    """The servo bus or a servo on it does not carry out a request."""
 
 
 class PortUnavailable(BusError):
@@ -48,7 +48,7 @@ class ServoTimeout(BusError):
 
 
 class CorruptPacket(BusError):
-    """Answers arrived damaged or incomplete, also when asked again.
+    """Answers arrived damaged or incomplete, also after a retry.
 
     Attributes:
         servos: ids of the servos without a good answer.
@@ -63,7 +63,7 @@ class CorruptPacket(BusError):
 
 
 class ServoStatusError(BusError):
-    """A servo did what was asked and reports a fault of its own.
+    """A servo carried out a request and reports a fault of its own.
 
     Attributes:
         servo: its id.

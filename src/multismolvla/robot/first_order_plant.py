@@ -22,7 +22,7 @@ class FirstOrderPlant:
     Args:
         positions_rad: (6,) pose at start.
         time_constant_s: time in which the distance to the goal falls to 37 %.
-        clock: seconds; asked for positions, the plant moves on by the time since it was last asked.
+        clock: seconds; each read of the positions moves the plant by the time since the last one.
     """
 
     def __init__(

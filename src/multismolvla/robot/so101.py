@@ -120,7 +120,7 @@ class SO101Arm:
     def prepare(self) -> None:
         """Check that the servos are those of the calibration, and configure them.
 
-        Only registers that differ are written, so an arm that holds goes on holding.
+        Only registers that differ are written, so an arm that holds continues holding.
 
         Raises:
             RegisterMismatch: a servo is no STS3215 or was calibrated otherwise.
@@ -209,7 +209,7 @@ class SO101Arm:
             if not limp:
                 return
             # A servo keeps its old goal while limp, and would run there. Written one by one,
-            # because nobody acknowledges a sync write: lost, it would let the arm jump.
+            # because a sync write is not acknowledged: lost, it would let the arm jump.
             positions = dict(zip(self._ids, self._sync_read(PRESENT_POSITION), strict=True))
             for servo in limp:
                 self._write(servo, registers.GOAL_POSITION, positions[servo])
@@ -268,7 +268,7 @@ class SO101Arm:
         answers = self._bus.sync_read(self._ids, register.address, register.size)
         return [register.decode(answers[servo]) for servo in self._ids]
 
-    # A servo that reports overload or heat still does as asked; `read_diagnostics` shows the fault.
+    # A servo with overload or heat still carries out requests; `read_diagnostics` shows the fault.
     def _read(self, servo: int, register: Register) -> int:
         try:
             return self._bus.read(servo, register)

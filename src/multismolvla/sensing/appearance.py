@@ -16,7 +16,7 @@ from multismolvla.modalities.thresholds import Thresholds
 
 GRID = 4
 MAX_PATCH = 32
-# Contrast below this many units of noise may be noise alone, and tells nothing about edges.
+# Contrast below this many units of noise may be noise alone and says nothing about edges.
 _EDGE_TO_NOISE = 8.0
 
 
@@ -25,16 +25,16 @@ class FrameStatistics:
     """Numbers of one frame, in the units of its kind (levels of 255, metres, degrees Celsius).
 
     Attributes:
-        content: the sampled pixels as bytes; equal bytes mean an identical picture.
+        content: the sampled pixels as bytes; equal bytes mean an identical frame.
         invalid_share: share of pixels that are not finite or outside the sensor's range.
         low, high: 1st and 99th percentile of the valid pixels; NaN where none is valid, or where
-            levels are not asked for.
+            levels are not requested.
         flat_share: share of the patches that are constant.
         noise: standard deviation of the noise, the lower quartile over the patches; 0 where noise
-            is not asked for.
+            is not requested.
         sharpness: steepest slope per pixel as a share of the contrast across it, the lesser of
             both directions: 0.5 for a perfect step, 0.13 after a blur of 3 pixels; NaN where
-            the frame has no edge to judge by, or where edges are not asked for.
+            the frame has no edge to judge by, or where edges are not requested.
     """
 
     content: bytes
@@ -79,7 +79,7 @@ def measure(
         minimum, maximum: the sensor's range; values outside it count as invalid.
         flat_std: a patch whose standard deviation does not exceed this is constant.
         edge_contrast: a patch with less contrast than this has no edge to judge sharpness by.
-        levels, noise: what else is asked for; sharpness needs the noise.
+        levels, noise: what else to compute; sharpness needs the noise.
     """
     # Copied once: every step below is several times as fast on neighbours in memory.
     sample = np.ascontiguousarray(patches(frame))
@@ -143,7 +143,7 @@ def _noise(grey: np.ndarray) -> float:
     """Standard deviation of the noise, after J. Immerkaer, Fast Noise Variance Estimation (1996).
 
     His mask is blind to constant and linear structure. Noise is in every patch and texture in some,
-    so the lower quartile over the patches tells them apart.
+    so the lower quartile over the patches separates them.
     """
     if min(grey.shape[1:]) < 3:
         return 0.0
@@ -178,7 +178,7 @@ def _sharpness(grey: np.ndarray, edge_contrast: float) -> float:
     return float(min(steepness_x.max(), steepness_y.max()))
 
 
-# Does a frame look like the picture of a live, unobstructed, focused sensor?
+# Does a frame look like the frame of a live, unobstructed, focused sensor?
 
 Findings = dict[str, str]
 

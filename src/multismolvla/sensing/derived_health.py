@@ -35,7 +35,7 @@ class DerivedHealth(StreamHealth):
         )
 
     def set_source(self, source: str, state: State, reasons: tuple[str, ...]) -> None:
-        """Tell how a source is now."""
+        """Set the state of a source."""
         self._sources[source] = (state, reasons)
 
     @property

@@ -1,4 +1,4 @@
-"""Is a stream alive and telling the truth? A state machine on an explicit clock."""
+"""Health of a stream: alive, and plausible? A state machine on an explicit clock."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from multismolvla.sensing.stamps import StampCheck
 # A first look past the deadline waits this long for a second one, so that a frame which is already
 # on its way through a busy machine still counts.
 MIN_GRACE_NS = 10_000_000
-# A picture older than this is too old to act on, whoever kept it: the policy counts no set of
-# images that is older (`max_set_age_s`).
+# A frame older than this is too old to act on, wherever it waited: the policy uses no set of images
+# that is older (`max_set_age_s`).
 TOO_OLD_NS = 500_000_000
 # Times of arrival are worked back from when a callback ran, and two may come out in the wrong order
 # by a little; a larger step back is a clock that was set.
@@ -69,7 +69,7 @@ class StreamHealth:
 
     A machine that is too slow is no broken sensor. Frames are timed by when they reached this
     machine, and silence is excused for as long as the machine runs late (`excuse`), up to the age
-    at which a picture is too old to act on.
+    at which a frame is too old to act on.
     """
 
     def __init__(self, kind: str, rate_hz: float, thresholds: Thresholds | None = None) -> None:
@@ -116,11 +116,11 @@ class StreamHealth:
         )
 
     def excuse(self, lag_s: float, periods: float = 0.0) -> None:
-        """Tell how late the machine runs now, from which `tick` takes what it needs.
+        """Set how late the machine runs now, for `tick`.
 
         Args:
-            lag_s: silence of so much more does not lose the stream, seconds.
-            periods: so many frame periods besides, for a camera that sends fewer frames on purpose.
+            lag_s: additional silence that does not lose the stream, seconds.
+            periods: additional frame periods, for a camera that sends fewer frames on purpose.
         """
         excused_ns = round(lag_s * 1e9 + periods * self._period_ns)
         self._slower = periods > 0.0
@@ -166,7 +166,7 @@ class StreamHealth:
 
         The second look is due after as long as the first one came late: time in which this process
         did not run is no fault of the camera, and what came meanwhile is taken before. The deadline
-        moves until a picture would be too old at most.
+        moves until a frame would be too old at most.
         """
         if self._deadline_ns is None or now_ns < self._deadline_ns:
             if self._last_ns is not None and now_ns < self._last_ns - CLOCK_JUMP_NS:

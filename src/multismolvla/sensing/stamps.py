@@ -6,8 +6,7 @@ from collections import deque
 
 from multismolvla.modalities.thresholds import Thresholds
 
-# What is told of the stamps is about the frames of this time. More of them than the deque holds
-# come from no camera.
+# Statistics of stamps are about the frames of this time. No camera sends more than the deque holds.
 WINDOW_NS = 1_000_000_000
 WINDOW_FRAMES = 256
 

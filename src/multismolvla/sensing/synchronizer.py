@@ -66,7 +66,7 @@ class Synchronizer:
     def __init__(
         self, streams: Sequence[str], slop_ns: int, max_wait_ns: int, queue_size: int = 10
     ) -> None:
-        """Make a synchroniser for streams that all count as alive until told otherwise.
+        """Make a synchroniser for streams that all count as alive until `set_alive`.
 
         Args:
             streams: names in order of preference as the reference.
@@ -142,7 +142,7 @@ class Synchronizer:
         return self._emit()
 
     def set_alive(self, stream: str, alive: bool, now_ns: int) -> list[SynchronizedSet]:
-        """Tell whether a stream can be waited for; a dead stream's messages are dropped."""
+        """Set whether to wait for a stream; a dead stream's messages are dropped."""
         self._check(stream)
         self._advance(now_ns)
         self._alive[stream] = alive
