@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 # Subcommand -> module with a docstring, `add_arguments(parser)` and `main(args) -> int`. Imported
-# when asked for, so that `--help` does not wait for ROS and torch.
+# when needed, so that `--help` does not wait for ROS and torch.
 COMMANDS = {
     "demo": ("multismolvla.nodes.demo", "five episodes in simulation, one through an RGB loss"),
     "demos": (

@@ -23,7 +23,7 @@ class Observation:
         mask: True per stream that may be used. A masked stream's frame must not influence the
             action.
         state: (6,) float64 joint positions, radians, in the order of `JOINT_NAMES`.
-        task: the language instruction; empty means that nothing is asked.
+        task: the language instruction; empty means that there is no task.
         privileged: object name -> (7,) x, y, z, qw, qx, qy, qz in the robot's base frame, metres.
             Only a simulator can fill it, and only the scripted expert reads it.
     """
@@ -41,10 +41,10 @@ class ActionChunk:
     """Joint targets over time.
 
     Row k of `actions` is the target for `stamp_ns + k * period_s`: row 0 belongs to the instant of
-    the observation. Where a chunk that arrives late is entered is `control.chunk_entry`'s matter.
+    the observation. `control.action_queue` decides at which row a late chunk is merged.
 
     Attributes:
-        stamp_ns: stamp of the observation that the chunk answers.
+        stamp_ns: stamp of the observation of this chunk.
         period_s: time between two rows, seconds.
         actions: (T, 6) float64 joint targets, radians, in the order of `JOINT_NAMES`.
     """
@@ -70,8 +70,8 @@ class ActionChunk:
 class Policy(Protocol):
     """Anything that turns observations into chunks. `infer` may be slow: it has its own thread.
 
-    A policy that never reads `Observation.privileged` may say so by `reads_privileged = False`, and
-    nobody gathers it then.
+    A policy that never reads `Observation.privileged` may set `reads_privileged = False`; it is
+    not collected then.
     """
 
     def infer(self, observation: Observation) -> ActionChunk:

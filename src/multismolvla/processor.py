@@ -51,12 +51,12 @@ class Processor:
 
 def read_processor(cpu_info: Path = CPU_INFO) -> Processor:
     """Read /proc/cpuinfo; where there is none, only the architecture is known."""
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     try:
         for line in cpu_info.read_text().splitlines():
             key, _, value = line.partition(":")
-            told.setdefault(key.strip(), value.strip())
+            fields.setdefault(key.strip(), value.strip())
     except OSError:
         pass
-    name = told.get("model name") or platform.machine()
-    return Processor(name, frozenset(told.get("flags", "").split()))
+    name = fields.get("model name") or platform.machine()
+    return Processor(name, frozenset(fields.get("flags", "").split()))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multismolvla.arm import JOINT_NAMES
 from multismolvla.policy.config import (
     FILE_NAME,
-    HAND_POSE,
+    GRIPPER_POSE,
     PRESETS,
     ConfigError,
     PolicyConfig,
@@ -155,7 +155,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_state_without_room_for_the_hand_is_refused_where_there_are_objects():
     told = dataclasses.replace(make("tiny"), objects=("red_cube",), view_tokens=False)
-    assert told.max_state_dim == len(JOINT_NAMES) + HAND_POSE
+    assert told.max_state_dim == len(JOINT_NAMES) + GRIPPER_POSE
     with pytest.raises(ConfigError, match="max_state_dim is 17; expected 18 or more"):
         dataclasses.replace(told, max_state_dim=17)
     assert dataclasses.replace(make("tiny"), max_state_dim=17).max_state_dim == 17

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multismolvla.policy.config import tiny
-from multismolvla.policy.hand_frame import hand_pose
+from multismolvla.policy.gripper_frame import gripper_pose
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.streams import Stream
 
@@ -127,5 +127,5 @@ def test_with_objects_the_state_says_where_the_hand_is():
     state = Normalizer(told, **STATISTICS).normalize_state(joints.double().expand(2, 6))
     assert state.shape == (2, 20) and state.dtype == torch.float32
     torch.testing.assert_close(state[0, :6], (joints - MEAN) / STD)
-    torch.testing.assert_close(state[1, 6:18], hand_pose(joints))
+    torch.testing.assert_close(state[1, 6:18], gripper_pose(joints))
     assert not state[:, 18:].any()

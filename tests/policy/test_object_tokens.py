@@ -6,7 +6,7 @@ import pytest
 import torch
 from model_inputs import CONFIG, inputs, make_model
 
-from multismolvla.policy.hand_frame import hand_pose
+from multismolvla.policy.gripper_frame import gripper_pose
 from multismolvla.policy.object_tokens import (
     IN_FRAME,
     LOG_LEAST,
@@ -23,7 +23,7 @@ WITH_OBJECTS = dataclasses.replace(CONFIG, objects=OBJECTS)
 def states(batch: int, seed: int = 3) -> torch.Tensor:
     """(B, 18): joints, here not normalised, and the hand's pose."""
     joints = torch.rand(batch, 6, generator=torch.Generator().manual_seed(seed)) - 0.5
-    return torch.cat((joints, hand_pose(joints)), dim=1)
+    return torch.cat((joints, gripper_pose(joints)), dim=1)
 
 
 def view_tokens(batch: int, seed: int = 4) -> torch.Tensor:
@@ -43,14 +43,14 @@ HELD, HELD_SAY = 14, 15
 
 
 def read_of(
-    places: list[float], unsure: list[float], hand_unsure: float = LOG_MOST
+    places: list[float], unsure: list[float], gripper_unsure: float = LOG_MOST
 ) -> torch.Tensor:
     """Answers (1, V, n, READ) of views that say `places` for each coordinate in the room's frame,
     as unsure as given, and something in the hand's frame."""
     read = torch.zeros(1, len(places), len(OBJECTS), READ)
     read[..., PLACE] = torch.tensor(places)[:, None, None]
     read[..., UNSURE] = torch.tensor(unsure)[:, None]
-    read[..., IN_FRAME + UNSURE] = hand_unsure
+    read[..., IN_FRAME + UNSURE] = gripper_unsure
     return read
 
 
@@ -82,7 +82,7 @@ def test_a_view_that_is_not_there_has_no_say_to_the_last_bit(garbage):
     other = views.clone()
     other[0, 1] = garbage
     one, two = (tokens.estimate(seen, present, state) for seen in (views, other))
-    for name in ("objects", "hand", "seen"):
+    for name in ("objects", "gripper", "seen"):
         assert torch.equal(getattr(one, name), getattr(two, name)), name
         assert getattr(two, name).isfinite().all(), name
     assert torch.equal(tokens(one, state), tokens(two, state))
@@ -107,7 +107,7 @@ def test_a_view_that_is_surer_has_more_say():
 
 def test_what_is_only_seen_from_the_hand_is_told_in_the_room():
     """The view's place in the room's frame is a guess, its place for the hand is not."""
-    read = read_of([5.0], [LOG_MOST], hand_unsure=LOG_LEAST)
+    read = read_of([5.0], [LOG_MOST], gripper_unsure=LOG_LEAST)
     read[..., IN_FRAME : IN_FRAME + 3] = torch.tensor([0.3, -0.1, 0.2])
     pose = states(1)[0, -12:]
     expected = pose[:3] + pose[3:].view(3, 3) @ torch.tensor([0.3, -0.1, 0.2])

@@ -8,7 +8,7 @@ import pytest
 from multismolvla.policy.precision_choice import (
     BUDGET_S,
     FAST_ENOUGH_S,
-    LEAST_WAY_RAD,
+    LEAST_MOTION_RAD,
     MOST_ERROR,
     THREADS_GAIN,
     choose,
@@ -125,5 +125,5 @@ def test_all_examples_count():
 
 def test_an_arm_that_is_to_stay_has_no_way_to_measure_by():
     (still,) = examples = [SimpleNamespace(state=np.zeros(6))]
-    expected, off = {0: np.tile(still.state, (4, 1))}, {0: np.full((4, 6), 0.01 * LEAST_WAY_RAD)}
+    expected, off = {0: np.tile(still.state, (4, 1))}, {0: np.full((4, 6), 0.01 * LEAST_MOTION_RAD)}
     assert largest_error(off, expected, examples) == pytest.approx(0.01)

@@ -26,7 +26,7 @@ def test_the_error_is_as_large_as_is_said():
     said = found.objects[..., 6:].exp()
     error = (found.objects[..., :3] - truth.positions).abs()
     assert math.isclose(float((error / said).mean()), 1.0, rel_tol=0.05)
-    assert all(part.isfinite().all() for part in (found.objects, found.hand))
+    assert all(part.isfinite().all() for part in (found.objects, found.gripper))
 
 
 def test_an_object_looks_the_same_after_its_symmetry():

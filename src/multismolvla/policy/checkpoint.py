@@ -128,7 +128,7 @@ def load_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> C
 
 class Unfilled(TorchFunctionMode):
     """Parameters of modules made within are to be replaced at once: nothing is drawn for them, and
-    memory that nobody writes to costs nothing.
+    memory that is never written costs nothing.
 
     The meta device would do the same, but to multiply there torch imports its compiler: seconds,
     and 130 MB that stay.

@@ -14,7 +14,7 @@ from multismolvla.policy.tokenizer import Tokenizer
 def load_any_checkpoint(source: str | Path, cameras: Mapping[str, str] | None = None) -> Checkpoint:
     """Load a folder, what the package ships or a model on the hub; weights become float32.
 
-    A folder of LeRobot holds no tokenizer: a `tokenizer.json` that somebody put there is read, else
+    A folder of LeRobot holds no tokenizer: a `tokenizer.json` in it is read, else
     SmolVLM's is fetched.
 
     Args:
@@ -43,7 +43,7 @@ def load_any_checkpoint(source: str | Path, cameras: Mapping[str, str] | None = 
 
 
 def _fetch_tokenizer() -> Path:
-    # Half a second that only those wait who need the hub.
+    # Imported here: half a second, needed only for the hub.
     from huggingface_hub import hf_hub_download
 
     try:

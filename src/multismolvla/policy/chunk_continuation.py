@@ -115,5 +115,5 @@ class ChunkContinuation:
         finite = bool(actions.isfinite().all())  # Before the clock is read: waits for a GPU.
         self._latencies_s.append(max(0.0, (self._now_ns() - self._started_ns) * 1e-9))
         if finite:
-            # A copy: whoever made the chunk may write to it.
+            # A copy: the caller may write to the chunk.
             self._last = _Chunk(stamp_ns, task, actions.clone())

@@ -18,8 +18,8 @@ from multismolvla.policy.solvers import SOLVERS
 from multismolvla.streams import Stream
 
 FILE_NAME = "multismolvla.json"
-# Numbers of the hand's pose in a state: grip point 3, rotation 9. See `hand_frame.py`.
-HAND_POSE = 12
+# Numbers of the gripper's pose in a state: grip point 3, rotation 9. See `gripper_frame.py`.
+GRIPPER_POSE = 12
 STEMS = ("linear",)
 FUSIONS = ("late", "early")
 
@@ -115,8 +115,8 @@ class PolicyConfig:
         joints: order and meaning of state and action; other arms are refused.
         relative_joints: joints whose actions are offsets from the measured state; the others'
             are angles. The statistics of the actions are then kept per row of the chunk.
-        objects: what the model itself tells the place of, one token each; see `object_tokens.py`.
-            Only with `fourm`. The state then carries the hand's pose as well.
+        objects: whose poses the model estimates, one token each; see `object_tokens.py`.
+            Only with `fourm`. The state then has the gripper's pose as well.
         view_tokens: the language model reads the tokens of the views. Without them it reads what
             the object tokens say alone, at a fraction of the cost.
     """
@@ -185,7 +185,7 @@ class PolicyConfig:
         for key in ("max_state_dim", "max_action_dim"):
             need(getattr(self, key) >= joints, key, getattr(self, key), f"at least {joints}")
         if self.objects:
-            width = joints + HAND_POSE
+            width = joints + GRIPPER_POSE
             need(
                 self.max_state_dim >= width, "max_state_dim", self.max_state_dim, f"{width} or more"
             )

@@ -77,7 +77,7 @@ class InferenceEngine:
 
         Args:
             frames: the same tensor as the last time stands for the same content and is not encoded
-                again, so that nobody may write to it.
+                again; do not write to it.
         """
         views, present = self._views(frames, mask)
         prefix = self._model.read(

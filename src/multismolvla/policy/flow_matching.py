@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-# Beta(1.5, 1) leans towards noise, where the velocity is hardest to tell; the last 0.1 % next to
+# Beta(1.5, 1) leans towards noise, where the velocity is hardest to predict; the last 0.1 % next to
 # the actions is left out (pi0, appendix B; SmolVLA uses the same numbers).
 BETA_ALPHA = 1.5
 TIME_SCALE = 0.999

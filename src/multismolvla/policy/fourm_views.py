@@ -1,4 +1,4 @@
-"""MultiSmolVLA's eyes: every stream of every view in one 4M-21 encoder, then tokens per view."""
+"""MultiSmolVLA's encoder: every stream of every view in one 4M-21, then tokens per view."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ def download(hub_id: str) -> Path:
     Raises:
         HubError: there is no such model, or the hub cannot be reached and there is no copy.
     """
-    # Half a second that only those wait who name a model on the hub.
+    # Imported here: half a second, needed only for a model on the hub.
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        # Asked first because snapshot_download waits without end for a hub that never answers. It
-        # is not told the revision: only without does it note which copy is the newest.
+        # First, because snapshot_download waits without end for a hub that never answers. Without a
+        # revision, so that it records which copy is the newest.
         HfApi().model_info(hub_id, timeout=TIMEOUT_S)
         return Path(snapshot_download(hub_id, allow_patterns=PATTERNS))
     except RepositoryNotFoundError:

@@ -70,7 +70,7 @@ class LearnedPolicy:
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
         threads: of torch in the calling thread; 0 has the dry run choose among `THREADS`, None
             leaves them alone.
-        seed: of the noise that the flow starts from, which begins anew with each `reset`: the same
+        seed: of the noise that the flow starts from, which begins again with each `reset`: the same
             observations then give the same chunks. None draws new noise each time.
         noise_scale: standard deviation of that noise. 1, as in training, draws from all that was
             demonstrated; 0 begins at its middle, so that the same observation gives the same chunk
@@ -81,7 +81,7 @@ class LearnedPolicy:
         now_ns: the clock of the observations' stamps, for `chunking`: see `ChunkContinuation`.
         precision: of the weights, one of `PRECISIONS`, see `InferenceEngine`; `auto` has the dry
             run choose, and is float32 until then and on a GPU.
-        examples: observations to choose by; made-up ones without any.
+        examples: observations to choose by; random ones without any.
     """
 
     reads_privileged = False
@@ -173,7 +173,7 @@ class LearnedPolicy:
         return self._config.streams
 
     def reset(self) -> None:
-        """Begin the noise anew; forget the last frames and the last chunk."""
+        """Begin the noise again; forget the last frames and the last chunk."""
         if self._seed is None:
             self._generator.seed()
         else:

@@ -69,7 +69,7 @@ def load_lerobot(
         folder: a local folder.
         cameras: LeRobot's camera -> our stream, for example `{"camera1": "rgb"}`; in the order of
             the checkpoint. Without, `camera1` becomes the stream `camera1/rgb`.
-        rate_hz: actions per second of the data that it was trained on, which no file tells.
+        rate_hz: actions per second of its training data, which no file contains.
         units: of its statistics: `lerobot` (degrees, gripper 0 to 100) or `radians`.
 
     Raises:

@@ -99,7 +99,7 @@ class MultiSmolVLA(nn.Module):
             frames: stream -> (B, C, H, W) float32, prepared; what a masked stream holds is never
                 read, and a stream that the whole batch masks may be absent.
             mask: (B, S) bool in the order of `config.streams`, True = usable.
-            language: (B, L) int64 token ids; `language_mask` (B, L) bool tells padding apart.
+            language: (B, L) int64 token ids; `language_mask` (B, L) bool is False for padding.
             state: (B, max_state_dim) float32, normalised and padded.
         """
         return self.read(*self.visual(frames, mask), mask, language, language_mask, state)
@@ -121,8 +121,8 @@ class MultiSmolVLA(nn.Module):
             compact: leave out the tokens that no sample has; the others keep their positions.
             estimate: what `object_tokens.estimate` gives for these views, where known already.
         """
-        tells = self.config.encoder == "fourm" and bool(self.config.objects)
-        if tells:
+        estimates = self.config.encoder == "fourm" and bool(self.config.objects)
+        if estimates:
             estimate = estimate or self.object_tokens.estimate(views, present, state)
         if not self.config.view_tokens:
             views = views[:, :, :0]
@@ -131,13 +131,12 @@ class MultiSmolVLA(nn.Module):
         one = mask.new_ones(batch, 1)
         tokens = [views.flatten(1, 2), self.text.embed(language)]
         exists = [seen, language_mask]
-        # A slot counts whether it is filled or not: a lost camera moves nobody. Padding does not.
+        # An empty slot counts too: a lost camera shifts no position. Padding does not count.
         counts = [torch.ones_like(seen), language_mask]
         if self.config.encoder == "fourm":
-            if tells:
-                told = self.object_tokens(estimate, state)
-                tokens.append(told)
-                exists.append(one.expand(told.shape[:2]))
+            if estimates:
+                tokens.append(self.object_tokens(estimate, state))
+                exists.append(one.expand(tokens[-1].shape[:2]))
                 counts.append(exists[-1])
             tokens.append(self.availability(mask.to(views.dtype))[:, None])
             exists.append(one)

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multismolvla.policy.config import PolicyConfig
-from multismolvla.policy.hand_frame import hand_pose
+from multismolvla.policy.gripper_frame import gripper_pose
 
-# LeRobot's, on the way in only: a joint that never moved in the data is not divided by zero.
+# LeRobot's, for inputs only: a joint that never moved in the data is not divided by zero.
 EPSILON = 1e-8
 
 
@@ -50,7 +50,7 @@ class Normalizer(nn.Module):
         relative = torch.tensor([joint in config.relative_joints for joint in config.joints])
         self.register_buffer("_relative", relative, persistent=False)
         self._per_row = bool(relative.any())  # read on every call: not from a GPU
-        self._hand_pose = bool(config.objects)
+        self._gripper_pose = bool(config.objects)
         self.state_width, self.action_width = config.max_state_dim, config.max_action_dim
         for name, value, default in (
             ("state_mean", state_mean, 0.0),
@@ -74,12 +74,12 @@ class Normalizer(nn.Module):
     def normalize_state(self, state: Tensor) -> Tensor:
         """Radians (..., J) of any float type to (..., max_state_dim) float32, padded with 0.
 
-        With `config.objects` the hand's pose follows the joints; see `hand_frame.py`.
+        With `config.objects` the gripper's pose follows the joints; see `gripper_frame.py`.
         """
-        if not self._hand_pose:
+        if not self._gripper_pose:
             return _normalize(state, self.state_mean, self.state_std, self.state_width)
         joints = _normalize(state, self.state_mean, self.state_std, state.shape[-1])
-        known = torch.cat((joints, hand_pose(state).to(joints.dtype)), dim=-1)
+        known = torch.cat((joints, gripper_pose(state).to(joints.dtype)), dim=-1)
         return F.pad(known, (0, self.state_width - known.shape[-1]))
 
     def normalize_action(self, action: Tensor, state: Tensor | None = None) -> Tensor:

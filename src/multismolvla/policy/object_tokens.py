@@ -1,13 +1,13 @@
-"""Tokens that say where things are, in numbers: one per object, and one for the hand.
+"""Object tokens: the model's estimate of every object's pose, and of the gripper's, as tokens.
 
-Patches tell where something is only to who has learnt to look there, and a small policy learns that
-last. Here a query per object looks at each view and gives place, heading, whether it is held, and
-how sure it is of that. Training compares these numbers with the simulator's truth
-(`training/policy/auxiliary_heads.py`); the language model then reads them as tokens.
+A small policy learns last where in the patches an object is. So a query per object attends to each
+view and estimates position, heading, whether it is held, and the expected error of the position.
+Training compares these numbers with the simulator's poses (`training/policy/auxiliary_heads.py`);
+the language model reads them as tokens.
 
-A camera above the table shows where things are in the room, one at the wrist where they are for the
-hand. So every view answers in both frames, each answer with its own expected error, and the answers
-are weighed by that: a view that is lost, or sees nothing, has no say.
+A camera above the table shows positions relative to the base, a camera at the wrist relative to the
+gripper. So each view gives estimates in both coordinate frames, each with its own expected error,
+and they are averaged by precision: a view that is lost, or sees nothing, has no weight.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from multismolvla.policy.config import HAND_POSE, PolicyConfig
-from multismolvla.policy.hand_frame import RELATIVE, seen_from_hand, to_base
+from multismolvla.policy.config import GRIPPER_POSE, PolicyConfig
+from multismolvla.policy.gripper_frame import RELATIVE, seen_from_gripper, to_base
 
 HEADS = 4
-# What is read from an object: place 3, heading 2, held 1, how unsure (logarithm) 1. Of the hand:
-# place 3, joints 6, holding nothing 1.
-OBJECT_NUMBERS, HAND_NUMBERS = 7, 10
-# Of an object in a view: in each of two frames place 3, unsure 1, heading 2 and the say that the
-# heading has; then held 1 and the say of that.
+# Numbers of an object: position 3, heading 2, held 1, logarithm of the expected error 1. Of the
+# gripper: position 3, joints 6, holding nothing 1.
+OBJECT_NUMBERS, GRIPPER_NUMBERS = 7, 10
+# Of an object in a view: in each of two coordinate frames position 3, error 1, heading 2 and the
+# weight of the heading; then held 1 and the weight of that.
 IN_FRAME = 7
 READ = 2 * IN_FRAME + 2
 # Headings are angles times the object's symmetry; the model finds out which of these that is.
@@ -38,14 +38,14 @@ class Estimate(NamedTuple):
     """B samples, n objects.
 
     Attributes:
-        objects: (B, n, 7), hand: (B, 10); see above. Places are centred, in units of 0.1 m.
-        looked: (B, n + 1, V, T) logarithm of where each query looked in each view, the hand's last;
-            its first head alone, for training to point it at the object.
-        seen: (B, n + 1, H) what else was seen there; None where nothing was looked at.
+        objects: (B, n, 7), gripper: (B, 10); see above. Positions are centred, in units of 0.1 m.
+        looked: (B, n + 1, V, T) logarithm of each query's attention in each view, the gripper's
+            last; of the first head only, for training to point it at the object.
+        seen: (B, n + 1, H) other features; None without views.
     """
 
     objects: Tensor
-    hand: Tensor
+    gripper: Tensor
     looked: Tensor
     seen: Tensor | None = None
 
@@ -56,7 +56,7 @@ class ObjectTokens(nn.Module):
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         width, count = config.text.hidden_size, len(config.objects) + 1
-        views, state = len(config.views), len(config.joints) + HAND_POSE
+        views, state = len(config.views), len(config.joints) + GRIPPER_POSE
         self._state = state
         self.position = nn.Parameter(torch.randn(views, config.tokens_per_view, width) * 0.1)
         self.queries = nn.Parameter(torch.randn(views, count, width) * 0.1)
@@ -68,25 +68,26 @@ class ObjectTokens(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
         self.read_object = nn.Linear(width, READ)
-        self.read_hand = nn.Linear(width, HAND_NUMBERS)
+        # Named for the gripper's former name, as in the checkpoints.
+        self.read_hand = nn.Linear(width, GRIPPER_NUMBERS)
         self.symmetry = nn.Parameter(torch.zeros(count - 1, len(SYMMETRIES)))
         self.write_object = nn.Sequential(
             nn.Linear(OBJECT_NUMBERS + RELATIVE, width), nn.GELU(), nn.Linear(width, width)
         )
         self.write_hand = nn.Sequential(
-            nn.Linear(HAND_NUMBERS, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(GRIPPER_NUMBERS, width), nn.GELU(), nn.Linear(width, width)
         )
-        # From nothing, so that a hand that was trained without eyes is not disturbed by them.
+        # From zero, so that an action expert that was trained without an encoder is not disturbed.
         self.write_seen = nn.Linear(width, width)
         nn.init.zeros_(self.write_seen.weight)
         nn.init.zeros_(self.write_seen.bias)
         self.name = nn.Parameter(torch.randn(count, width) * 0.5)
 
     def estimate(self, views: Tensor, present: Tensor, state: Tensor) -> Estimate:
-        """Look at the views (B, V, T, H) that there are, (B, V) bool.
+        """Estimate from the views (B, V, T, H) that are present, (B, V) bool.
 
         Args:
-            state: (B, max_state_dim) with the hand's pose, see `Normalizer.normalize_state`.
+            state: (B, max_state_dim) with the gripper's pose, see `Normalizer.normalize_state`.
         """
         width = views.shape[-1]
         state = state[:, : self._state]
@@ -102,7 +103,7 @@ class ObjectTokens(nn.Module):
         # (B, V, n + 1, H)
         answers = self.queries + self.out(found) + self.pose(state)[:, None, None]
         answers = answers + self.mlp(answers)
-        # Without any view all have a say: the numbers mean nothing then, but must be finite.
+        # Without any view all have a weight: the numbers mean nothing then, but must be finite.
         usable = present | ~present.any(dim=1, keepdim=True)
         objects, say = self._fuse(self.read_object(answers[:, :, :-1]), usable, state)
         equal = (usable / usable.sum(dim=1, keepdim=True))[:, :, None, None]
@@ -111,16 +112,16 @@ class ObjectTokens(nn.Module):
         return Estimate(objects, self.read_hand(seen[:, -1]), looked[:, :, 0].transpose(1, 2), seen)
 
     def _fuse(self, read: Tensor, usable: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One answer (B, n, 7) from those of the views (B, V, n, READ), and each view's say."""
+        """One estimate (B, n, 7) from those of the views (B, V, n, READ), and their weights."""
         read = read.float()
-        pose = state[:, -HAND_POSE:].float()
+        pose = state[:, -GRIPPER_POSE:].float()
         usable = usable[:, :, None, None]
-        # (B, V, 2, n, IN_FRAME): in the room's frame and in the hand's, as far as they are there.
+        # (B, V, 2, n, IN_FRAME): in the base's and in the gripper's coordinate frame.
         answers = read[..., :-2].unflatten(-1, (2, IN_FRAME)).transpose(2, 3)
-        here, at_hand = answers.unbind(dim=2)
-        moved = to_base(at_hand[..., :3].flatten(1, 2), pose).unflatten(1, at_hand.shape[1:3])
+        here, at_gripper = answers.unbind(dim=2)
+        moved = to_base(at_gripper[..., :3].flatten(1, 2), pose).unflatten(1, at_gripper.shape[1:3])
         places = torch.stack((here[..., :3], moved), dim=2)
-        turned = self._turned(at_hand[..., 4:6], pose)
+        turned = self._turned(at_gripper[..., 4:6], pose)
         headings = torch.stack((here[..., 4:6], turned), dim=2)
         # Precisions add up over views and frames.
         precision = -2.0 * answers[..., 3].clamp(LOG_LEAST, LOG_MOST)
@@ -136,7 +137,7 @@ class ObjectTokens(nn.Module):
         return torch.cat((place, heading, held, unsure[..., None]), dim=-1), say
 
     def _turned(self, headings: Tensor, pose: Tensor) -> Tensor:
-        """Headings (B, V, n, 2) relative to the hand's closing direction, in base_link."""
+        """Headings (B, V, n, 2) relative to the gripper's closing direction, in base_link."""
         yaw = torch.atan2(pose[:, 3 + 5], pose[:, 3 + 2])[:, None, None]
         share = self.symmetry.softmax(dim=-1)
         turned = torch.zeros_like(headings)
@@ -148,11 +149,11 @@ class ObjectTokens(nn.Module):
         return turned
 
     def forward(self, estimate: Estimate, state: Tensor) -> Tensor:
-        """The tokens: what is known, and of what."""
+        """The tokens of an estimate."""
         objects = estimate.objects
-        pose = state[:, : self._state][:, -HAND_POSE:]
-        relative = seen_from_hand(objects[..., :3], objects[..., 3:5], pose)
-        told = self.write_object(torch.cat((objects, relative), dim=-1))
-        hand = self.write_hand(estimate.hand)[:, None]
-        tokens = torch.cat((told, hand), dim=1) + self.name
+        pose = state[:, : self._state][:, -GRIPPER_POSE:]
+        relative = seen_from_gripper(objects[..., :3], objects[..., 3:5], pose)
+        tokens = self.write_object(torch.cat((objects, relative), dim=-1))
+        gripper = self.write_hand(estimate.gripper)[:, None]
+        tokens = torch.cat((tokens, gripper), dim=1) + self.name
         return tokens if estimate.seen is None else tokens + self.write_seen(estimate.seen)

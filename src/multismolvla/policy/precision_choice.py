@@ -17,18 +17,18 @@ import numpy as np
 from multismolvla.interfaces import Observation
 
 REFERENCE = "float32"
-# Largest difference of any joint target from float32's, over the longest way that float32 commands.
+# Largest difference of any joint target from float32's, over the longest motion of float32.
 MOST_ERROR = 0.01
 # Where the examples command less than this, a difference is measured against it.
-LEAST_WAY_RAD = 0.1
+LEAST_MOTION_RAD = 0.1
 # The threads of a chunk take processor time from all other nodes, and wait for one another when
 # these take it back: more of them have to be worth it.
 THREADS_GAIN = 1.5
 # A chunk of one thread in this time is early enough: more threads are not even tried.
 FAST_ENOUGH_S = 0.1
-# What is slower than the best so far by this factor after two calls is not asked again.
+# What is slower than the best so far by this factor after two calls is not run again.
 CLEARLY_SLOWER = 1.3
-# Calls of one candidate end after this time. A policy that takes longer is asked once.
+# Calls of one candidate end after this time. A policy that takes longer runs once.
 BUDGET_S = 0.3
 # Rounds over the examples, after a first call that pays for what is made once.
 ROUNDS = 2
@@ -86,15 +86,15 @@ def choose(
     fewest, *more = threads
     best_name, best = precisions[0], make(precisions[0])
     trial = reference = _measure(best, fewest, examples, clock)
-    said = {best_name: _milliseconds(trial)}
+    times = {best_name: _milliseconds(trial)}
     for name in precisions[1:]:
         candidate = make(name)
         tried = _measure(candidate, fewest, examples, clock, trial.seconds)
         error = largest_error(tried.targets, reference.targets, examples)
-        said[name] = _milliseconds(tried)
-        # So written, NaN is out.
+        times[name] = _milliseconds(tried)
+        # Written so that NaN is rejected.
         if not error <= MOST_ERROR:
-            said[name] += f" out: error {100 * error:.1f} %"
+            times[name] += f" out: error {100 * error:.1f} %"
         elif tried.seconds < trial.seconds:
             best_name, best, trial = name, candidate, tried
     number, other_numbers = fewest, {}
@@ -104,7 +104,7 @@ def choose(
         if tried.seconds * THREADS_GAIN <= trial.seconds:
             other_numbers[number] = _milliseconds(trial)
             number, trial = count, tried
-    others = ", ".join(f"{name} {words}" for name, words in said.items() if name != best_name)
+    others = ", ".join(f"{name} {words}" for name, words in times.items() if name != best_name)
     numbers = ", ".join(f"{n}: {w}" for n, w in sorted(other_numbers.items()) if n != number)
     reason = (
         f"precision {best_name} ({'; '.join(filter(None, (_milliseconds(trial), others)))}), "
@@ -118,16 +118,16 @@ def largest_error(
     expected: Mapping[int, np.ndarray],
     examples: Sequence[Observation],
 ) -> float:
-    """Largest difference (T, 6) from expected targets over the longest way commanded there.
+    """Largest difference (T, 6) from expected targets over the longest commanded motion.
 
     Args:
         targets, expected: index of an example -> (T, 6) radians; what both have counts.
     """
     worst = 0.0
     for number in targets.keys() & expected.keys():
-        way = max(np.abs(expected[number] - examples[number].state).max(), LEAST_WAY_RAD)
+        longest = max(np.abs(expected[number] - examples[number].state).max(), LEAST_MOTION_RAD)
         # The larger of two where one is NaN is NaN.
-        worst = np.maximum(worst, np.abs(targets[number] - expected[number]).max() / way)
+        worst = np.maximum(worst, np.abs(targets[number] - expected[number]).max() / longest)
     return float(worst)
 
 

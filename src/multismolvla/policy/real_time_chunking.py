@@ -1,11 +1,11 @@
 """Real-time chunking: a new chunk that continues the one being executed.
 
-Black, Galliker, Levine 2025 (arXiv 2506.07339). While a chunk is computed, the arm runs on with the
-previous one. The rows that will have run by then are held to the previous chunk, the rows after
-them are guided to it less and less, up to a horizon, and the rest is free. Guidance bends the
-velocity of the flow, so it works with every solver, and no training is needed. It is a pull and no
-constraint: the held rows end close to the previous chunk, not on it, so the arm should finish the
-previous chunk's rows and enter the new one after them.
+Black, Galliker, Levine 2025 (arXiv 2506.07339). While a chunk is computed, the arm continues with
+the previous one. The rows that will have been executed by then are fixed to the previous chunk, the
+rows after them are guided to it with decreasing weight, up to a horizon, and the rest is free.
+Guidance changes the velocity of the flow, so it works with every solver, and no training is needed.
+It is guidance, not a constraint: the fixed rows end close to the previous chunk, not on it, so the
+arm should finish the previous chunk's rows and continue with the new one after them.
 
 The paper's time tau runs from noise to actions; here t = 1 - tau, and the velocity has the opposite
 sign. At (x_t, t) the flow expects the actions x^ = x_t - t v(x_t, t), and the guided velocity is

@@ -1,4 +1,4 @@
-"""SmolVLM's eyes: the SigLIP tower, and the pixel shuffle that makes tokens of its patches.
+"""SmolVLM's image encoder: the SigLIP tower, and the pixel shuffle from patches to tokens.
 
 Parameters carry the names of `transformers`' SmolVLM. Positions of the patches are the identity;
 releases 4.55 to 4.57 of `transformers` compute others in float32 (its issue 41190).

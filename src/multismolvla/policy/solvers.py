@@ -22,7 +22,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Solver:
-    """A way to integrate the flow.
+    """A method to integrate the flow.
 
     Attributes:
         integrate: (velocity, noise (B, T, A), steps) -> actions (B, T, A).

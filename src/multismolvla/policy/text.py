@@ -71,11 +71,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Te
 
 
 class Attention(nn.Module):
-    """The four projections; who attends to whom is decided outside.
+    """The four projections; the mask is decided outside.
 
     Args:
-        width: channels of the tokens that ask, and of the result.
-        kv_width: channels of the tokens that are asked.
+        width: channels of the query tokens, and of the result.
+        kv_width: channels of the key and value tokens.
     """
 
     def __init__(self, width: int, kv_width: int, heads: int, kv_heads: int, head_dim: int) -> None:
@@ -154,7 +154,7 @@ class TextModel(nn.Module):
         """Run the layers over embeddings x (B, N, hidden_size).
 
         Args:
-            mask: (B, N, N) bool, row = who asks.
+            mask: (B, N, N) bool, row = query.
             positions: (B, N) rotary positions.
 
         Returns:
@@ -168,7 +168,7 @@ class TextModel(nn.Module):
             query, key, value = layer.self_attn.rotated(layer.input_layernorm(x), tables)
             cache.append((key, value))
             x = layer.finish(x, attend(query, key, value, bias))
-        # Nobody reads what the last layer would give.
+        # The output of the last layer is not used.
         key, value = last.self_attn.key_value(last.input_layernorm(x))
         cache.append((rotate(key, tables), value))
         return cache

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multismolvla.modalities.segmentation import LABELS
-from multismolvla.policy.hand_frame import SCALE_M
+from multismolvla.policy.gripper_frame import SCALE_M
 from multismolvla.policy.object_tokens import Estimate
 from multismolvla.training.policy.auxiliary_targets import AuxiliaryTargets
 
@@ -82,26 +82,26 @@ class AuxiliaryHeads(nn.Module):
 
 def scene_loss(estimate: Estimate, targets: AuxiliaryTargets) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss per sample (B,) of the numbers themselves, and how far off they are."""
-    objects, hand = estimate.objects, estimate.hand
+    objects, gripper = estimate.objects, estimate.gripper
     unsure = objects[..., 6:]
     # Laplace: the absolute error over its expected size, and the size must be honest.
     place = _known_mean(
         objects[..., :3], targets.positions, lambda error: error.abs() / unsure.exp() + unsure
     )
     heading = _known_mean(objects[..., 3:5], targets.headings, torch.square)
-    held_logits = torch.cat((objects[..., 5], hand[:, -1:]), dim=1)
+    held_logits = torch.cat((objects[..., 5], gripper[:, -1:]), dim=1)
     held = functional.cross_entropy(held_logits, targets.held, reduction="none")
-    grip = (hand[:, :3] - targets.hand).abs().mean(dim=1)
-    joints = (hand[:, JOINTS] - targets.joints).abs().mean(dim=1)
+    grip = (gripper[:, :3] - targets.gripper).abs().mean(dim=1)
+    joints = (gripper[:, JOINTS] - targets.joints).abs().mean(dim=1)
     loss = place + 2.0 * grip + joints + 8.0 * heading + 0.5 * held
     with torch.no_grad():
         error = (objects[..., :3] - targets.positions).norm(dim=-1) * MILLIMETRES
         error = error[error.isfinite()]
-        nothing = torch.full((), math.nan, device=hand.device)
+        nothing = torch.full((), math.nan, device=gripper.device)
         metrics = {
             "object_mm": error.median() if len(error) else nothing,
             "object_mean_mm": error.mean() if len(error) else nothing,
-            "gripper_mm": (hand[:, :3] - targets.hand).norm(dim=-1).median() * MILLIMETRES,
+            "gripper_mm": (gripper[:, :3] - targets.gripper).norm(dim=-1).median() * MILLIMETRES,
             "held": (held_logits.argmax(dim=1) == targets.held).float().mean(),
         }
     return loss, metrics

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from multismolvla.modalities.segmentation import LABELS
-from multismolvla.policy.hand_frame import CENTRE_M, SCALE_M
+from multismolvla.policy.gripper_frame import CENTRE_M, SCALE_M
 from multismolvla.sim.grasp import Hand
 from multismolvla.sim.layout import SHAPES, rotation_of
 
@@ -29,7 +29,7 @@ class AuxiliaryTargets:
             unknown.
         headings: (B, n, 2) cosine and sine of the heading times the object's symmetry; NaN where
             there is none: of round objects and of unknown ones.
-        hand: (B, 3) grip point, likewise.
+        gripper: (B, 3) grip point, likewise.
         joints: (B, 6) radians.
         held: (B,) int64 object in the gripper, n for none.
         labels: (B, V, T, L) shares of the labels within each token's part of the frame; NaN
@@ -38,7 +38,7 @@ class AuxiliaryTargets:
 
     positions: Tensor
     headings: Tensor
-    hand: Tensor
+    gripper: Tensor
     joints: Tensor
     held: Tensor
     labels: Tensor
@@ -50,16 +50,16 @@ def auxiliary_targets(
     """From joints (B, 6), poses (B, n, 7) in the order of `objects`, and label shares."""
     hands = [Hand.at(joints) for joints in state.astype(np.float64)]
     positions = (poses[..., :3] - np.array(CENTRE_M)) / SCALE_M
-    grips = (np.stack([hand.position for hand in hands]) - np.array(CENTRE_M)) / SCALE_M
+    grips = (np.stack([gripper.position for gripper in hands]) - np.array(CENTRE_M)) / SCALE_M
     headings = np.full((*poses.shape[:2], 2), np.nan)
     held = np.full(len(state), len(objects))
-    for sample, hand in enumerate(hands):
+    for sample, gripper in enumerate(hands):
         for index, name in enumerate(objects):
             pose = poses[sample, index].astype(np.float64)
             if name not in SHAPES or not np.isfinite(pose).all():
                 continue
             headings[sample, index] = _heading(name, pose)
-            if hand.holds(name, pose):
+            if gripper.holds(name, pose):
                 held[sample] = index
     return AuxiliaryTargets(
         torch.from_numpy(positions).float(),

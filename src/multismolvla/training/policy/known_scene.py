@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from multismolvla.policy.hand_frame import SCALE_M
+from multismolvla.policy.gripper_frame import SCALE_M
 from multismolvla.policy.object_tokens import LOG_LEAST, LOG_MOST, Estimate
 from multismolvla.training.policy.auxiliary_targets import AuxiliaryTargets
 
@@ -19,7 +19,7 @@ from multismolvla.training.policy.auxiliary_targets import AuxiliaryTargets
 ERROR_M = (0.0015, 0.02)
 # Of a logit of being held, and of a number that means nothing, such as a round object's heading.
 HELD_LOGIT, MEANINGLESS = 4.0, 0.5
-HEADING_ERROR, HAND_ERROR = 0.1, 0.02
+HEADING_ERROR, GRIPPER_ERROR = 0.1, 0.02
 # Perception that cannot see a heading gives the mean of the possible ones, which is shorter.
 VAGUE_HEADINGS = 0.4
 
@@ -43,6 +43,6 @@ def known_scene(rng: np.random.Generator, targets: AuxiliaryTargets) -> Estimate
     held = (2.0 * held - 1.0) * HELD_LOGIT + noise(batch, count + 1)
     objects = torch.cat((places, headings, held[:, :-1, None], unsure), dim=-1)
     objects = torch.where(objects.isfinite(), objects, MEANINGLESS * noise(*objects.shape))
-    hand = torch.cat((targets.hand, targets.joints), dim=1)
-    hand = torch.cat((hand + HAND_ERROR * noise(*hand.shape), held[:, -1:]), dim=1)
-    return Estimate(objects, hand, objects.new_zeros(batch, count + 1, 0, 0))
+    gripper = torch.cat((targets.gripper, targets.joints), dim=1)
+    gripper = torch.cat((gripper + GRIPPER_ERROR * noise(*gripper.shape), held[:, -1:]), dim=1)
+    return Estimate(objects, gripper, objects.new_zeros(batch, count + 1, 0, 0))

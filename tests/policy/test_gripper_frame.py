@@ -9,17 +9,17 @@ from hypothesis.extra.numpy import arrays
 
 from multismolvla import kinematics
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
-from multismolvla.policy.config import HAND_POSE
-from multismolvla.policy.hand_frame import (
+from multismolvla.policy.config import GRIPPER_POSE
+from multismolvla.policy.gripper_frame import (
     CENTRE_M,
     RELATIVE,
     SCALE_M,
-    hand_pose,
-    seen_from_hand,
+    gripper_pose,
+    seen_from_gripper,
     to_base,
 )
 
-# Of the numbers of `seen_from_hand`.
+# Of the numbers of `seen_from_gripper`.
 IN_HAND, IN_PLANE, AZIMUTH = slice(0, 3), slice(3, 6), 6
 
 joints = arrays(np.float64, 6, elements=st.floats(0, 1)).map(
@@ -42,23 +42,23 @@ def headings(yaw: np.ndarray, symmetry: int) -> torch.Tensor:
 @given(joints)
 def test_the_pose_is_that_of_the_kinematics(angles):
     position, rotation = kinematics.forward(angles)
-    pose = hand_pose(torch.from_numpy(angles))
-    assert pose.shape == (HAND_POSE,)
+    pose = gripper_pose(torch.from_numpy(angles))
+    assert pose.shape == (GRIPPER_POSE,)
     torch.testing.assert_close(pose[:3], centred(position), atol=1e-9, rtol=0)
     torch.testing.assert_close(pose[3:], torch.from_numpy(rotation.ravel()), atol=1e-9, rtol=0)
 
 
 def test_poses_are_told_for_any_number_of_joints_at_once():
     angles = torch.rand(2, 5, 6) - 0.5
-    poses = hand_pose(angles)
-    torch.testing.assert_close(poses[1, 3], hand_pose(angles[1, 3]))
+    poses = gripper_pose(angles)
+    torch.testing.assert_close(poses[1, 3], gripper_pose(angles[1, 3]))
 
 
 @settings(max_examples=60, deadline=None)
 @given(joints, places)
 def test_what_the_hand_has_somewhere_is_where_it_is(angles, metres):
-    pose, there = hand_pose(torch.from_numpy(angles))[None], centred(metres)[None]
-    seen = seen_from_hand(there, torch.zeros(1, 4, 2, dtype=torch.float64), pose)
+    pose, there = gripper_pose(torch.from_numpy(angles))[None], centred(metres)[None]
+    seen = seen_from_gripper(there, torch.zeros(1, 4, 2, dtype=torch.float64), pose)
     assert seen.shape == (1, 4, RELATIVE)
     torch.testing.assert_close(to_base(seen[..., IN_HAND], pose), there, atol=1e-9, rtol=0)
 
@@ -67,8 +67,8 @@ def test_a_place_ahead_of_the_fingertips_is_on_the_first_axis_of_the_hand():
     angles = np.array([0.4, -0.5, 0.6, 1.2, -0.3, 0.2])
     position, rotation = kinematics.forward(angles)
     ahead = centred(position + 0.05 * rotation[:, 0])[None, None]
-    pose = hand_pose(torch.from_numpy(angles))[None]
-    seen = seen_from_hand(ahead, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
+    pose = gripper_pose(torch.from_numpy(angles))[None]
+    seen = seen_from_gripper(ahead, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
     expected = torch.tensor([0.05 / SCALE_M, 0.0, 0.0], dtype=torch.float64)
     torch.testing.assert_close(seen[0, 0, IN_HAND], expected, atol=1e-9, rtol=0)
 
@@ -88,10 +88,10 @@ def test_what_turns_with_the_arm_stays_for_the_arm_what_it_was(turn, symmetry):
     about_z = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
     turned = axis + (metres - axis) @ about_z.T
     before, after = (
-        seen_from_hand(
+        seen_from_gripper(
             centred(where)[None],
             headings(how, symmetry)[None],
-            hand_pose(torch.from_numpy(pose))[None],
+            gripper_pose(torch.from_numpy(pose))[None],
         )[0]
         for where, how, pose in ((metres, yaw, angles), (turned, yaw + turn, turned_angles))
     )
@@ -103,14 +103,14 @@ def test_what_turns_with_the_arm_stays_for_the_arm_what_it_was(turn, symmetry):
     turned_by = torch.full((4,), turn, dtype=torch.float64)
     torch.testing.assert_close(after[:, AZIMUTH] - before[:, AZIMUTH], turned_by, atol=1e-5, rtol=0)
     # And the arm's plane is not the room: with the places alone it changes.
-    pose = hand_pose(torch.from_numpy(angles))[None]
-    alone = seen_from_hand(centred(turned)[None], headings(yaw + turn, symmetry)[None], pose)[0]
+    pose = gripper_pose(torch.from_numpy(angles))[None]
+    alone = seen_from_gripper(centred(turned)[None], headings(yaw + turn, symmetry)[None], pose)[0]
     assert (alone[:, IN_PLANE] - before[:, IN_PLANE]).abs().max() > 0.1
 
 
 def test_a_place_on_the_pan_axis_has_finite_numbers_and_gradients():
     there = centred(np.array([[kinematics.PAN_X, 0.0, 0.1]]))[None].requires_grad_()
-    pose = hand_pose(torch.zeros(1, 6, dtype=torch.float64))
-    seen = seen_from_hand(there, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
+    pose = gripper_pose(torch.zeros(1, 6, dtype=torch.float64))
+    seen = seen_from_gripper(there, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
     seen.sum().backward()
     assert seen.isfinite().all() and there.grad.isfinite().all()

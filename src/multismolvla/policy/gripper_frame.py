@@ -1,7 +1,7 @@
-"""Where the hand is, from the joints, and where things are for it.
+"""The gripper's pose from the joints, and positions of objects relative to it.
 
-What the arm has to do next depends on where an object lies relative to the hand far more simply
-than on where both are. Kinematics is known, so no weights are spent on learning it.
+The next motion depends on an object's position relative to the gripper much more simply than on
+both positions. Kinematics is known, so no weights are spent on it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from multismolvla.kinematics import (
 # Middle of the workspace in base_link, and the length that counts as 1: metres.
 CENTRE_M = (0.20, 0.0, 0.03)
 SCALE_M = 0.1
-# Numbers of `seen_from_hand`.
+# Numbers of `seen_from_gripper`.
 RELATIVE = 14
 
 
-def hand_pose(joints: Tensor) -> Tensor:
+def gripper_pose(joints: Tensor) -> Tensor:
     """Joint angles (..., 6), radians, to (..., 12): the grip point in base_link, centred and scaled
-    as above, and the rotation of the hand, row by row. See `kinematics.forward`."""
+    as above, and the rotation of the gripper, row by row. See `kinematics.forward`."""
     pan, lift, elbow, wrist, roll = joints[..., :5].unbind(-1)
     radius, height = torch.full_like(pan, LIFT_RADIUS), torch.full_like(pan, LIFT_HEIGHT)
     pitch = torch.zeros_like(pan)
@@ -56,47 +56,47 @@ def hand_pose(joints: Tensor) -> Tensor:
 
 
 def to_base(places: Tensor, pose: Tensor) -> Tensor:
-    """Places (B, n, 3) in the hand's frame, in units of `SCALE_M`, to base_link, centred.
+    """Positions (B, n, 3) in the gripper's frame, in units of `SCALE_M`, to base_link, centred.
 
     Args:
-        pose: (B, 12) of `hand_pose`.
+        pose: (B, 12) of `gripper_pose`.
     """
     # Sums, not matrix products: those lose digits where training computes them in half precision.
     rotation = pose[:, None, 3:].unflatten(-1, (3, 3))
     return pose[:, None, :3] + (rotation * places[..., None, :]).sum(dim=-1)
 
 
-def seen_from_hand(places: Tensor, headings: Tensor, pose: Tensor) -> Tensor:
-    """Where things are for the hand and for the arm: (B, n, 14).
+def seen_from_gripper(places: Tensor, headings: Tensor, pose: Tensor) -> Tensor:
+    """Positions of objects relative to gripper and arm: (B, n, 14).
 
-    In the hand's frame 3; in the arm's plane 3 (away from the pan axis, across, up; from the hand);
-    azimuth and distance about the pan axis 2, likewise from the hand's 2; headings relative to the
-    arm's plane, for things that look the same twice or four times in a turn, 4.
+    In the gripper's frame 3; in the arm's plane 3 (away from the pan axis, across, up; from the
+    gripper); azimuth and distance about the pan axis 2, likewise from the gripper's 2; headings
+    relative to the arm's plane, for objects of two- or fourfold symmetry, 4.
 
     Args:
         places: (B, n, 3) in base_link, centred; headings: (B, n, 2) cosine and sine.
-        pose: (B, 12) of `hand_pose`.
+        pose: (B, 12) of `gripper_pose`.
     """
     grip, rotation = pose[:, None, :3], pose[:, None, 3:].unflatten(-1, (3, 3))
-    way = places - grip
-    in_hand = (rotation * way[..., None]).sum(dim=-2)
+    offset = places - grip
+    in_gripper = (rotation * offset[..., None]).sum(dim=-2)
     axis_x = (PAN_X - CENTRE_M[0]) / SCALE_M
 
     def polar(place: Tensor) -> tuple[Tensor, Tensor]:
         x, y = place[..., 0] - axis_x, place[..., 1]
-        # A place on the axis itself has no azimuth, and must not have an endless gradient.
+        # A position on the axis has no azimuth; its gradient must stay finite.
         return torch.atan2(y, x + 1e-6), (x.square() + y.square() + 1e-6).sqrt()
 
     azimuth, radius = polar(places)
-    hand_azimuth, hand_radius = polar(grip)
-    cosine, sine = hand_azimuth.cos(), hand_azimuth.sin()
-    away = cosine * way[..., 0] + sine * way[..., 1]
-    across = cosine * way[..., 1] - sine * way[..., 0]
+    gripper_azimuth, gripper_radius = polar(grip)
+    cosine, sine = gripper_azimuth.cos(), gripper_azimuth.sin()
+    away = cosine * offset[..., 0] + sine * offset[..., 1]
+    across = cosine * offset[..., 1] - sine * offset[..., 0]
     turned = []
     for symmetry in (2, 4):
-        cosine, sine = (symmetry * hand_azimuth).cos(), (symmetry * hand_azimuth).sin()
+        cosine, sine = (symmetry * gripper_azimuth).cos(), (symmetry * gripper_azimuth).sin()
         turned.append(headings[..., 0] * cosine + headings[..., 1] * sine)
         turned.append(headings[..., 1] * cosine - headings[..., 0] * sine)
-    rest = [away, across, way[..., 2], azimuth, radius, azimuth - hand_azimuth]
-    rest += [radius - hand_radius, *turned]
-    return torch.cat((in_hand, torch.stack(rest, dim=-1)), dim=-1)
+    rest = [away, across, offset[..., 2], azimuth, radius, azimuth - gripper_azimuth]
+    rest += [radius - gripper_radius, *turned]
+    return torch.cat((in_gripper, torch.stack(rest, dim=-1)), dim=-1)
