@@ -72,7 +72,6 @@ class SegmentationNode(SensorNode):
         kinds = list(self._labeller.sources)
         self._worker = self._labelling.worker.join(self, self._on_labels)
         self._deadline = DeadlineTimer(self, self._on_deadline)
-        self._statuses = StatusMonitor(self, kinds, self._on_source)
         for kind in kinds:
             self.create_subscription(
                 Image,
@@ -80,6 +79,8 @@ class SegmentationNode(SensorNode):
                 partial(self._on_frame, find_modality(kind)),
                 qos_profile_sensor_data,
             )
+        # After the images, as without ROS: one that brings its stream into use is not used itself.
+        self._statuses = StatusMonitor(self, kinds, self._on_source)
         # All images of a camera share its geometry; any source's is the labels' too.
         self.follow_camera_info(f"{kinds[0]}/image/camera_info")
         self.get_logger().info(f"{self._stream.name}: waiting for images of {', '.join(kinds)}")

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from multismolvla.checked_file import yaml_value
 from multismolvla.control.action_queue import ENTRIES, STRATEGIES
 from multismolvla.control.inference import parse_threshold
 from multismolvla.modalities.modality import Counts
@@ -271,14 +270,14 @@ def _read(path: Path, *sections: Any) -> list[Any]:
     if not path.is_file():
         return list(sections)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml_value(path.read_text())
         values = _parameters(content)
         known = [item for section in sections for item in settings_of(section)]
         reject_unknown_keys(values, known)
         return [with_values(section, values) for section in sections]
     except OSError as error:
         raise ValueError(f"{path}: cannot read it: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
 

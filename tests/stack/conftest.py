@@ -1,0 +1,3 @@
+from ros_graph import graph
+
+__all__ = ["graph"]
