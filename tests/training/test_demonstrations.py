@@ -160,30 +160,22 @@ def test_the_disturbance_wanders_within_its_scale_and_pushes_are_rare():
 @pytest.fixture
 def quick(monkeypatch):
     """Records in this process, without cameras or physics to speak of: seed 1 always fails."""
-    from concurrent.futures import Future
 
-    class Here:
-        def __init__(self, workers, context, initializer, arguments):
-            pass
-
-        def submit(self, function, *arguments):
-            future = Future()
-            future.set_result(function(*arguments))
-            return future
-
-        def shutdown(self, **_):
-            pass
+    def here(jobs, work, *_, **__):
+        while jobs:
+            yield work(jobs.popleft())
 
     recorded = []
 
-    def record(out, task, seed):
+    def record(job):
+        out, task, seed = job
         recorded.append((task, seed))
         folder = demonstrations.bag_folder(out, task, seed, seed != 1)
         folder.mkdir(parents=True)
         (folder / "metadata.yaml").touch()
         return task, seed != 1, seed != 1
 
-    monkeypatch.setattr(demonstrations, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(demonstrations, "results", here)
     monkeypatch.setattr(demonstrations, "_record_one", record)
     return recorded
 

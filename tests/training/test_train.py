@@ -104,7 +104,7 @@ def test_a_checkpoint_runs_as_a_policy_and_says_how_it_came_to_be(train, tmp_pat
     ]
     assert any("validation/action_rad/no_rgb" in line for line in lines)
     assert any("lost/rgb" in line for line in lines)
-    assert list((tmp_path / "out" / "logs" / "tensorboard").iterdir())
+    assert {"phase", "step", "time"} <= lines[0].keys()
 
 
 def test_an_action_expert_learns_and_is_scored_without_frames(train, tmp_path, capsys):

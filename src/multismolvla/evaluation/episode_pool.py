@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from multismolvla.faults.conditions import Condition
 from multismolvla.interfaces import Policy
 from multismolvla.pictures.film import Clip
 from multismolvla.pose_check.check import SIMULATION, find_weights
-from multismolvla.sim.worker_start import start_worker
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.policy_loading import (
@@ -30,6 +27,7 @@ from multismolvla.stack.policy_loading import (
 )
 from multismolvla.stack.settings import StackSettings
 from multismolvla.streams import StreamTable
+from multismolvla.worker_pool import WorkerDied, results, start_worker
 
 # As the launch argument `segmentation` names them.
 SEGMENTATIONS = ("network", "ground_truth")
@@ -145,31 +143,13 @@ def run_jobs(jobs: Sequence[Job], settings: PoolSettings, workers: int) -> Itera
         worker = EpisodeWorker(settings)
         yield from (worker.run(job) for job in jobs)
         return
-    # Forked, the workers would share this process's OpenGL and threads, which neither survives.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), context, initializer=_start, initargs=(settings,)
-    ) as pool:
-        left = iter(jobs)
-        running: set[Future[Outcome]] = set()
-        try:
-            while True:
-                # A short queue, so that an interruption waits for few episodes.
-                for job in left:
-                    running.add(pool.submit(_run, job))
-                    if len(running) >= 2 * workers:
-                        break
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        except BrokenProcessPool:
-            raise PoolError(
-                "a worker process died (out of memory?); finished episodes are kept: run "
-                "the same command again, perhaps with fewer --workers"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        yield from results(deque(jobs), _run, workers, _start, (settings,))
+    except WorkerDied as error:
+        raise PoolError(
+            f"{error}; what is done is kept: run the same command again, perhaps with fewer "
+            "--workers"
+        ) from None
 
 
 _worker: EpisodeWorker | None = None

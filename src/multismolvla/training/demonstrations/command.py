@@ -13,16 +13,12 @@ import signal
 import sys
 import time
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 from multismolvla.argument_types import positive, share
 from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
-from multismolvla.sim.worker_start import start_worker
 from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.stack.policy_loading import load_policy
 from multismolvla.streams import StreamTableError, load_stream_table
@@ -36,6 +32,7 @@ from multismolvla.training.demonstrations.demonstration_folder import (
 )
 from multismolvla.training.progress_line import ProgressLine
 from multismolvla.training.provenance import git_says
+from multismolvla.worker_pool import WorkerDied, results, start_worker
 
 # Evaluation counts from 1 000 000 on: no scene is both learned from and judged by.
 FIRST_SEED = 100_000
@@ -158,7 +155,7 @@ def _record_all(
     # Task by task within each round, so that a recording cut short is balanced.
     rounds = itertools.zip_longest(*(plan.seeds() for plan in list(plans.values())))
     jobs = deque(
-        (task, seed)
+        (args.out, task, seed)
         for seeds in rounds
         for task, seed in zip(tasks, seeds, strict=True)
         if seed is not None
@@ -166,34 +163,31 @@ def _record_all(
     total = len(tasks) * args.episodes_per_task
     there = sum(plan.kept for plan in plans.values())
     started, recorded, succeeded = time.monotonic(), 0, 0
-    pool = ProcessPoolExecutor(
+    revision = git_says("describe", "--always", "--dirty")
+    outcomes = results(
+        jobs,
+        _record_one,
         args.workers,
-        get_context("spawn"),
         _start_worker,
-        (settings, table_file, git_says("describe", "--always", "--dirty")),
+        (settings, table_file, revision),
+        finish=True,
     )
-    running: set[Future] = set()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ProgressLine("demonstrations", total) as line:
             line.update(there)
-            while jobs or running:
-                while jobs and len(running) < 2 * args.workers:
-                    running.add(pool.submit(_record_one, args.out, *jobs.popleft()))
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    task, kept, success = future.result()
-                    plans[task].add(kept)
-                    jobs.extend((task, seed) for seed in plans[task].seeds())
-                    recorded, succeeded = recorded + 1, succeeded + success
+            for task, kept, success in outcomes:
+                plans[task].add(kept)
+                jobs.extend((args.out, task, seed) for seed in plans[task].seeds())
+                recorded, succeeded = recorded + 1, succeeded + success
                 rate = 60.0 * recorded / (time.monotonic() - started)
                 there = sum(plan.kept for plan in plans.values())
                 line.update(there, f"{rate:.0f} episodes/min, {succeeded}/{recorded} succeeded")
-    except BrokenProcessPool:
-        raise DemonstrationsError("a recording process died; run again to continue") from None
+    except WorkerDied as error:
+        raise DemonstrationsError(f"{error}; run again to continue") from None
     finally:
         # Running episodes take a second or two to end, and end whole.
-        pool.shutdown(wait=True, cancel_futures=True)
+        outcomes.close()
     failed = sum(plan.done - plan.kept for plan in plans.values())
     print(
         f"{args.out}: {there} episodes of {len(tasks)} tasks, {failed} failed ones are in failed/"
@@ -231,8 +225,9 @@ def _load_learner(settings: Settings) -> Learner | None:
     )
 
 
-def _record_one(out: Path, task: str, seed: int) -> tuple[str, bool, bool]:
+def _record_one(job: tuple[Path, str, int]) -> tuple[str, bool, bool]:
     """Record and write an episode: its task, whether it counts, whether it succeeded."""
+    out, task, seed = job
     episode = _recorder.record(task, seed, _settings.noise, _meta)
     # A learner's failures are what it has to learn from.
     kept = episode.success or _settings.policy != "expert"

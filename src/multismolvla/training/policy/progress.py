@@ -1,4 +1,4 @@
-"""The progress of a run: one live line, JSON lines and TensorBoard scalars."""
+"""The progress of a run: one live line, JSON lines, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multismolvla.training.policy.event_file import EventFile
+try:  # torch's writer needs the package tensorboard, which is not required
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError:
+    SummaryWriter = None
 
 METRICS_FILE = "metrics.jsonl"
 # Shown beside the live line, in this order, where there are any.
@@ -60,7 +63,7 @@ class Progress:
         if speaks:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines = open(folder / METRICS_FILE, "a", encoding="utf-8")  # noqa: SIM115
-            self._events = EventFile(folder / "tensorboard")
+            self._events = SummaryWriter and SummaryWriter(str(folder / "tensorboard"))
 
     def begin(self, phase: str, step: int, steps: int) -> None:
         """A phase begins, or continues, at `step` of `steps`."""
@@ -115,7 +118,10 @@ class Progress:
         line = {"phase": phase, "step": step, "time": time.time(), **scalars}
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
-        self._events.add(step, {f"{phase}/{name}": value for name, value in scalars.items()})
+        if self._events:
+            for name, value in scalars.items():
+                self._events.add_scalar(f"{phase}/{name}", value, step)
+            self._events.flush()
 
 
 def gradient_norms(module: torch.nn.Module) -> dict[str, float]:

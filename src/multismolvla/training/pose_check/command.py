@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 import zlib
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from multismolvla.pose_check.weights import StreamWeights, save_weights
 from multismolvla.training.pose_check.network import PoseNetwork
 from multismolvla.training.pose_check.samples import PoseSamples, write_pose_chart
 from multismolvla.training.provenance import git_says
+from multismolvla.worker_pool import results
 
 BATCH = 128
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-4
@@ -197,8 +197,8 @@ def main(args: argparse.Namespace) -> int:
     # The code that trains is the one of now, whatever is committed meanwhile.
     revision = git_says("rev-parse", "--short", "HEAD")
     job = partial(train_stream, args.caches, args.seed, args.steps, args.clearance)
-    with ProcessPoolExecutor(args.workers, get_context("spawn")) as workers:
-        trained = dict(workers.map(job, enumerate(streams)))
+    found = dict(results(deque(enumerate(streams)), job, args.workers))
+    trained = {stream: found[stream] for stream in streams}
     found = {stream: result.found for stream, result in trained.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(

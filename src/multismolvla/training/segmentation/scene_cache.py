@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import shutil
 import sys
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,10 @@ from multismolvla.data.cache_writer import sample_layout
 from multismolvla.data.episode import PERIOD_S
 from multismolvla.modalities.conversion import to_counts
 from multismolvla.sim.layout import SHAPES
-from multismolvla.sim.worker_start import start_worker
 from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.segmentation.scenes import Scenes
+from multismolvla.worker_pool import results
 
 # Scenes of a block are one "episode", drawn with a seed of their own.
 BLOCK = 50
@@ -72,13 +72,9 @@ def write_scenes(folder: Path, table: StreamTable, count: int, workers: int, see
     for name, (dtype, shape) in _layout(table).items():
         path = array_file(beside, name)
         np.lib.format.open_memmap(path, "w+", dtype, (blocks * BLOCK, *shape))
-    tasks = [(beside, table, block, seed) for block in range(blocks)]
-    context = multiprocessing.get_context("spawn")  # a renderer does not survive a fork
-    with (
-        context.Pool(workers, start_worker) as pool,
-        tqdm(total=blocks * BLOCK, unit="scene") as bar,
-    ):
-        for _ in pool.imap_unordered(_write_block, tasks):
+    tasks = deque((beside, table, block, seed) for block in range(blocks))
+    with tqdm(total=blocks * BLOCK, unit="scene") as bar:
+        for _ in results(tasks, _write_block, workers):
             bar.update(BLOCK)
     held_out = round(VALIDATION_SHARE * blocks)
     index = {
