@@ -39,7 +39,7 @@ class Samples:
 def samples_of(episode: Episode, every: int = 1, chunk_rows: int = CHUNK_ROWS) -> Samples:
     """The samples of every `every`-th row that has a frame of any stream.
 
-    Frames belong together if they belong to the same row: whoever made the episode has brought them
+    Frames belong together if they belong to the same row: the episode's source has brought them
     together. A stream without a frame at a row, or with one that may not be used, is masked there.
     An episode recorded without frames has samples where the expert gave a chunk.
     """

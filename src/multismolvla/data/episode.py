@@ -27,7 +27,7 @@ class Episode:
     """One attempt at one instruction; T control steps, N frames per stream, M labelled chunks.
 
     Attributes:
-        instruction: what was asked for.
+        instruction: the task.
         stamps_ns: (T,) int64, one row per control step, rising.
         state: (T, 6) float64 measured joints at the row's instant, radians.
         action: (T, 6) float64 the label: the expert's target, without noise, for one period after

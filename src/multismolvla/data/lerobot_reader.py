@@ -198,7 +198,7 @@ class LeRobotReader:
             frame_index=dict.fromkeys(frames, index),
             masks=dict.fromkeys(frames, np.ones(count, bool)),
             object_poses={},
-            # Nobody keeps demonstrations that failed.
+            # Data sets rarely hold failed demonstrations.
             success=True,
             meta={"source": f"lerobot:{self.folder.name}", "episode": entry["episode_index"]},
         )

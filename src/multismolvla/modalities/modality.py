@@ -1,6 +1,6 @@
 """What a kind of image is: everything that code needs to know of its frames, as data.
 
-Code is handed a `Modality` and never asks for its name. What a new kind needs is one description of
+Code gets a `Modality` and never compares its name. A new kind needs one description of
 this form; see docs/modalities.md.
 """
 
@@ -83,7 +83,7 @@ class Preparation:
     Attributes:
         centre, scale: one number a channel of the frame.
         full: value that counts as 1 before that.
-        validity: adds a channel that is 1 where there is a value, which tells a hole from a
+        validity: adds a channel that is 1 where there is a value, which distinguishes a hole from a
             surface.
         relief: adds that channel.
     """

@@ -39,7 +39,7 @@ READY = "no /clock yet"
 # While it is waited for: any instruction would do, for without a time nothing is done.
 WAITING_TASK = "wait for the bag"
 TELL_PERIOD_S = 10.0
-# The last frames are still on their way through the stack.
+# The last frames are still being processed.
 TAIL_S = 1.0
 
 

@@ -1,4 +1,4 @@
-"""The newest picture of every stream of one camera, subscribed to while somebody looks at it."""
+"""The newest frame of every stream of one camera, subscribed to while it is viewed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from multismolvla.nodes.on_demand import OnDemand
 from multismolvla.streams import Stream
 
-# An older picture would look like what the camera sees now.
+# An older frame would look current.
 STALE_S = 1.0
 
 
@@ -23,7 +23,7 @@ class CameraPictures:
     """Keeps messages as they come; they are converted when they are drawn.
 
     Args:
-        is_wanted: whether somebody looks at this camera.
+        is_wanted: whether this camera is viewed.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class CameraPictures:
         )
 
     def check(self) -> None:
-        """Look whether somebody watches."""
+        """Check for viewers."""
         self._demand.check()
 
     def _on_image(self, stream: str, message: Image) -> None:

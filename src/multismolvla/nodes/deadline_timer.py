@@ -10,7 +10,7 @@ from rclpy.node import Node
 class DeadlineTimer:
     """Calls back when the deadline that was set last is reached, on the node's clock.
 
-    It goes on calling until another deadline is set, or none.
+    It keeps calling until another deadline is set, or none.
     """
 
     def __init__(self, node: Node, callback: Callable[[], None]) -> None:

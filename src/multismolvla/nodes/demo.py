@@ -32,7 +32,7 @@ from multismolvla.stack.policy_loading import find_policy
 from multismolvla.streams import StreamTable, load_stream_table
 
 FILM_RATE_HZ = 10
-# A clean episode takes 3 to 5 s; the cut comes when the arm is on its way.
+# A clean episode takes 3 to 5 s; the cut comes while the arm moves.
 CUT_AFTER_S = 1.5
 EPISODE_TIMEOUT_S = 45.0
 

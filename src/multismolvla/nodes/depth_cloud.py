@@ -40,9 +40,9 @@ def points(depth_m: np.ndarray, k: Sequence[float], stride: int = 1) -> np.ndarr
     return np.column_stack([(u[seen] - cx) / fx * z, (v[seen] - cy) / fy * z, z]).astype(np.float32)
 
 
-# A depth stream as a point cloud, made while somebody looks at it.
+# A depth stream as a point cloud, made while it has a subscriber.
 
-# Without an image for this long the cloud goes away: it would look like what the camera sees.
+# Without an image for this long the cloud is cleared: it would look current.
 STALE_NS = 1_000_000_000
 # Images until a missing camera_info is worth a word; the first of them may well be earlier.
 PATIENCE = 15
@@ -79,7 +79,7 @@ class DepthCloud:
         )
 
     def check(self) -> None:
-        """Look whether somebody watches, and take back a cloud that is no longer true."""
+        """Check for subscribers, and clear an outdated cloud."""
         self._demand.check()
         now = self._node.get_clock().now()
         if self._shown_in and not 0 <= now.nanoseconds - self._received_ns <= STALE_NS:

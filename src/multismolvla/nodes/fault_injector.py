@@ -161,7 +161,7 @@ class FaultInjector(Node):
         return SetParametersResult(successful=True)
 
     def _break(self, given: FaultParameters, changes: dict) -> None:
-        """Do as the parameters of a stream say; without a fault of theirs a scenario's goes on."""
+        """Apply the parameters of a stream; without a fault there, the scenario's continues."""
         fault = given.fault(changes)
         if fault is not None:
             self._schedules[given.stream] = FaultSchedule([TimedFault(fault, self._now_ns())])

@@ -15,7 +15,7 @@ from multismolvla.nodes.fault_parameters import NONE
 
 INJECTOR = "fault_injector"
 
-# Called with what came of it, and whether that was what was asked for.
+# Called with the result as text, and whether the request succeeded.
 Answer = Callable[[str, bool], None]
 
 

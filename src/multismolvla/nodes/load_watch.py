@@ -23,8 +23,8 @@ class LoadWatch:
     """Gathers, decides, publishes `load`, and logs what begins and what ends.
 
     Args:
-        statuses: the streams', which say how late their nodes run.
-        own_lag_s: asked how late this node runs.
+        statuses: the streams', with the lag of their nodes.
+        own_lag_s: returns the lag of this node.
     """
 
     def __init__(self, node: Node, statuses: StatusMonitor, own_lag_s: Callable[[], float]) -> None:
@@ -33,7 +33,7 @@ class LoadWatch:
         self._reported: dict[str, tuple[float, float]] = {}
         self._publisher = load_message.publisher(node)
         self._published = (Load(), float("-inf"))
-        # What the policy node before this one has said is over.
+        # Overrides the latched load of an earlier policy node.
         self._publisher.publish(load_message.to_status(Load()))
         node.create_subscription(
             DiagnosticArray, "so101_driver/status", self._on_driver, QoSProfile(depth=1)
@@ -48,7 +48,7 @@ class LoadWatch:
         return self._shedding.load
 
     def tick(self) -> Load:
-        """Decide anew; from one thread."""
+        """Decide again; from one thread."""
         before = self._shedding.load
         load = self._shedding.tick(time.monotonic_ns(), self._lags_s())
         self._log(before, load)

@@ -1,4 +1,4 @@
-"""What stands in for a node whose configuration is wrong, while somebody else keeps it running."""
+"""Placeholder for a misconfigured node, where the launch file would restart it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISCONFIGURED = "MISCONFIGURED"
 
 
 def is_supervised() -> bool:
-    """Whether somebody would start this process again."""
+    """Whether this process would be started again."""
     return SUPERVISED in os.environ
 
 

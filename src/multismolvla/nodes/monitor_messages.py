@@ -49,7 +49,7 @@ def no_planned_path() -> Marker:
 
 
 def executed_path(poses: Sequence[GripperPose], now_ns: int) -> Path:
-    """The way of the gripper, oldest pose first."""
+    """The path of the gripper, oldest pose first."""
     return Path(
         header=_header(now_ns),
         poses=[

@@ -1,4 +1,4 @@
-"""Several nodes in one process: a node that fails is made anew, its neighbours go on."""
+"""Several nodes in one process: a node that fails is created again, the others continue."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def guarded(kind: type[Node], on_error: Callable[[Node, Exception], None]) -> ty
                 if not self.failed:
                     try:
                         return callback(*arguments)
-                    except Exception as error:  # Whatever it is, the neighbours go on.
+                    except Exception as error:  # Whatever it is, the other nodes continue.
                         self.failed = True
                         on_error(self, error)
                 return arguments[-1] if len(arguments) == 2 else None  # A service's response.
@@ -81,7 +81,7 @@ def guarded(kind: type[Node], on_error: Callable[[Node, Exception], None]) -> ty
 
 
 class NodeHost:
-    """Makes the nodes, and makes those that fail anew.
+    """Creates the nodes, and creates those that fail again.
 
     Args:
         kinds: name -> class.
@@ -148,8 +148,8 @@ class NodeHost:
 
     def _on_error(self, node: Node, error: Exception) -> None:
         node.get_logger().fatal(
-            f"the node failed ({_line(error)}); it is started anew, the other nodes of this "
-            "process go on"
+            f"the node failed ({_line(error)}); it is restarted, the other nodes of this "
+            "process continue"
         )
         traceback.print_exception(error)
         self._errors.append(node)

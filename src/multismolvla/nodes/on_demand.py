@@ -1,4 +1,4 @@
-"""Subscriptions that exist only while somebody wants what is made of them."""
+"""Subscriptions that exist only while their result has a user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rclpy.subscription import Subscription
 
 
 def subscribed_to(*publishers: Publisher) -> Callable[[], bool]:
-    """Return what tells whether one of the publishers has subscribers."""
+    """Return a function: has one of the publishers subscribers?"""
     return lambda: any(publisher.get_subscription_count() for publisher in publishers)
 
 
@@ -19,7 +19,7 @@ class OnDemand:
     """Subscribes while it is wanted; a bad message is one line in the log.
 
     Args:
-        is_wanted: whether somebody wants what is made of the messages.
+        is_wanted: whether the result of the messages has a user.
         topics: (type, topic, callback, qos) of each subscription.
         on_start, on_end: called after subscribing and after unsubscribing.
     """
@@ -62,9 +62,9 @@ class OnDemand:
             try:
                 callback(message)
             except Exception as error:  # Whatever is in a message, the others are still to be seen.
-                said = " ".join(str(error).split())
+                cause = " ".join(str(error).split())
                 self._node.get_logger().warning(
-                    f"{topic}: {said or type(error).__name__}; the message is ignored",
+                    f"{topic}: {cause or type(error).__name__}; the message is ignored",
                     throttle_duration_sec=5.0,
                 )
 

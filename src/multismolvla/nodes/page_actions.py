@@ -23,7 +23,7 @@ class PageActions:
 
     Args:
         breakable: streams that the injector knows.
-        answer: called with what came of it, and whether that was what was asked for.
+        answer: called with the result as text, and whether the request succeeded.
 
     Attributes:
         injector: the fault injector.

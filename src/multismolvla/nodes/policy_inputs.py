@@ -1,4 +1,4 @@
-"""What the policy node knows: newest images, statuses, joint states and ground truth.
+"""Inputs of the policy node: newest images, statuses, joint states and privileged poses.
 
 An image is converted once, when the set that it belongs to is complete.
 """

@@ -1,6 +1,6 @@
-"""Tells a recorder how the stack was set up: it then stands in the bag itself, as a message.
+"""Publishes the configuration of the stack, so that a recorded bag contains it.
 
-Started by the launch argument `record`; docs/replay.md says what is in it.
+Started by the launch argument `record`; docs/replay.md describes its contents.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOOK_PERIOD_S = 1.0
 class RecordingInfo(Node):
     """Publishes `recording_info`, latched: JSON with code, launch arguments, streams, parameters.
 
-    It asks every node that it sees for its parameters, once, and publishes again with each answer.
+    It reads the parameters of every node that appears, once, and publishes again with each of them.
     Later changes are on `/parameter_events`.
     """
 

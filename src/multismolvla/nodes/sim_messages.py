@@ -50,12 +50,12 @@ class CameraTopics:
         }
 
     def publish(self, frames: Mapping[str, np.ndarray], stamp: Time) -> None:
-        """Publish frames in SI units, by stream, where somebody listens."""
+        """Publish frames in SI units, by stream, where there is a subscriber."""
         for name, frame in frames.items():
             stream = self._table[name]
             header = Header(stamp=stamp, frame_id=stream.frame_id)
             image, info = self._outputs[name]
-            # Making and sending what nobody reads costs as much.
+            # Without a subscriber they would cost as much.
             if image.get_subscription_count():
                 image.publish(raw_image(self._bridge, stream.modality, frame, header))
             if info.get_subscription_count():

@@ -41,7 +41,7 @@ LAG_REPORT_S = 0.25
 
 
 class SimNode(Node):
-    """Publishes raw camera topics, ground truth and the result; offers the arm's serial port."""
+    """Publishes raw cameras, privileged object poses and the result; offers the serial port."""
 
     def __init__(self, **options) -> None:
         super().__init__("sim_node", **options)
@@ -154,7 +154,7 @@ class SimNode(Node):
         self._threads.half_rate = CAMERA_RATE in load.shed
 
     def on_slice(self) -> None:
-        """Publish the time, where asked for."""
+        """Publish the time, if configured."""
         if self._publishes_clock:
             self._clock_publisher.publish(Clock(clock=self._stamp()))
 

@@ -91,8 +91,8 @@ class SimulationThreads:
             if self._stop.is_set() or not self._node.context.ok():
                 return
             self._node.get_logger().fatal(
-                f"the simulation failed ({type(error).__name__}: {error}); the node ends so that "
-                "it is started anew"
+                f"the simulation failed ({type(error).__name__}: {error}); the node ends and "
+                "is restarted"
             )
             self._node.context.try_shutdown()
 

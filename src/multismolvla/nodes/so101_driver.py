@@ -32,7 +32,7 @@ TORQUE_TIMEOUT_S = 2.0
 # Pause before a calibration that could not be read is tried again.
 CONFIGURE_PERIOD_S = 2.0
 
-# The next tick asks again anyway.
+# The next tick retries anyway.
 RETRIES = 1
 
 

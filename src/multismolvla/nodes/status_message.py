@@ -15,11 +15,11 @@ _WORDS = {State.OK: "OK", State.DEGRADED: "degraded", State.LOST: "lost"}
 
 
 def sentence(stream: str, report: HealthReport) -> str:
-    """Say in one sentence for a person how the stream is."""
-    said = f"{stream} is {_WORDS[report.state]}"
+    """The state of a stream as a sentence for people."""
+    text = f"{stream} is {_WORDS[report.state]}"
     if report.reasons:
-        said += f": {', '.join(report.reasons)}"
-    return f"{said} ({report.detail})" if report.detail else said
+        text += f": {', '.join(report.reasons)}"
+    return f"{text} ({report.detail})" if report.detail else text
 
 
 def status_values(report: HealthReport, lag_s: float = 0.0) -> dict[str, str]:

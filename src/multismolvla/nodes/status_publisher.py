@@ -22,7 +22,7 @@ from multismolvla.sensing.reported_health import STATUS_PERIOD_S
 from multismolvla.sensing.stream_checks import frequency_check, stamp_check
 from multismolvla.streams import Stream
 
-# A camera that comes and goes must not fill the log; what lasts is told after this time.
+# A camera that comes and goes must not fill the log; what lasts is logged after this time.
 LOG_PERIOD_S = 0.5
 _STATUS_BEATS = round(STATUS_PERIOD_S / DIAGNOSTICS_PERIOD_S)
 
@@ -30,11 +30,11 @@ _STATUS_BEATS = round(STATUS_PERIOD_S / DIAGNOSTICS_PERIOD_S)
 class StatusPublisher:
     """Publishes a stream's status twice a second, and at once when `changed` is called.
 
-    On `/diagnostics`, 5 times a second while somebody listens, that is three tasks: health,
+    On `/diagnostics`, 5 times a second while there is a subscriber, that is three tasks: health,
     frequency and stamps. A new state, and a new reason for a loss, is also logged in one line.
 
     Args:
-        report: asked for the state of now.
+        report: returns the current state.
         slow_fraction: share of the nominal rate below which the frequency is worth a warning.
         lag: how late the node runs.
         on_beat: called with each beat, 5 times a second.
@@ -82,7 +82,7 @@ class StatusPublisher:
         self._log(report)
 
     def _log(self, report: HealthReport) -> None:
-        """Log what is new, now or, if as much was said a moment ago, with a later status."""
+        """Log a change now or, if the same state was logged a moment ago, with a later status."""
         event, now_s = self._event(report), time.monotonic()
         if event == self._logged or now_s < self._logged_s.get(report.state, 0.0) + LOG_PERIOD_S:
             return

@@ -28,7 +28,7 @@ from multismolvla.stack.settings import StackSettings
 
 
 class CachedSegmenter:
-    """Asks a segmenter for the labels of frames that it has not seen yet.
+    """A segmenter with a cache: it labels only frames that are new.
 
     Keeps them all: 9 kB for a frame of 96x96, 16 MB for a minute of two views at 15 Hz.
     """

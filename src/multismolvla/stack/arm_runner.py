@@ -278,7 +278,7 @@ class ArmRunner:
         arm.set_torque(wanted)
         with self._lock:
             self._has_torque = wanted
-            # Asked for the opposite meanwhile: that one is due at the next tick.
+            # The opposite may have been requested meanwhile: that is done in the next tick.
             if wanted == self._wants_torque:
                 self._torque_done.set()
             if not wanted:

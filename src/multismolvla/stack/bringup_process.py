@@ -28,8 +28,8 @@ class BringupProcess:
         self._command += [f"{key}:={value}" for key, value in arguments.items()]
 
     def __enter__(self) -> BringupProcess:
-        # An own session: Ctrl-C in the terminal reaches the parent alone, which ends the launch in
-        # order, after it has told the policy to hold.
+        # Its own session: Ctrl-C in the terminal reaches only the parent, which lets the policy
+        # hold first and then ends the launch in order.
         self._process = subprocess.Popen(
             self._command,
             stdout=self._log_file.open("w"),

@@ -53,7 +53,7 @@ class Episode:
         oracle: streams are masked exactly while a fault of theirs lasts, not by their health.
         latency_s: simulated duration of an inference.
         dropped_share: see `DelayedInference`.
-        lasts_s: how long the episode goes on at least, seconds from the instruction.
+        lasts_s: minimum duration of the episode, seconds from the instruction.
     """
 
     task: str
@@ -308,7 +308,7 @@ class _Run:
         loop, spectator = self._loop, self._spectator
         self._view.on_objects(now_ns, self._simulation.object_poses())
         if self._perception is None:
-            # So that a policy that does not look is asked all the same.
+            # So that a policy without frames infers too.
             self._view.on_set(now_ns, now_ns, {}, {})
             return
         self._simulation.snapshot(loop.seen)

@@ -8,11 +8,11 @@ from multismolvla.stack.policy_runner import Answer, PolicyRunner, Request, Stat
 
 
 class DelayedInference:
-    """Inferences that take simulated time: each answer is merged `latency_s` after its request.
+    """Inferences that take simulated time: each chunk is merged `latency_s` after its request.
 
     Args:
         dropped_share: for an arm that waits for each chunk and then follows it from its first row:
-            the share of its rows that it drops at the end. None for an arm that goes on meanwhile.
+            the share of its rows that it drops at the end. None for an arm that keeps moving.
     """
 
     def __init__(

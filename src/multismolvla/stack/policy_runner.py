@@ -1,7 +1,7 @@
 """From frames, statuses, joint states and a task to setpoints of the arm, on an explicit clock.
 
 Live, three threads share a runner: one takes in (`view`, `give_task`), one decides (`tick`), one
-asks the policy (`infer`, `merge`). Evaluation and replay call the same methods in turn.
+infers (`infer`, `merge`). Evaluation and replay call the same methods in turn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from multismolvla.interfaces import ActionChunk, Observation, Policy
 from multismolvla.stack.settings import PolicySettings
 from multismolvla.streams import StreamTable
 
-# Share of the queue threshold that is left of it where the policy is asked less often.
+# Factor on the queue threshold while inferences are reduced.
 RELAXED_THRESHOLD = 0.5
 
 # Stream -> (state, reasons), as the sensor nodes report it.
@@ -143,7 +143,7 @@ class PolicyRunner:
         Args:
             statuses: health of the streams as far as it is known.
             lag_s: how late this process takes its messages in, seconds.
-            not_ready: why the policy cannot be asked yet, or "".
+            not_ready: why the policy is not ready yet, or "".
         """
         if self._playback.clock_jumped_back(now_ns):
             self._on_event("warning", "the clock was set back: restarting the task")
@@ -192,13 +192,13 @@ class PolicyRunner:
         elif previous and not self._contradicting:
             self._on_event("info", "no image contradicts the pose any more")
 
-    # The thread that asks the policy.
+    # The inference thread.
 
     def infer(
         self, request: Request, clock_ns: Callable[[], int], statuses: Callable[[], Statuses]
     ) -> Answer | None:
-        """Observe and ask; None where there is nothing to merge. Whatever the policy raises ends
-        in `problem`, and the schedule asks again.
+        """Observe and infer; None if there is nothing to merge. Every error of the policy ends in
+        `problem`, and the schedule retries.
 
         Args:
             clock_ns, statuses: read after the policy's reset, which may take long.

@@ -17,11 +17,11 @@ END_S = 5.0
 
 
 class PolicyThread:
-    """Has a runner's requests answered, in their order.
+    """Computes a runner's requests in order.
 
-    Whatever a policy does, the thread goes on. A policy that has `dry_run` is warmed up by it
-    before its first request; that this fails ends the warm-up, too: the first inference will meet
-    the same problem, hold the arm and be tried again.
+    The thread survives every error of a policy. A policy that has `dry_run` is warmed up by it
+    before its first request; an error there ends the warm-up too: the first inference will have
+    the same error, hold the arm and be retried.
 
     Args:
         clock_ns, statuses: the node's clock and the health of the streams.
@@ -30,7 +30,7 @@ class PolicyThread:
         name: of the policy, for a person.
 
     Attributes:
-        ready: the policy may be asked.
+        ready: the policy is ready for inference.
         values: figures of the dry run for the status, empty before its end and without one.
     """
 
