@@ -13,8 +13,8 @@ from multismolvla.robot.servos import simulated_calibration
 from multismolvla.robot.so101 import SO101Arm
 from multismolvla.sim.servo import TICK_RAD
 from multismolvla.sim.simulation import Simulation
-from multismolvla.stack.arm import SimulatedArm
-from multismolvla.stack.arm_runner import ArmRunner, safety_filter
+from multismolvla.stack.arm import SimulatedArm, safety_filter
+from multismolvla.stack.arm_runner import ArmRunner
 from multismolvla.stack.settings import DriverSettings
 
 PERIOD_NS = 10_000_000

@@ -12,7 +12,8 @@ from multismolvla.robot.first_order_plant import FirstOrderPlant
 from multismolvla.robot.registers import TORQUE_LIMIT
 from multismolvla.robot.servos import simulated_calibration
 from multismolvla.robot.so101 import SO101Arm
-from multismolvla.stack.arm_runner import ArmRunner, safety_filter
+from multismolvla.stack.arm import safety_filter
+from multismolvla.stack.arm_runner import ArmRunner
 from multismolvla.stack.settings import DriverSettings
 
 TARGET = HOME_RAD - 0.2

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import rclpy
-from cv_bridge import CvBridge, CvBridgeError
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
-from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.arm import JOINT_NAMES
-from multismolvla.nodes.misconfigured import MISCONFIGURED
+from multismolvla.nodes.stack_watch import LATCHED, StackWatch
 from multismolvla.pictures.episode_log import EpisodeLog, Sample
 from multismolvla.streams import StreamTable
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SAMPLE_PERIOD_S = 0.05
 
 
@@ -40,10 +33,6 @@ class EpisodeRunner(Node):
         film_rate_hz: frames kept per second; 0 keeps none and subscribes to no image.
         on_sample: called with the episode and its newest sample, for a live display.
         check: called while waiting; raises when waiting is pointless.
-
-    Attributes:
-        policy, driver: newest values of the node's status, by key; the driver's also has `level`.
-        joints_rad: (6,) newest joint positions, or None before the first.
     """
 
     def __init__(
@@ -58,69 +47,37 @@ class EpisodeRunner(Node):
         self._film_period_s = 1.0 / film_rate_hz if film_rate_hz else None
         self._on_sample = on_sample
         self._check = check
-        self._origin_s = time.monotonic()
-        self.policy: dict[str, str] = {}
-        self.driver: dict[str, str] = {}
-        self._result: dict[str, str] = {}
-        self._misconfigured = ""
-        self.joints_rad: np.ndarray | None = None
-        self._target: np.ndarray | None = None
-        self._images: dict[str, Image] = {}
-        self._bridge = CvBridge()
-
+        self._watch = StackWatch(self, table, images=bool(film_rate_hz))
         self._task = self.create_publisher(String, "task", LATCHED)
         self._reset = self.create_client(Trigger, "sim_node/reset")
         self._parameter_client = self.create_client(SetParameters, "sim_node/set_parameters")
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self.create_subscription(DiagnosticArray, "policy/status", self._on_policy, 1)
-        self.create_subscription(DiagnosticArray, "so101_driver/status", self._on_driver, 1)
-        self.create_subscription(DiagnosticStatus, "sim_node/result", self._on_result, LATCHED)
-        self.create_subscription(JointState, "joint_states", self._on_joints, 1)
-        self.create_subscription(JointTrajectory, "joint_trajectory", self._on_target, 1)
-        if film_rate_hz:
-            for name in table.names:
-                self.create_subscription(
-                    Image,
-                    f"{name}/image",
-                    lambda message, name=name: self._images.update({name: message}),
-                    qos_profile_sensor_data,
-                )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if any(entry.value == MISCONFIGURED for entry in status.values):
-                self._misconfigured = status.message
+    @property
+    def policy(self) -> Mapping[str, str]:
+        """Newest values of the policy's status, by key."""
+        return self._watch.policy
 
-    def _on_policy(self, message: DiagnosticArray) -> None:
-        self.policy = {entry.key: entry.value for entry in message.status[0].values}
+    @property
+    def driver(self) -> Mapping[str, str]:
+        """Newest values of the driver's status, by key, and its `level`."""
+        return self._watch.driver
 
-    def _on_driver(self, message: DiagnosticArray) -> None:
-        status = message.status[0]
-        self.driver = {entry.key: entry.value for entry in status.values}
-        self.driver["level"] = str(status.level[0])
-
-    def _on_result(self, message: DiagnosticStatus) -> None:
-        self._result = {entry.key: entry.value for entry in message.values}
-
-    def _on_joints(self, message: JointState) -> None:
-        position = dict(zip(message.name, message.position, strict=True))
-        self.joints_rad = np.array([position[name] for name in JOINT_NAMES])
-
-    def _on_target(self, message: JointTrajectory) -> None:
-        position = dict(zip(message.joint_names, message.points[0].positions, strict=True))
-        self._target = np.array([position[name] for name in JOINT_NAMES])
+    @property
+    def joints_rad(self) -> np.ndarray | None:
+        """(6,) newest joint positions, or None before the first."""
+        return self._watch.joints_rad
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
-        return time.monotonic() - self._origin_s
+        return self._watch.elapsed_s
 
     @property
     def real_time_factor(self) -> float:
         """Simulated seconds per second, as the simulator last reported it."""
-        return float(self._result.get("real_time_factor", "nan"))
+        return float(self._watch.result.get("real_time_factor", "nan"))
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Serve the graph until `condition` holds.
@@ -131,8 +88,8 @@ class EpisodeRunner(Node):
         deadline = time.monotonic() + timeout_s
         while not condition():
             self._check()
-            if self._misconfigured:
-                raise StackError(self._misconfigured)
+            if self._watch.misconfigured:
+                raise StackError(self._watch.misconfigured)
             if time.monotonic() > deadline:
                 raise StackError(f"waited {timeout_s:.0f} s for {what} without success")
             self._executor.spin_once(timeout_sec=0.02)
@@ -169,7 +126,7 @@ class EpisodeRunner(Node):
         self.wait_until(lambda: self.joints_rad is not None, "joint_states", timeout_s)
         self.wait_until(lambda: bool(self.policy), "policy/status", timeout_s)
         self.wait_until(
-            lambda: all(self.policy.get(f"mask.{name}") == "1" for name in self._table.names),
+            lambda: all(map(self._watch.in_use, self._table.names)),
             "every stream to be healthy",
             timeout_s,
         )
@@ -181,9 +138,9 @@ class EpisodeRunner(Node):
         if not dead:
             self.wait_ready()
         instruction = self._call(self._reset, Trigger.Request(), "a reset of the scene").message
-        self.wait_until(lambda: self._result.get("success") == "0", "a fresh scene", 10.0)
-        self._target = None
-        self._images.clear()
+        self.wait_until(lambda: self._watch.result.get("success") == "0", "a fresh scene", 10.0)
+        self._watch.target_rad = None
+        self._watch.images.clear()
         self._task.publish(String(data=instruction))
         return EpisodeLog(task=task, instruction=instruction, seed=seed, start_s=self.elapsed_s)
 
@@ -217,41 +174,16 @@ class EpisodeRunner(Node):
                 episode.fault = (self.elapsed_s, tuple(cut))
             if now_s >= next_sample_s:
                 next_sample_s = now_s + SAMPLE_PERIOD_S
-                episode.samples.append(self._sample(now_s))
+                episode.samples.append(self._watch.sample())
                 self._on_sample(episode, episode.samples[-1])
             if self._film_period_s and now_s >= next_frame_s:
                 next_frame_s += self._film_period_s
-                episode.frames.append((now_s, self._decoded()))
-            if self._result.get("success") == "1":
+                episode.frames.append((now_s, self._watch.frames()))
+            if self._watch.result.get("success") == "1":
                 episode.success_time_s = now_s - start_s
                 break
         episode.end_s = self.elapsed_s
         return episode
-
-    def _sample(self, now_s: float) -> Sample:
-        policy = self.policy
-        return Sample(
-            time_s=now_s,
-            joints_rad=self.joints_rad,
-            target_rad=self._target,
-            mask={name: policy.get(f"mask.{name}") == "1" for name in self._table.names},
-            mask_reason={name: policy.get(f"mask_reason.{name}", "") for name in self._table.names},
-            queue_length=int(policy.get("queue_length", "0")),
-            mode=policy.get("mode", "unknown"),
-            control_rate_hz=float(policy.get("control_rate_hz", "nan")),
-            latency_ms=float(policy.get("latency_ms", "nan")),
-            overload=policy.get("overload", ""),
-            shed=tuple(filter(None, policy.get("shed", "").split(","))),
-        )
-
-    def _decoded(self) -> dict[str, np.ndarray]:
-        frames = {}
-        for name, message in self._images.items():
-            try:
-                frames[name] = self._bridge.imgmsg_to_cv2(message, "passthrough")
-            except CvBridgeError as error:
-                self.get_logger().warning(f"{name}: {error}")
-        return frames
 
     def close(self) -> None:
         """Leave the arm holding and the graph without this node."""

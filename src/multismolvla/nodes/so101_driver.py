@@ -22,7 +22,8 @@ from multismolvla.priority import prefer_process, prepare_control_thread
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import CalibrationError, load_calibration
 from multismolvla.robot.so101 import ArmState, SO101Arm
-from multismolvla.stack.arm_runner import ArmRunner, safety_filter
+from multismolvla.stack.arm import safety_filter
+from multismolvla.stack.arm_runner import ArmRunner
 from multismolvla.stack.periodic_thread import PeriodicThread
 from multismolvla.stack.settings import DriverSettings
 

@@ -7,10 +7,14 @@ from typing import Protocol
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
-from multismolvla.control.safety import SafetyState
+from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.control.safety import SafetyFilter, SafetyLimits, SafetyState
 from multismolvla.robot.so101 import ArmState, ServoDiagnostics, held_pose_rad
 from multismolvla.sim.servo import Servos
+from multismolvla.stack.settings import DriverSettings
+
+# After a stall of the loop this many periods are made up for.
+MAX_STEP_PERIODS = 3
 
 
 class Arm(Protocol):
@@ -127,3 +131,19 @@ class SimulatedArm:
 
     def close(self) -> None:
         """Nothing: the simulator goes on."""
+
+
+def safety_filter(settings: DriverSettings) -> SafetyFilter:
+    """The filter that keeps the limits of the arm and of the settings."""
+    joints = np.ones(len(JOINT_NAMES))
+    return SafetyFilter(
+        SafetyLimits(
+            JOINT_LOWER_RAD,
+            JOINT_UPPER_RAD,
+            settings.max_velocity_rad_s * joints,
+            settings.max_acceleration_rad_s2 * joints,
+            settings.command_timeout_s,
+            settings.ramp_s,
+            MAX_STEP_PERIODS / settings.rate_hz,
+        )
+    )

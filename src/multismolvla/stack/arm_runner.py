@@ -11,10 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-import numpy as np
-
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
-from multismolvla.control.safety import Command, SafetyFilter, SafetyLimits, SafetyState, Setpoint
+from multismolvla.arm import JOINT_NAMES
+from multismolvla.control.safety import Command, SafetyFilter, SafetyState, Setpoint
 from multismolvla.control.trajectory import Trajectory
 from multismolvla.robot.errors import (
     BusError,
@@ -26,7 +24,6 @@ from multismolvla.robot.errors import (
 )
 from multismolvla.robot.so101 import ArmState, ServoDiagnostics
 from multismolvla.stack.arm import Arm, ArmStatus
-from multismolvla.stack.settings import DriverSettings
 
 # Ticks in a row without an answer until it counts as a fault: a single one may be noise.
 FAULT_TICKS = 3
@@ -37,26 +34,6 @@ LONGEST_PAUSE_S = 2.0
 
 # One servo's diagnostics per this many ticks: at 100 Hz, each servo every 0.6 s.
 DIAGNOSTICS_TICKS = 10
-
-
-# After a stall of the loop this many periods are made up for.
-MAX_STEP_PERIODS = 3
-
-
-def safety_filter(settings: DriverSettings) -> SafetyFilter:
-    """The filter that keeps the limits of the arm and of the settings."""
-    joints = np.ones(len(JOINT_NAMES))
-    return SafetyFilter(
-        SafetyLimits(
-            JOINT_LOWER_RAD,
-            JOINT_UPPER_RAD,
-            settings.max_velocity_rad_s * joints,
-            settings.max_acceleration_rad_s2 * joints,
-            settings.command_timeout_s,
-            settings.ramp_s,
-            MAX_STEP_PERIODS / settings.rate_hz,
-        )
-    )
 
 
 class ArmRunner:

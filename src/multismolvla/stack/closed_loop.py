@@ -24,8 +24,8 @@ from multismolvla.pose_check.weights import StreamWeights
 from multismolvla.robot.so101 import ArmState
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import DEFAULT_MAX_STEPS, STEP_S, find_task
-from multismolvla.stack.arm import SimulatedArm
-from multismolvla.stack.arm_runner import ArmRunner, safety_filter
+from multismolvla.stack.arm import SimulatedArm, safety_filter
+from multismolvla.stack.arm_runner import ArmRunner
 from multismolvla.stack.delayed_inference import DelayedInference
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.perception import Perception
