@@ -43,7 +43,34 @@ setup(
         ("share/multismolvla/hook", ["resource/fastdds.dsv"]),  # named in colcon.meta
     ],
     zip_safe=False,  # the MJCF and the weights are read as files
-    extras_require={"test": ["pytest"]},  # tells colcon test which runner to use
+    # Bounds only where something is known to break; requirements/ has the tested versions.
+    # ROS is not among them: PyPI's wheels of it need every part pinned, see docs/install.md.
+    install_requires=[
+        "PyYAML>=6",
+        "accelerate>=1.0",
+        "av>=14",
+        "huggingface_hub>=1.0",
+        "matplotlib>=3.6",
+        "mcap>=1.2",
+        "mujoco>=3.2",
+        "numpy>=1.26,<2.3",
+        "opencv-python-headless>=4.8,<5",
+        "peft>=0.17",
+        "pyarrow>=16",
+        "pydantic>=2.10,<3",
+        "pyserial>=3.5",
+        "rich>=13.7",
+        "rosbags>=0.11,<0.12",
+        "safetensors>=0.5",
+        "tokenizers>=0.22",
+        "torch>=2.6",
+        "tqdm>=4.66",
+        "transformers>=5,<6",
+    ],
+    extras_require={
+        "test": ["pytest"],  # tells colcon test which runner to use
+        "web": ["viser>=1.1,<2"],
+    },
     entry_points={
         "console_scripts": [
             "multismolvla = multismolvla.cli:main",

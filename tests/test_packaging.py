@@ -108,6 +108,17 @@ def test_every_import_is_declared(package_xml):
                 assert key in declared, f"{folder} imports {name}: package.xml lacks {key}"
 
 
+# Import name -> distribution where the two differ.
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "serial": "pyserial", "yaml": "pyyaml"}
+
+
+def test_pip_installs_what_is_imported_and_not_part_of_ros(package_xml, setup_arguments):
+    ros = {tag.text for tag in package_xml if tag.tag == "exec_depend"}
+    required = {re.split(r"[<>=]", line)[0].lower() for line in setup_arguments["install_requires"]}
+    imported = imported_packages(ROOT / "src" / "multismolvla") - ros - OPTIONAL
+    assert required == {DISTRIBUTIONS.get(name, name) for name in imported}
+
+
 def test_launch_files_name_only_declared_packages(package_xml):
     declared = {tag.text for tag in package_xml} | {package_xml.findtext("name")}
     for path in (ROOT / "launch").glob("*.launch.py"):
