@@ -37,6 +37,7 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.preprocessing import prepare_frame
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.processor import Processor, read_processor
+from multismolvla.sim.layout import SHAPES
 from multismolvla.streams import Stream
 
 # Comparisons. LeRobot takes part in those that are named for a number of cameras.
@@ -124,7 +125,7 @@ def bfloat16_targets(processor: Processor) -> tuple[Target, ...]:
 
 def start_worker(work: Path) -> dict[str, Any]:
     """Write a checkpoint of `small` under `work`; the worker that loads it and acts once."""
-    config = small(_streams(("", "wrist/"), kinds()))
+    config = small(_streams(("", "wrist/"), kinds()), tuple(SHAPES))
     torch.manual_seed(SEED)
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
     folder = work / "checkpoint"
@@ -185,7 +186,7 @@ def _cameras(work: Path, cameras: int, *, rounds: int, quick: bool, lerobot: boo
 
 def _small(folder: Path, rounds: int) -> Comparison:
     streams = _streams(("", "wrist/"), kinds())
-    config = small(streams)
+    config = small(streams, tuple(SHAPES))
     folder.mkdir()
     config.save(folder)
     everything = [stream.name for stream in streams]

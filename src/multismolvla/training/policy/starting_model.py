@@ -101,10 +101,8 @@ def starting_model(
             built.object_tokens = ObjectTokens(built.config)
         return built.float(), smolvla.tokenizer, None
     try:
-        config = changed(PRESETS[model.preset](tuple(streams)), model.overrides)
-        # Without objects to estimate, everything must come from the view tokens.
-        view_tokens = config.view_tokens or not ours["objects"]
-        config = dataclasses.replace(config, **ours, view_tokens=view_tokens)
+        preset = PRESETS[model.preset](tuple(streams), ours["objects"])
+        config = dataclasses.replace(changed(preset, model.overrides), **ours)
     except ConfigError as error:
         raise RecipeError(f"model: {error}") from None
     torch.manual_seed(recipe.seed)
