@@ -44,15 +44,15 @@ def folder(tmp_path):
     return tmp_path
 
 
-def sections(settings: StackSettings, name: str) -> list[tuple[object, str]]:
-    """What belongs to a node: (settings, prefix of the fields)."""
+def sections(settings: StackSettings, name: str) -> list[object]:
+    """The settings that belong to a node."""
     if name == "policy_node":
-        return [(settings.policy, "")]
+        return [settings.policy]
     if name == "so101_driver":
-        return [(settings.driver, "")]
+        return [settings.driver]
     kind = name.removesuffix("_node")
-    both = [(settings.thresholds[kind], ""), (settings.units, f"{kind}_")]
-    return [*both, (settings.labeller, "")] if kind == "segmentation" else both
+    both = [settings.thresholds[kind], settings.counts[kind]]
+    return [*both, settings.labeller] if kind == "segmentation" else both
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -61,8 +61,8 @@ def test_a_launched_node_has_the_settings_that_are_loaded(graph, folder, name):
     node = graph.add(NODES[name](cli_args=["--ros-args", "--params-file", str(file)]))
     loaded = {
         item.name: item.default
-        for section, prefix in sections(load_settings(folder), name)
-        for item in settings_of(section, prefix)
+        for section in sections(load_settings(folder), name)
+        for item in settings_of(section)
     }
     declared = {key: node.get_parameter(key).value for key in loaded}
     if name == "policy_node":

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import rclpy
 from rclpy.node import Node
 
+from multismolvla.modalities.registry import kinds
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.misconfigured import is_supervised
 from multismolvla.nodes.node_host import NodeHost, NodeSpec
@@ -30,14 +31,15 @@ from multismolvla.nodes.run import (
     stop_on_signal,
 )
 from multismolvla.nodes.segmentation_node import SegmentationNode
+from multismolvla.nodes.sensor_node import camera_node
 from multismolvla.nodes.thermal_node import ThermalNode
 
-KINDS: dict[str, type[Node]] = {
-    "rgb_node": RgbNode,
-    "depth_node": DepthNode,
-    "thermal_node": ThermalNode,
-    "segmentation_node": SegmentationNode,
-}
+
+def node_classes() -> dict[str, type[Node]]:
+    """Name -> class of the node of every kind of image, those of other packages included."""
+    ours = (RgbNode, DepthNode, ThermalNode, SegmentationNode)
+    own = {node.kind: node for node in ours}
+    return {f"{kind}_node": own.get(kind) or camera_node(kind) for kind in kinds()}
 
 
 def parse(arguments: Sequence[str]) -> tuple[list[NodeSpec], list[str]]:
@@ -53,10 +55,11 @@ def parse(arguments: Sequence[str]) -> tuple[list[NodeSpec], list[str]]:
     groups = [list(g) for is_mark, g in itertools.groupby(words, "--node".__eq__) if not is_mark]
     if not words or words[0] != "--node" or words.count("--node") != len(groups):
         raise ValueError(f"sensor_container: expected --node NAME [ROS arguments] ..., got {words}")
+    known = node_classes()
     for kind, *_ in groups:
-        if kind not in KINDS:
+        if kind not in known:
             raise ValueError(
-                f"sensor_container: --node is '{kind}'; expected one of {', '.join(KINDS)}"
+                f"sensor_container: --node is '{kind}'; expected one of {', '.join(known)}"
             )
     return [NodeSpec(kind, tuple(own)) for kind, *own in groups], common
 
@@ -72,7 +75,7 @@ def main() -> int:
     base = next((w.partition(":=")[2] for w in common if w.startswith("__ns:=")), "")
     executor = make_executor()
     stop: threading.Event = stop_on_signal()
-    host = NodeHost(specs, executor, KINDS, base)
+    host = NodeHost(specs, executor, node_classes(), base)
     status = 0
     try:
         host.tend()

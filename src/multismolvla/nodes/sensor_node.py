@@ -191,3 +191,8 @@ class SensorNode(Node):
     def _on_camera_info(self, info: CameraInfo) -> None:
         if info.width and info.height:
             self._info.publish(scaled(info, self._stream.height, self._stream.width))
+
+
+def camera_node(kind: str) -> type[SensorNode]:
+    """The class of the node of a kind of camera that has none of its own."""
+    return type(f"{kind.capitalize()}Node", (SensorNode,), {"kind": kind})
