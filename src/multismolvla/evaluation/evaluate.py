@@ -163,8 +163,8 @@ def _threshold(text: str) -> float | None:
 def main(args: argparse.Namespace) -> int:
     """Run what is missing, then write the report. Exit status 0, 1 for an error, 130 for Ctrl-C."""
     try:
-        table = load_stream_table(stream_table_file(args.streams))
         stack = _settings(args)
+        table = load_stream_table(stream_table_file(args.streams, stack))
         jobs = _jobs(args, table, stack.policy)
         _same_robot(args, table, stack)
         find_weights(args.pose_check)

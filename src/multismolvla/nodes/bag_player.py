@@ -65,12 +65,8 @@ class BagPlayer(Node):
         bag = text("bag", "", "Bag to play: its folder, or a file of it.")
         namespace = text("bag_namespace", "", "Namespace of the recorded topics.")
         topics = text("topics", "", "Topics of other stacks: NAME=TOPIC, separated by blanks.")
-        labels = text(
-            "labels",
-            "network",
-            "Labels from the segmentation node, or the bag's.",
-            ("network", "recorded"),
-        )
+        description = "Labels from the segmentation node, or the bag's."
+        labels = text("labels", "network", description, ("network", "recorded"))
         self._task = text("task", "", "Instruction, instead of those of the bag.").strip()
         self._rate = number("rate", 1.0, 0.1, 10.0, "Bag seconds per second.")
         self._clock_s = 1.0 / number("clock_hz", 100.0, 1.0, 1000.0, "Rate of /clock.")

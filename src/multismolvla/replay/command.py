@@ -160,8 +160,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _replay(args: argparse.Namespace) -> Replayed:
-    table = load_stream_table(stream_table_file(args.streams))
     stack = load_settings(args.config)
+    table = load_stream_table(stream_table_file(args.streams, stack))
     if args.min_visual_streams is not None:
         own = replace(stack.policy, min_visual_streams=args.min_visual_streams)
         stack = replace(stack, policy=own)

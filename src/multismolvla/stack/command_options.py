@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from multismolvla.pose_check.check import SIMULATION
-from multismolvla.stack.settings import shipped_config
+from multismolvla.stack.settings import StackSettings
 
 
 def add_config(parser: argparse._ActionsContainer) -> None:
@@ -15,7 +15,7 @@ def add_config(parser: argparse._ActionsContainer) -> None:
         "--config",
         type=Path,
         metavar="FOLDER",
-        help="settings of the nodes, a folder of parameter files like config/ "
+        help="settings of the nodes, a folder of parameter files and a stream table like config/ "
         "(default: the installed one)",
     )
 
@@ -27,13 +27,13 @@ def add_streams(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def stream_table_file(given: Path | None) -> Path:
-    """The file that was given, else the installed one.
+def stream_table_file(given: Path | None, settings: StackSettings | None = None) -> Path:
+    """The file that was given, else that of the folder of `--config`, else the installed one.
 
     Raises:
         ValueError: as `shipped_config`.
     """
-    return shipped_config() / "streams.yaml" if given is None else given
+    return given or (settings or StackSettings()).file("streams.yaml")
 
 
 def add_pose_check(

@@ -45,7 +45,7 @@ from multismolvla.stack.policy_loading import (
     with_digest,
     without_digest,
 )
-from multismolvla.stack.settings import load_settings
+from multismolvla.stack.settings import StackSettings, load_settings
 from multismolvla.streams import StreamTable, load_stream_table
 
 
@@ -80,8 +80,8 @@ def main(args: argparse.Namespace) -> int:
         print("\n".join(fault_table()))
         return 0
     try:
-        table = _table(args)
         settings = load_settings(args.config)
+        table = _table(args, settings)
         files = find_scenarios(args.files or [settings.file("faults")])
         scenarios = [load_scenario(file, table, find_task) for file in files]
         if args.policy is not None:
@@ -102,8 +102,8 @@ def main(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _table(args: argparse.Namespace) -> StreamTable:
-    table = load_stream_table(stream_table_file(args.streams))
+def _table(args: argparse.Namespace, settings: StackSettings) -> StreamTable:
+    table = load_stream_table(stream_table_file(args.streams, settings))
     if args.rate is None:
         return table
     if not args.rate > 0:

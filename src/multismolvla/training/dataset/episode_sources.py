@@ -90,8 +90,8 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
             yield EpisodeSource(name, lambda bag=bag: read_episode(bag))
         else:
             # A robot's bag may hold several episodes; there are few of them, so it is read now.
-            table = load_stream_table(stream_table_file(foreign.table))
             settings = load_settings(foreign.config)
+            table = load_stream_table(stream_table_file(foreign.table, settings))
             episodes = read_robot_bag(
                 bag, table, foreign.namespace, foreign.labels, _network, settings
             )

@@ -19,8 +19,9 @@ from multismolvla.argument_types import positive, share
 from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.sim.tasks import TASKS, find_task
-from multismolvla.stack.command_options import add_streams, stream_table_file
+from multismolvla.stack.command_options import add_config, add_streams, stream_table_file
 from multismolvla.stack.policy_loading import load_policy
+from multismolvla.stack.settings import load_settings
 from multismolvla.streams import StreamTableError, load_stream_table
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder, Learner
 from multismolvla.training.demonstrations.demonstration_folder import (
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="largest scale of the disturbance of executed actions, 0 to 1 (%(default)s)",
     )
+    add_config(parser)
     add_streams(parser)
     parser.add_argument(
         "--only",
@@ -115,7 +117,7 @@ def main(args: argparse.Namespace) -> int:
         tasks = [task.id for task in TASKS]
         if args.tasks != ["all"]:
             tasks = list(dict.fromkeys(find_task(name).id for name in args.tasks))
-        table_file = stream_table_file(args.streams)
+        table_file = stream_table_file(args.streams, load_settings(args.config))
         table = load_stream_table(table_file)
         whole = {"all": table.names, "none": ()}
         streams = whole.get(args.only[0]) if len(args.only) == 1 else None
