@@ -1,4 +1,4 @@
-"""Finishes a recording that was cut off, so that every tool can read it again.
+"""Complete a recording that was cut off, so that every tool can read it again.
 
 `multismolvla bag recover out/bag` writes `out/bag_recovered` with all messages that are whole,
 their types and the QoS of their topics; the recording itself stays as it is.

@@ -70,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "only:all-depth noise-2:all-rgb (default: standard, 63 of them)",
     )
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="ids of tasks (default: all)")
-    parser.add_argument("--episodes-per-task", type=int, metavar="N", help="default: 20")
+    parser.add_argument(
+        "--episodes-per-task", type=int, metavar="N", help="episodes of each task (default: 20)"
+    )
     parser.add_argument(
         "--seed", type=int, default=FIRST_SEED, help="seed of the first episode (%(default)s)"
     )
@@ -125,7 +127,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the quick conditions, one task of each suite, three episodes each",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="%(default)s")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/evaluation"),
+        help="folder of the results (%(default)s)",
+    )
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="processes (default: %(default)s)"
     )

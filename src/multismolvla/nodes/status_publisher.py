@@ -56,7 +56,7 @@ class StatusPublisher:
         self._slow_fraction = slow_fraction
         self._status = node.create_publisher(DiagnosticArray, topic, STATUS_QOS)
         self._diagnostics = Diagnostics(node, stream.frame_id.removesuffix("_optical_frame"))
-        # The first state is no news: every stream is lost until its first frames.
+        # The first state is not logged: every stream is lost until its first frames.
         self._logged = self._event(report())
         self._logged_s: dict[State, float] = {}
         self._beats = 0

@@ -1,4 +1,4 @@
-"""Runs a recorded bag through the stack again, and says what that changes.
+"""Run a recorded bag through the stack again and report the differences.
 
 Cameras and joint states come from the bag, everything behind them is the live code on the bag's
 clock, without ROS: the same command gives the same results. The first pass is clean; each scenario
@@ -78,21 +78,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="STREAMS:FAULT[:SEVERITY]",
-        help="faults of a matrix; without a severity every one of them",
+        help="faults of a matrix; without a severity all five",
     )
     parser.add_argument(
         "--fault-start",
         type=float,
         default=1.0,
         metavar="S",
-        help="of the matrix, seconds after the policy's first trajectory (default: 1)",
+        help="start of these faults, seconds after the policy's first trajectory (default: 1)",
     )
     parser.add_argument(
         "--fault-duration",
         type=_seconds,
         default=None,
         metavar="S",
-        help="of the matrix (default: to the end)",
+        help="duration of these faults, seconds (default: to the end)",
     )
     parser.add_argument("--out", type=Path, default=Path("out/replay"), help="%(default)s")
     parser.add_argument(
@@ -102,31 +102,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recording of the live stack while this bag was played to it, for comparison",
     )
     where = parser.add_argument_group("topics of the bag")
-    where.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
+    where.add_argument(
+        "--namespace", default="", metavar="NS", help="namespace of the recorded topics"
+    )
     where.add_argument(
         "--topics",
         nargs="+",
         type=_pair,
         default=[],
         metavar="NAME=TOPIC",
-        help="of streams, joint_states, task, joint_trajectory, in bags of other stacks",
+        help="topics of streams, joint_states, task, joint_trajectory in bags of other stacks",
     )
     add_config(where)
     add_streams(where)
-    where.add_argument("--task", default="", help="instruction, instead of those of the bag")
+    where.add_argument("--task", default="", help="instruction that replaces those of the bag")
     where.add_argument(
         "--labels",
         choices=("auto", "recorded", "network"),
         default="auto",
-        help="where segmentation comes from (default: the network, unless labels came raw)",
+        help="where segmentation comes from (default: the network, unless it was recorded raw)",
     )
     how = parser.add_argument_group("settings of the replay")
     how.add_argument(
         "--latency",
         type=float,
         metavar="S",
-        help="of an inference (default: the median of the live stack, or of the recorded one, or "
-        "0.1)",
+        help="duration of an inference (default: the median of the live stack, or of the recorded "
+        "one, or 0.1)",
     )
     how.add_argument("--min-visual-streams", type=positive, metavar="N")
     add_pose_check(how, "", "as the recorded stack did")

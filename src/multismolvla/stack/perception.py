@@ -93,7 +93,7 @@ class Perception:
             self._update_alive(name, 0)
 
     def needed(self, now_ns: int) -> list[str]:
-        """The streams of which a frame of now can have any effect."""
+        """The streams whose current frame can matter: neither derived nor silenced by a fault."""
         return [
             name
             for name in self._table.names

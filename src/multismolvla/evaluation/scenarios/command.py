@@ -55,18 +55,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help="scenarios, or folders of them (default: all that are shipped, config/faults)",
+        help="scenarios, or folders of them (default: the installed ones, config/faults)",
     )
     parser.add_argument(
         "--policy",
         help="name, folder, hub id or module:Class; replaces the policy of the scenarios",
     )
     parser.add_argument(
-        "--rate", type=float, metavar="HZ", help="of all cameras (default: of the stream table)"
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="rate of all cameras (default: those of the stream table)",
     )
     add_config(parser)
     add_streams(parser)
-    parser.add_argument("--out", type=Path, default=Path("out/scenarios"), help="%(default)s")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/scenarios"),
+        help="folder of the results (%(default)s)",
+    )
     parser.add_argument("--device", default="cpu", help="where a checkpoint runs: cpu, cuda, auto")
     add_pose_check(parser)
     parser.add_argument(

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.05,
         metavar="X",
-        help="of the episodes (default: 0.05)",
+        help="share of the episodes for validation (default: 0.05)",
     )
     cache.add_argument(
         "--keep-failed",
@@ -92,7 +92,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="for example front=rgb wrist=wrist/rgb; streams without a camera are masked",
     )
     foreign.add_argument(
-        "--units", choices=UNITS, default="lerobot", help="of joints (lerobot: degrees, per cent)"
+        "--units",
+        choices=UNITS,
+        default="lerobot",
+        help="units of joints (lerobot: degrees, per cent)",
     )
     foreign.add_argument(
         "--size",
@@ -104,7 +107,9 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     robot = parser.add_argument_group("bags of a robot")
     add_config(robot)
     add_streams(robot)
-    robot.add_argument("--namespace", default="", metavar="NS", help="of the recorded topics")
+    robot.add_argument(
+        "--namespace", default="", metavar="NS", help="namespace of the recorded topics"
+    )
     robot.add_argument(
         "--labels",
         choices=("auto", "recorded", "network"),

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="float16",
-        help="of the weights; the statistics stay float32 (default: %(default)s)",
+        help="type of the weights; the statistics stay float32 (default: %(default)s)",
     )
     parser.add_argument(
         "--report",

@@ -1,8 +1,8 @@
 """Train a policy from a recipe: `multismolvla train config/training/small.yaml`.
 
-The same command begins a run and continues with one that was stopped, by Ctrl-C, --minutes or a
+The same command starts a run and continues one that was stopped by Ctrl-C, --minutes or a
 power cut; a run that was stopped ends with the same weights as one that was not. Under
-`accelerate launch` it uses several processes or machines. Every phase leaves a checkpoint that
+`accelerate launch` it uses several processes or machines. Every phase writes a checkpoint that
 runs as a policy.
 """
 
@@ -39,14 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="change a value of the recipe, as in phases.0.steps=100; may be repeated",
     )
     add_streams(parser)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 lets it choose")
+    parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 lets it choose")
     parser.add_argument(
         "--minutes", type=float, help="stop after this time; the same command continues"
     )
     parser.add_argument("--fresh", action="store_true", help="start again and delete what is there")
     parser.add_argument("--cpu", action="store_true", help="no GPU, even if there is one")
     parser.add_argument(
-        "--mixed-precision", default="no", choices=("no", "bf16", "fp16"), help="on a GPU"
+        "--mixed-precision",
+        default="no",
+        choices=("no", "bf16", "fp16"),
+        help="arithmetic of a GPU, or bf16 of a CPU",
     )
 
 

@@ -1,7 +1,7 @@
 """Train the pose check of a robot: whether each camera's frames fit the joints of their instant.
 
 It learns from training caches of that robot's own cameras (`multismolvla dataset cache`) and needs
-no labels, neither of the frames nor of what was done.
+no labels.
 """
 
 from __future__ import annotations
