@@ -7,7 +7,7 @@ import torch
 from multismolvla.modalities.registry import kinds, modalities
 from multismolvla.pose_check.network import PoseNetwork
 from multismolvla.pose_check.picture import SIZE
-from multismolvla.training.pose_check import network as pose_network
+from multismolvla.training.pose_check import command as pose_network
 
 
 @pytest.mark.parametrize("modality", modalities(), ids=kinds())

@@ -8,10 +8,29 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from multismolvla.policy.config import PolicyConfig
+from multismolvla.modalities.registry import find_modality
+from multismolvla.policy.config import FourMConfig, PolicyConfig
 from multismolvla.policy.connector import Connector, fuse
-from multismolvla.policy.fourm import FourMBlocks, grid_positions
-from multismolvla.policy.modality_embedding import ContinuousPatches
+from multismolvla.policy.fourm import FourMBlocks, grid_positions, patches
+
+
+class ContinuousPatches(nn.Module):
+    """One learned linear map for a kind of stream, on patches flattened as 4M-21 flattens RGB.
+
+    Prepared frames (B, C, image_size, image_size) -> tokens (B, grid^2, dim), row by row; position
+    and kind are added outside. This is also the place of 4M-21's quantising tokenizers, which name
+    each patch by its nearest code and look up that code's embedding.
+    """
+
+    def __init__(self, config: FourMConfig, kind: str) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        channels = find_modality(kind).prepared_channels
+        self.proj = nn.Linear(channels * config.patch_size**2, config.dim, bias=False)
+        nn.init.xavier_uniform_(self.proj.weight)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.proj(patches(frames, self.patch_size))
 
 
 class FourMViews(nn.Module):

@@ -16,21 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.faults.registry import find_fault
 from multismolvla.markdown import table
 from multismolvla.modalities.modality import Modality
 from multismolvla.modalities.registry import modality_of
-from multismolvla.pose_check.picture import to_picture
+from multismolvla.pose_check.picture import SIZE, to_picture
 from multismolvla.pose_check.weights import StreamWeights, save_weights
-from multismolvla.training.pose_check.network import PoseNetwork
 from multismolvla.training.pose_check.samples import PoseSamples, write_pose_chart
 from multismolvla.training.provenance import git_says
 from multismolvla.worker_pool import results
 
+# Of the network: channels of the convolutions, and numbers that describe frame and joints each.
+WIDTHS = (12, 24, 32)
+MEETING = 64
 BATCH = 128
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-4
 # The margin lies this far beyond the 99.9th percentile of sound frames. Chosen
@@ -43,6 +47,44 @@ MEASURED_FAULTS = tuple(
     (fault, severity) for fault in ("shifted_view", "occlusion") for severity in (1, 2, 3, 5)
 )
 MEASURED_AGES = (1, 3, 6, 10, 15)
+
+
+class PoseNetwork(nn.Module):
+    """From a frame and joint positions to how little they fit.
+
+    Frame and joints are described apart, by 64 numbers each, and compared by a third part.
+    `pose_check.network` runs it with numpy.
+
+    Args:
+        channels: of the frame.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        first, second, third = WIDTHS
+        self.picture = nn.Sequential(
+            nn.Conv2d(channels, first, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(second, third, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(third * (SIZE // 8) ** 2, MEETING),
+        )
+        self.joints = nn.Sequential(
+            nn.Linear(2 * len(JOINT_NAMES), MEETING), nn.ReLU(), nn.Linear(MEETING, MEETING)
+        )
+        self.compare = nn.Sequential(
+            nn.Linear(3 * MEETING, MEETING), nn.ReLU(), nn.Linear(MEETING, 1)
+        )
+
+    def forward(self, pictures: Tensor, joints: Tensor) -> Tensor:
+        """Logits (B,) that the frames (B, C, SIZE, SIZE) do not fit the joints (B, J) radians."""
+        seen = self.picture(pictures)
+        pose = self.joints(torch.cat((joints.sin(), joints.cos()), dim=1))
+        met = torch.cat((seen.relu(), pose.relu(), seen * pose), dim=1)
+        return self.compare(met)[:, 0]
 
 
 @dataclass(frozen=True)
