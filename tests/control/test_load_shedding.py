@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multismolvla.control.load_shedding import (
+    FORGET_NS,
     LADDER,
     OVERLOADED_S,
     RECOVER_NS,
@@ -28,6 +29,22 @@ def test_a_node_that_runs_late_is_named_at_once_and_costs_nothing_yet():
     load = LoadShedding().tick(0, {"policy_node": 0.18, "rgb_node": 0.002})
     assert load.overloaded and not load.shed
     assert load.reason == "overloaded: policy_node runs 180 ms late"
+
+
+def test_what_a_node_reports_counts_until_it_is_too_old():
+    shedding = LoadShedding()
+    shedding.report("so101_driver", 0, 2 * OVERLOADED_S)
+    assert shedding.tick(FORGET_NS - 1, {"policy_node": 0.0}).lag_s == 2 * OVERLOADED_S
+    assert shedding.tick(FORGET_NS, {"policy_node": 0.0}).lag_s == 0.0
+
+
+def test_an_overload_is_reported_once_and_so_is_its_end():
+    events = []
+    shedding = LoadShedding(lambda severity, text: events.append((severity, text)))
+    drive(shedding, 2 * OVERLOADED_S, SHED_NS - STEP_NS, 0)
+    assert [severity for severity, _ in events] == ["warning"]
+    drive(shedding, 0.0, 2 * RECOVER_NS, SHED_NS)
+    assert events[1:] == [("info", "the machine keeps up again")]
 
 
 def test_a_hiccup_sheds_nothing():

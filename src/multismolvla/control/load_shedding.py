@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 # What is given up, one after another, and taken back in the reverse order. The arm's control loop
@@ -17,6 +17,8 @@ ROOM_S = 0.05
 # Pause between two steps down, and time with room before a step is taken back.
 SHED_NS = 1_500_000_000
 RECOVER_NS = 4_000_000_000
+# A node that has not reported for so long is not late but gone.
+FORGET_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -36,22 +38,52 @@ class Load:
     lag_s: float = 0.0
     shed: tuple[str, ...] = ()
 
+    @property
+    def sentence(self) -> str:
+        """The same for a person."""
+        if not self.overloaded:
+            return "the machine keeps up"
+        reduced = f"; reduced: {', '.join(self.shed)}" if self.shed else ""
+        return f"{self.reason}{reduced}"
+
 
 class LoadShedding:
-    """Decides from the lags of all nodes; on an explicit monotonic clock, without a thread."""
+    """Decides from the lags of all nodes; on an explicit monotonic clock, without a thread.
 
-    def __init__(self) -> None:
+    Args:
+        on_event: gets (severity, text) when an overload begins, goes up a step, or ends.
+    """
+
+    def __init__(self, on_event: Callable[[str, str], None] = lambda severity, text: None) -> None:
         self.load = Load()
+        self._on_event = on_event
+        self._reported: dict[str, tuple[int, float]] = {}
         self._last_late_ns = 0
         self._next_step_ns = 0
+
+    def report(self, node: str, now_ns: int, lag_s: float) -> None:
+        """Take in what a node reports of its own lag; it counts until it is too old."""
+        self._reported[node] = now_ns, lag_s
 
     def tick(self, now_ns: int, lags_s: Mapping[str, float]) -> Load:
         """Take in how late each node runs now, and return what follows.
 
         Args:
             now_ns: monotonic, nanoseconds.
-            lags_s: node -> its worst lag of the last second, seconds.
+            lags_s: node -> its worst lag of the last second, seconds; beside what was reported.
         """
+        since_ns = now_ns - FORGET_NS
+        reported = {node: lag for node, (at_ns, lag) in self._reported.items() if at_ns > since_ns}
+        before, load = self.load, self._decide(now_ns, {**lags_s, **reported})
+        if len(load.shed) > len(before.shed):
+            self._on_event("warning", load.sentence)
+        elif load.overloaded and not before.overloaded:
+            self._on_event("warning", load.reason)
+        elif before.overloaded and not load.overloaded:
+            self._on_event("info", "the machine keeps up again")
+        return load
+
+    def _decide(self, now_ns: int, lags_s: Mapping[str, float]) -> Load:
         node = max(lags_s, key=lambda name: lags_s[name], default="")
         lag_s = lags_s.get(node, 0.0)
         before = self.load

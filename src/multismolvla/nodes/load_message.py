@@ -28,21 +28,13 @@ def load_values(load: Load) -> dict[str, str]:
 def to_task(load: Load) -> Task:
     """The load as a task of a node on `/diagnostics`; a warning while the machine is overloaded."""
     level = DiagnosticStatus.WARN if load.overloaded else DiagnosticStatus.OK
-    return Task("load", level, describe(load), load_values(load))
+    return Task("load", level, load.sentence, load_values(load))
 
 
 def to_status(load: Load) -> DiagnosticStatus:
     """The same as the message of the topic."""
     name, level, message, values = to_task(load)
     return DiagnosticStatus(level=level, name=name, message=message, values=key_values(values))
-
-
-def describe(load: Load) -> str:
-    """One sentence for a person."""
-    if not load.overloaded:
-        return "the machine keeps up"
-    given_up = f"; reduced: {', '.join(load.shed)}" if load.shed else ""
-    return f"{load.reason}{given_up}"
 
 
 def from_status(status: DiagnosticStatus) -> Load:

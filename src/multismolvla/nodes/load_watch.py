@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
@@ -11,16 +12,15 @@ from rclpy.qos import QoSProfile
 
 from multismolvla.control.load_shedding import Load, LoadShedding
 from multismolvla.nodes import load_message
+from multismolvla.nodes.run import log_event
 from multismolvla.nodes.status_monitor import StatusMonitor
 
-# A node that has not reported for so long is not late but gone.
-FORGET_S = 2.0
 # While it lasts, the others follow how late the machine runs.
 REPEAT_S = 0.5
 
 
 class LoadWatch:
-    """Gathers, decides, publishes `load`, and logs what begins and what ends.
+    """Gathers the lags of all nodes and publishes `load`.
 
     Args:
         statuses: the streams', with the lag of their nodes.
@@ -29,8 +29,7 @@ class LoadWatch:
 
     def __init__(self, node: Node, statuses: StatusMonitor, own_lag_s: Callable[[], float]) -> None:
         self._node, self._statuses, self._own_lag_s = node, statuses, own_lag_s
-        self._shedding = LoadShedding()
-        self._reported: dict[str, tuple[float, float]] = {}
+        self._shedding = LoadShedding(partial(log_event, node))
         self._publisher = load_message.publisher(node)
         self._published = (Load(), float("-inf"))
         # Overrides the latched load of an earlier policy node.
@@ -49,9 +48,9 @@ class LoadWatch:
 
     def tick(self) -> Load:
         """Decide again; from one thread."""
-        before = self._shedding.load
-        load = self._shedding.tick(time.monotonic_ns(), self._lags_s())
-        self._log(before, load)
+        lags_s = {f"{name}_node": s.lag_s for name, s in self._statuses.statuses.items()}
+        lags_s[self._node.get_name()] = self._own_lag_s()
+        load = self._shedding.tick(time.monotonic_ns(), lags_s)
         published, at_s = self._published
         changed = (load.overloaded, load.shed) != (published.overloaded, published.shed)
         now_s = time.monotonic()
@@ -59,21 +58,6 @@ class LoadWatch:
             self._published = load, now_s
             self._publisher.publish(load_message.to_status(load))
         return load
-
-    def _lags_s(self) -> dict[str, float]:
-        since_s = time.monotonic() - FORGET_S
-        lags = {f"{name}_node": s.lag_s for name, s in self._statuses.statuses.items()}
-        lags |= {name: lag for name, (at_s, lag) in self._reported.items() if at_s > since_s}
-        return {self._node.get_name(): self._own_lag_s(), **lags}
-
-    def _log(self, before: Load, load: Load) -> None:
-        logger = self._node.get_logger()
-        if load.shed != before.shed and len(load.shed) > len(before.shed):
-            logger.warning(load_message.describe(load))
-        elif load.overloaded and not before.overloaded:
-            logger.warning(load.reason)
-        elif before.overloaded and not load.overloaded:
-            logger.info("the machine keeps up again")
 
     def _on_driver(self, message: DiagnosticArray) -> None:
         for status in message.status[:1]:
@@ -85,9 +69,11 @@ class LoadWatch:
     def _take(self, node: str, pairs: list[KeyValue]) -> None:
         values: Mapping[str, str] = {pair.key: pair.value for pair in pairs}
         try:
-            self._reported[node] = time.monotonic(), float(values.get("lag_ms", "0")) * 1e-3
+            lag_s = float(values.get("lag_ms", "0")) * 1e-3
         except ValueError:
             self._node.get_logger().warning(
                 f"status of {node}: lag_ms is '{values['lag_ms']}'; ignored",
                 throttle_duration_sec=5.0,
             )
+        else:
+            self._shedding.report(node, time.monotonic_ns(), lag_s)
