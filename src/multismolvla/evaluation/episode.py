@@ -30,7 +30,7 @@ from multismolvla.stack.settings import PolicySettings
 
 MASKS = ("detector", "oracle")
 EXECUTIONS = ("asynchronous", "synchronous")
-# A synchronous robot asks only when nothing is queued.
+# A synchronous robot infers only when nothing is queued.
 WHEN_EMPTY = 1e-9
 
 

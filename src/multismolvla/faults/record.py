@@ -1,4 +1,4 @@
-"""How soon damaged streams were masked, and how often sound ones were."""
+"""How soon damaged streams were masked and came back, and how often sound ones were masked."""
 
 from __future__ import annotations
 
@@ -48,8 +48,6 @@ class MaskRecord:
         """Share of the control periods of sound streams in which these were masked."""
         return self._falsely_masked / self._sound if self._sound else 0.0
 
-
-# How soon the faults of a scenario were noticed and forgotten, and what was masked for nothing.
 
 # The mask of a stream may change for this long after a fault's end without being a false alarm:
 # frames that the fault has delayed are still on their way.

@@ -83,7 +83,7 @@ class EpisodeRunner(Node):
         """Serve the graph until `condition` holds.
 
         Raises:
-            StackError: it did not within `timeout_s`, or a node says that it is misconfigured.
+            StackError: it did not within `timeout_s`, or a node reports that it is misconfigured.
         """
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -112,7 +112,7 @@ class EpisodeRunner(Node):
                 raise StackError(f"the simulator refused a parameter: {result.reason}")
 
     def idle(self) -> None:
-        """Ask for nothing, so that the arm holds, and wait until the policy says so."""
+        """Give no task, so that the arm holds, and wait until the policy reports it."""
         self._task.publish(String(data=""))
         self.wait_until(lambda: self.policy.get("mode") == "idle", "an idle policy", 30.0)
         # A driver that still follows the last command would pull the arm out of the reset pose.

@@ -67,7 +67,7 @@ class PolicyThread:
         self._thread.join(END_S)
 
     def submit(self, request: Request) -> None:
-        """Start an inference. The schedule says when: never while one is in flight."""
+        """Start an inference; the schedule never asks for one while another is in flight."""
         self._requests.put(request)
 
     def _run(self) -> None:
@@ -87,16 +87,16 @@ class PolicyThread:
             threshold.measured(report.median_s)
             fraction = threshold.fraction(report.chunk_size, report.period_s)
             self.values = dry_run_values(report, fraction)
-            self._tell("info", f"policy '{self._name}': {dry_run_line(report, fraction)}")
+            self._report("info", f"policy '{self._name}': {dry_run_line(report, fraction)}")
         except Exception as error:  # A policy is foreign code: it may raise anything.
             cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            self._tell("error", f"the dry run of policy '{self._name}' failed: {cause}")
+            self._report("error", f"the dry run of policy '{self._name}' failed: {cause}")
         finally:
             # Before anybody waits for this process: it stops every thread for a moment.
             freeze_garbage()
             self.ready = True
 
-    def _tell(self, severity: str, text: str) -> None:
+    def _report(self, severity: str, text: str) -> None:
         if not self._closing:
             self._on_event(severity, text)
 

@@ -68,7 +68,7 @@ def messages_at(tick):
     yield "joint_states", state_at(tick)
     if tick % 3 == 0:
         for name in STREAMS:
-            # A camera that is said to be well and shows nothing for a while.
+            # A camera whose status is OK and that sends nothing for a while.
             if not (name == "wrist/rgb" and 55 <= tick < 70):
                 yield f"{name}/image", frame(name, tick)
     if tick in (8, 70):
@@ -271,7 +271,7 @@ def test_the_node_decides_what_a_runner_decides(graph, streams_file, monkeypatch
     monkeypatch.setattr(policy_node, "PeriodicThread", ByHand)
     monkeypatch.setattr(policy_node, "PolicyRunner", Recorded)
     monkeypatch.setattr(stream_synchronizer, "Synchronizer", Counted)
-    # How late this machine is says nothing about the robot.
+    # How late this machine runs must not matter.
     monkeypatch.setattr(LagMeter, "worst_s", lambda *_: 0.0)
     without = Without(load_stream_table(streams_file))
     live = Live(graph, streams_file)
