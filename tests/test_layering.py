@@ -166,6 +166,12 @@ def test_the_stand_ins_stay_small():
     assert sum(code_lines(path) for path in python_files(PORTABLE / "src")) < 2000
 
 
+def test_a_node_is_parameters_topics_and_threads_around_the_stack():
+    for path in python_files(PACKAGE / "nodes"):
+        lines = len(path.read_text().splitlines())
+        assert lines <= 200, f"{path} has {lines} lines: some core is hiding in it"
+
+
 def test_every_module_is_named_for_what_it_holds():
     for folder in (PACKAGE, PORTABLE, ROOT / "benchmarks", ROOT / "tests"):
         for path in folder.rglob("*.py"):

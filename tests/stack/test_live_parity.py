@@ -38,7 +38,7 @@ BRIDGE = CvBridge()
 
 
 class Painter:
-    """Labels by rows of the first kind that there is, so that labels tell what they are made of."""
+    """Labels by rows of the first kind that there is, so that labels show what they are made of."""
 
     inputs = ("rgb", "depth", "thermal")
 
@@ -180,9 +180,9 @@ def live(graph, streams_file, expected):
         return all(known[kind] == now[kind] or "status_late" in known[kind][1] for kind in nodes)
 
     for (now_ns, kind, message), now in zip(instants(), expected, strict=True):
-        told = Clock()
-        told.clock.sec, told.clock.nanosec = divmod(now_ns, 10**9)
-        clock.publish(told)
+        time = Clock()
+        time.clock.sec, time.clock.nanosec = divmod(now_ns, 10**9)
+        clock.publish(time)
         graph.spin_until(
             lambda at=now_ns: all(n.get_clock().now().nanoseconds == at for n in everyone)
         )

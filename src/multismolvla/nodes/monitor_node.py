@@ -32,7 +32,7 @@ from multismolvla.nodes.parameters import (
     reject_unknown,
 )
 from multismolvla.nodes.run import run
-from multismolvla.nodes.status_message import said
+from multismolvla.nodes.status_message import reported
 from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.watched_messages import planned, stream_states
 from multismolvla.streams import load_stream_table
@@ -147,10 +147,10 @@ class MonitorNode(Node):
         self._way.add(self._now_ns(), joints)
 
     def _on_policy(self, message: DiagnosticArray) -> None:
-        self._said.take("policy", time.monotonic(), said(message))
+        self._said.take("policy", time.monotonic(), reported(message))
 
     def _on_driver(self, message: DiagnosticArray) -> None:
-        self._said.take("driver", time.monotonic(), said(message))
+        self._said.take("driver", time.monotonic(), reported(message))
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds

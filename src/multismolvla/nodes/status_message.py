@@ -61,7 +61,7 @@ def from_message(message: DiagnosticArray) -> StreamStatus:
     return parse_status({pair.key: pair.value for pair in message.status[0].values})
 
 
-def said(message: DiagnosticArray) -> dict[str, str]:
+def reported(message: DiagnosticArray) -> dict[str, str]:
     """Read the one status of a policy or a driver: its values, and its `level` and `message`.
 
     Raises:

@@ -29,7 +29,7 @@ from multismolvla.nodes.on_demand import OnDemand
 from multismolvla.nodes.page_actions import PageActions
 from multismolvla.nodes.parameters import declare, declare_streams_file, reject_unknown
 from multismolvla.nodes.run import run
-from multismolvla.nodes.status_message import said
+from multismolvla.nodes.status_message import reported
 from multismolvla.nodes.status_monitor import StatusMonitor
 from multismolvla.nodes.watched_messages import planned, stream_states
 from multismolvla.pictures.sensor_panel import board
@@ -121,10 +121,10 @@ class WebMonitor(Node):
         self._demands = [OnDemand(self, lambda: True, always), *watched, *self._cameras.values()]
 
     def _on_policy(self, message: DiagnosticArray) -> None:
-        self._state.on_policy(time.monotonic(), said(message))
+        self._state.on_policy(time.monotonic(), reported(message))
 
     def _on_driver(self, message: DiagnosticArray) -> None:
-        self._state.on_driver(time.monotonic(), said(message))
+        self._state.on_driver(time.monotonic(), reported(message))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         self._plan.plan(*planned(message))
