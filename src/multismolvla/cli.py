@@ -41,6 +41,10 @@ COMMANDS = {
         "multismolvla.training.segmentation.scene_cache",
         "draw random scenes that teach a policy to see",
     ),
+    "segmentation": (
+        "multismolvla.training.segmentation.command",
+        "train the network that labels images",
+    ),
     "train": ("multismolvla.training.policy.command", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.

@@ -5,16 +5,17 @@ import os
 import subprocess
 import sys
 
+import make_tokenizer
 import pytest
 import tokenizers
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make_tokenizer import WORDS, build
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer, TokenizerError
 from multismolvla.sim.tasks import TASKS
-from multismolvla.training.tokenizer import WORDS, build
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_the_shipped_file_is_what_the_builder_builds(tmp_path):
     assert build() == SHIPPED_FILE.read_text(encoding="utf-8")
     # In another process, so that no order of hashing can hide.
     subprocess.run(
-        [sys.executable, "-m", "multismolvla.training.tokenizer", "--output", tmp_path / "again"],
+        [sys.executable, make_tokenizer.__file__, "--output", tmp_path / "again"],
         env={**os.environ, "PYTHONHASHSEED": "7", "RAYON_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         check=True,

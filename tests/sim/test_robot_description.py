@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from make_urdf import urdf
 
 from multismolvla import kinematics
 from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
-from multismolvla.sim.robot_description import urdf
 from multismolvla.sim.simulation import SCENE_FILE
 from multismolvla.streams import load_stream_table
 
@@ -60,7 +60,7 @@ def link_poses(joints: dict[str, float]) -> dict[str, np.ndarray]:
 
 
 def test_the_file_is_what_the_model_gives():
-    made = "run: ./run python -m multismolvla.sim.robot_description urdf/so101.urdf"
+    made = "run: ./run python scripts/make_urdf.py urdf/so101.urdf"
     assert FILE.read_text() == urdf(MODEL), made
 
 

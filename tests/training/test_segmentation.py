@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from multismolvla.cli import main
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.weights import load_weights
@@ -15,7 +16,6 @@ from multismolvla.training.segmentation.command import (
     TABLE_END,
     TABLE_START,
     draw_presence,
-    main,
 )
 from multismolvla.training.segmentation.scenes import Scenes
 from multismolvla.training.segmentation.score import SUBSETS, score
@@ -101,7 +101,7 @@ def test_a_short_training_writes_weights_and_report(tmp_path, capsys):
     report.write_text(f"before\n{TABLE_START}\nold\n{TABLE_END}\nafter\n")
     arguments = ["--streams", str(CONFIG), "--weights", str(weights), "--report", str(report)]
     short = ["--steps", "3", "--scenes-per-step", "2", "--held-out", "2"]
-    assert main([*arguments, *short]) == 0
+    assert main(["segmentation", *arguments, *short]) == 0
     metadata = load_weights(SegmentationNetwork(), weights)
     assert metadata["frames"] == 3 * 2 * 2
     assert metadata["seeds"]["training"] != metadata["seeds"]["held_out"]
@@ -111,5 +111,5 @@ def test_a_short_training_writes_weights_and_report(tmp_path, capsys):
 
 
 def test_a_missing_stream_table_is_one_line(tmp_path, capsys):
-    assert main(["--streams", str(tmp_path / "none.yaml")]) == 2
+    assert main(["segmentation", "--streams", str(tmp_path / "none.yaml")]) == 2
     assert "cannot read the stream table" in capsys.readouterr().err

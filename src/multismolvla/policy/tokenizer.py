@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 FILE_NAME = "tokenizer.json"
-# Built by `python -m multismolvla.training.tokenizer`, for models trained from scratch.
+# Built by `scripts/make_tokenizer.py`, for models trained from scratch.
 SHIPPED_FILE = Path(__file__).parent / "assets" / FILE_NAME
 # SmolVLM2's file names no padding; its makers pad with this token, id 2.
 SMOLVLM_PADDING = "<|im_end|>"

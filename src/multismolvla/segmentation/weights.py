@@ -46,7 +46,7 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, object]:
         if metadata.get(key) != expected:
             raise WeightsError(
                 f"{path}: the weights' {key} is {metadata.get(key)}; this version expects "
-                f"{expected}: train again with python -m multismolvla.training.segmentation.command"
+                f"{expected}: train again with `multismolvla segmentation`"
             )
     try:
         network.load_state_dict(state)

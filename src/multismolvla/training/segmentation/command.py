@@ -1,6 +1,6 @@
 """Train the segmentation network on frames of the simulator and report its mean IoU.
 
-    python -m multismolvla.training.segmentation.command
+    multismolvla segmentation
 
 Frames are drawn while training, so no two steps see the same scene. Of every frame some inputs are
 hidden (modality dropout), so that the network labels pixels from any of RGB, depth and thermal.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +105,7 @@ def write_table(report: Path, table: str) -> None:
     report.write_text(f"{before}{TABLE_START}\n{table}\n{TABLE_END}{after}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train, score and save; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_streams(parser)
     parser.add_argument("--steps", type=int, default=4000, help="optimizer steps")
     parser.add_argument("--scenes-per-step", type=int, default=8, help="each seen by every view")
@@ -116,7 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="processor threads of torch")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FILE, help="file to write")
     parser.add_argument("--report", type=Path, help="Markdown file whose table is replaced")
-    args = parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train, score and save; return the exit status."""
     torch.set_num_threads(args.threads)
     try:
         table = load_stream_table(stream_table_file(args.streams))
@@ -163,7 +164,3 @@ def _git_revision() -> str:
     package = Path(__file__).parents[1]
     paths = [str(package / part) for part in ("segmentation", "sim", "training")]
     return git_says("log", "-1", "--format=%H", "--", *paths)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """The URDF of our arm, made from the simulator's model: `urdf/so101.urdf` in the repository.
 
-    ./run python -m multismolvla.sim.robot_description urdf/so101.urdf
+    ./run python scripts/make_urdf.py urdf/so101.urdf
 
 Robot model and simulated arm cannot drift apart that way. Beside the links, every site on the
 arm becomes a frame of its name, and every camera of the scene its optical frame.
@@ -23,7 +23,7 @@ from multismolvla.sim.simulation import SCENE_FILE
 
 BASE = "base_link"
 HEADER = """<?xml version="1.0"?>
-<!-- Made from the simulator's model by `python -m multismolvla.sim.robot_description`; a test keeps
+<!-- Made from the simulator's model by `scripts/make_urdf.py`; a test keeps
      the two equal. The cameras are where they are in simulation: for other places, edit a copy and
      name it in the launch argument `urdf`. -->
 """

@@ -1,6 +1,6 @@
 """Build the tokenizer of models that are trained from scratch.
 
-    python -m multismolvla.training.tokenizer
+    ./run python scripts/make_tokenizer.py
 
 A byte-level BPE on the simulator's instructions and on sentences like them. What is not in their
 vocabulary is still encoded, in more tokens: by parts of words, down to bytes.
