@@ -236,7 +236,7 @@ class Appearance:
             found["noisy"] = (
                 f"noise of {statistics.noise:.3g}, at most {limits.noise_above:g} is normal"
             )
-        # False where the sharpness is NaN, that is where nothing can be said.
+        # False where the sharpness is NaN, where sharpness is unknown.
         if statistics.sharpness < limits.sharpness_below:
             found["blurred"] = (
                 f"no edge steeper than {statistics.sharpness:.2f} of its contrast a pixel"
