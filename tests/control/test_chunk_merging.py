@@ -20,10 +20,6 @@ def test_latest_only_takes_the_new_rows():
     assert (merged("latest_only") == NEW).all()
 
 
-def test_weighted_average_gives_the_new_chunk_seven_tenths_where_both_have_a_target():
-    np.testing.assert_allclose(merged("weighted_average")[:, 0], [1.7, 1.7, 1.7, 2.0])
-
-
 def test_crossfade_moves_linearly_from_old_to_new():
     np.testing.assert_allclose(merged("crossfade")[:, 0], [1.0, 1.5, 2.0, 2.0])
 
@@ -35,7 +31,7 @@ def test_the_inputs_stay_as_they_are(name):
 
 
 def test_an_unknown_strategy_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'mean'.*latest_only, weighted_average, crossfade"):
+    with pytest.raises(ValueError, match=r"'mean'.*latest_only, crossfade"):
         merge_strategy("mean", 0.2)
 
 

@@ -65,23 +65,12 @@ ENTRIES: dict[str, ChunkEntry] = {"nearest": nearest, "stamp": stamp}
 # (old (K, J), new (K, J), covered (K,) bool, ahead_s (K,) seconds from now) -> merged (K, J)
 MergeStrategy = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-# LeRobot's `weighted_average` gives the old chunk 0.3 and the new one 0.7
-# (lerobot/async_inference/configs.py).
-OLD_WEIGHT = 0.3
-
 
 def latest_only(
     old: np.ndarray, new: np.ndarray, covered: np.ndarray, ahead_s: np.ndarray
 ) -> np.ndarray:
     """The new chunk replaces the old one at once. The setpoint may step."""
     return new.copy()
-
-
-def weighted_average(
-    old: np.ndarray, new: np.ndarray, covered: np.ndarray, ahead_s: np.ndarray
-) -> np.ndarray:
-    """Average where both chunks have a target, the new chunk elsewhere. Halves no step fully."""
-    return np.where(covered[:, None], OLD_WEIGHT * old + (1.0 - OLD_WEIGHT) * new, new)
 
 
 def crossfade(
@@ -96,7 +85,7 @@ def crossfade(
     return (1.0 - weight) * old + weight * new
 
 
-STRATEGIES: tuple[str, ...] = ("latest_only", "weighted_average", "crossfade")
+STRATEGIES: tuple[str, ...] = ("latest_only", "crossfade")
 
 
 def merge_strategy(name: str, crossfade_s: float) -> MergeStrategy:
@@ -107,8 +96,6 @@ def merge_strategy(name: str, crossfade_s: float) -> MergeStrategy:
     """
     if name == "latest_only":
         return latest_only
-    if name == "weighted_average":
-        return weighted_average
     if name != "crossfade":
         raise ValueError(f"merge is '{name}'; expected one of {', '.join(STRATEGIES)}")
     if not crossfade_s > 0:
