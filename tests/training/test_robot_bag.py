@@ -21,6 +21,7 @@ from made_up_recording import (
 from multismolvla.cli import main
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import PERIOD_NS, read_episode, write_episode
+from multismolvla.data.cache import TrainingCache
 from multismolvla.data.cache_writer import samples_of
 from multismolvla.data.episode import EpisodeError
 from multismolvla.modalities.conversion import condition, from_counts, to_counts
@@ -285,3 +286,20 @@ def test_the_settings_of_the_robot_decide_what_is_usable(tmp_path):
     assert used(source.load(), "rgb") == list(range(12, FRAMES))
     (source,) = find_sources([folder], ForeignData(labels="recorded"))
     assert used(source.load(), "rgb") == ALL
+
+
+def test_a_camera_that_works_in_the_second_episode_alone_is_in_the_cache(tmp_path):
+    def rgb(number):
+        return scene("rgb", number) if number > 12 else None
+
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb", frames=rgb)]
+    entries += camera("/depth/image_raw", "depth")
+    entries.append((810.0, "/task", messages.STRING, messages.text("stop waving")))
+    entries.append((811.0, *entries[1][1:]))
+    folder = write_recording(tmp_path / "bag", entries)
+    out = tmp_path / "cache"
+    assert main(["dataset", "cache", str(folder), "--labels", "recorded", "--out", str(out)]) == 0
+    cache = TrainingCache(out)
+    assert cache.streams == ("depth", "rgb")
+    mask = cache.sample(range(len(cache))).mask
+    assert mask[:, 0].all() and 0 < mask[:, 1].sum() < len(mask)

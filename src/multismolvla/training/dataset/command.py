@@ -125,12 +125,12 @@ def _pair(text: str) -> tuple[str, str]:
     return camera, stream
 
 
-def _sources(args: argparse.Namespace, folders: Sequence[Path]) -> list[EpisodeSource]:
+def _sources(args: argparse.Namespace) -> list[EpisodeSource]:
     cameras = dict(args.cameras) if args.cameras else None
     size = tuple(args.size) if args.size else None
     robot = args.streams, args.namespace, args.labels, args.config
     foreign = ForeignData(cameras, args.units, size, *robot)
-    return find_sources(folders, foreign)
+    return find_sources(args.sources, foreign)
 
 
 def _loaded(title: str, sources: Sequence[EpisodeSource]) -> Iterator[tuple[str, Episode]]:
@@ -143,7 +143,7 @@ def _loaded(title: str, sources: Sequence[EpisodeSource]) -> Iterator[tuple[str,
 def _info(args: argparse.Namespace) -> int:
     episodes, successes, steps = Counter(), Counter(), Counter()
     streams: dict[str, tuple[int, ...]] = {}
-    for _, episode in _loaded("reading", _sources(args, args.sources)):
+    for _, episode in _loaded("reading", _sources(args)):
         episodes[episode.instruction] += 1
         successes[episode.instruction] += episode.success
         steps[episode.instruction] += len(episode)
@@ -160,7 +160,8 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _cache(args: argparse.Namespace) -> int:
-    shapes, objects = _contents(args)
+    sources = _sources(args)
+    shapes, objects = _contents(sources)
     streams = {name: shape[:2] for name, shape in shapes.items()}
     if args.only == ["none"]:
         streams = {}
@@ -173,7 +174,7 @@ def _cache(args: argparse.Namespace) -> int:
     with CacheWriter(
         args.out, streams, objects, every=args.every, validation_share=args.validation_share
     ) as writer:
-        for name, episode in _loaded("caching", _sources(args, args.sources)):
+        for name, episode in _loaded("caching", sources):
             by_expert = episode.meta.get("source", "expert") == "expert"
             if not episode.success and by_expert and not args.keep_failed:
                 left_out += 1
@@ -188,21 +189,26 @@ def _cache(args: argparse.Namespace) -> int:
     return 0
 
 
-def _contents(args: argparse.Namespace) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-    """Streams with their shapes, and objects: what the first episode of every folder has."""
+def _contents(
+    sources: Sequence[EpisodeSource],
+) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+    """Streams with their shapes, and objects, of all that can be known without reading it all."""
     shapes: dict[str, tuple[int, ...]] = {}
     objects: dict[str, None] = {}
-    for folder in args.sources:
-        episode = _sources(args, [folder])[0].load()
-        for name, frames in episode.frames.items():
-            shapes.setdefault(name, frames.shape[1:])
-        objects |= dict.fromkeys(episode.object_poses)
+    seen: set[Path] = set()
+    for source in sources:
+        if source.in_memory or source.folder not in seen:
+            seen.add(source.folder)
+            episode = source.load()
+            for name, frames in episode.frames.items():
+                shapes.setdefault(name, frames.shape[1:])
+            objects |= dict.fromkeys(episode.object_poses)
     return shapes, tuple(objects)
 
 
 def _to_lerobot(args: argparse.Namespace) -> int:
-    sources = _sources(args, args.sources)
-    with LeRobotWriter(args.out, *_contents(args)) as writer:
+    sources = _sources(args)
+    with LeRobotWriter(args.out, *_contents(sources)) as writer:
         for _, episode in _loaded("converting", sources):
             writer.add(episode)
     print(f"{args.out}: {len(sources)} episodes")
@@ -210,7 +216,7 @@ def _to_lerobot(args: argparse.Namespace) -> int:
 
 
 def _to_mcap(args: argparse.Namespace) -> int:
-    sources = _sources(args, args.sources)
+    sources = _sources(args)
     # A bag is complete or absent, so an interrupted conversion can continue.
     missing = [source for source in sources if not (args.out / source.name).exists()]
     for name, episode in _loaded("converting", missing):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,14 @@ class EpisodeSource:
     Attributes:
         name: of the episode, unique within its folder.
         load: reads it; raises EpisodeError, one line.
+        folder: that was searched; its episodes have the same streams.
+        in_memory: it was read already, and may lack streams that others of its folder have.
     """
 
     name: str
     load: Callable[[], Episode]
+    folder: Path
+    in_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,8 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
     if is_lerobot(folder):
         reader = LeRobotReader(folder, foreign.cameras, foreign.units, foreign.resize)
         for number in range(len(reader)):
-            yield EpisodeSource(
-                f"{folder.name}/{number:06d}", lambda number=number: reader.read(number)
-            )
+            name = f"{folder.name}/{number:06d}"
+            yield EpisodeSource(name, lambda number=number: reader.read(number), folder)
         return
     bags = find_episodes(folder)
     if not bags:
@@ -87,7 +91,7 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
     for bag in bags:
         name = bag.relative_to(folder).as_posix() if bag != folder else folder.name
         if is_episode(bag):
-            yield EpisodeSource(name, lambda bag=bag: read_episode(bag))
+            yield EpisodeSource(name, lambda bag=bag: read_episode(bag), folder)
         else:
             # A robot's bag may hold several episodes; there are few of them, so it is read now.
             settings = load_settings(foreign.config)
@@ -96,9 +100,15 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
                 bag, table, foreign.namespace, foreign.labels, _network, settings
             )
             for number, episode in enumerate(episodes):
-                yield EpisodeSource(f"{name}-{number}", lambda episode=episode: episode)
+                load = partial(_itself, episode)
+                yield EpisodeSource(f"{name}-{number}", load, folder, in_memory=True)
 
 
+def _itself(episode: Episode) -> Episode:
+    return episode
+
+
+@cache
 def _network() -> Segmenter:
     # Imports torch, which takes seconds that recorded labels need not wait.
     from multismolvla.segmentation.predictor import Segmenter as Network
