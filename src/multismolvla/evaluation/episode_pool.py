@@ -18,7 +18,7 @@ from multismolvla.interfaces import Policy
 from multismolvla.pictures.film import Clip
 from multismolvla.pose_check.check import SIMULATION, find_weights
 from multismolvla.stack.closed_loop import ClosedLoop
-from multismolvla.stack.labeller import Segmenter
+from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
     committed_s,
     load_policy,
@@ -109,10 +109,7 @@ class EpisodeWorker:
             return None
         if not any(stream.derived_from for stream in table):
             return None
-        # Imports torch.
-        from multismolvla.segmentation.predictor import Segmenter as Network
-
-        return Network(threads=1)
+        return load_network()
 
     def _policy(self, key: EpisodeKey) -> tuple[Policy, tuple[str, ...]]:
         name = without_digest(key.policy)

@@ -42,7 +42,7 @@ from multismolvla.stack.command_options import (
     add_streams,
     stream_table_file,
 )
-from multismolvla.stack.labeller import Segmenter
+from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
     EXPERT,
     committed_s,
@@ -195,7 +195,7 @@ def _replay(args: argparse.Namespace) -> Replayed:
         committed_s=committed_s(latency_s),
     )
     streams_of(policy, table, args.policy)
-    segmenter = None if source.labels_recorded else _segmenter()
+    segmenter = None if source.labels_recorded else CachedSegmenter(load_network())
     traces = _passes(source, policy, settings, segmenter, scenarios)
     return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
 
@@ -277,10 +277,3 @@ def _check(source: Recording, task: str, policy: str) -> None:
     for name, remedy in needed.items():
         if name not in source.topics:
             raise ValueError(f"{source.bag.path}: has no {name}; {remedy}")
-
-
-def _segmenter() -> Segmenter:
-    # Imports torch, which takes seconds that recorded labels need not wait.
-    from multismolvla.segmentation.predictor import Segmenter as Network
-
-    return CachedSegmenter(Network(threads=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +25,15 @@ class Segmenter(Protocol):
     inputs: tuple[str, ...]
 
     def predict(self, frames: Mapping[str, np.ndarray | None]) -> np.ndarray: ...
+
+
+@functools.cache
+def load_network() -> Segmenter:
+    """The network that ships with the package, on one thread, with the same labels everywhere."""
+    # Imports torch, which takes seconds that recorded labels need not wait.
+    from multismolvla.segmentation.predictor import Segmenter as Network
+
+    return Network(threads=1)
 
 
 @dataclass(frozen=True)

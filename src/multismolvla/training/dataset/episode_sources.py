@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
 from multismolvla.modalities.conversion import resize
 from multismolvla.modalities.registry import modality_of
 from multismolvla.stack.command_options import stream_table_file
-from multismolvla.stack.labeller import Segmenter
+from multismolvla.stack.labeller import load_network
 from multismolvla.stack.settings import load_settings
 from multismolvla.streams import load_stream_table
 from multismolvla.training.dataset.robot_bag import read_robot_bag
@@ -97,7 +97,7 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
             settings = load_settings(foreign.config)
             table = load_stream_table(stream_table_file(foreign.table, settings))
             episodes = read_robot_bag(
-                bag, table, foreign.namespace, foreign.labels, _network, settings
+                bag, table, foreign.namespace, foreign.labels, load_network, settings
             )
             for number, episode in enumerate(episodes):
                 load = partial(_itself, episode)
@@ -106,11 +106,3 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
 
 def _itself(episode: Episode) -> Episode:
     return episode
-
-
-@cache
-def _network() -> Segmenter:
-    # Imports torch, which takes seconds that recorded labels need not wait.
-    from multismolvla.segmentation.predictor import Segmenter as Network
-
-    return Network(threads=1)
