@@ -36,9 +36,14 @@ from launch_ros.actions import Node, PushRosNamespace, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from multismolvla.modalities.registry import OWN, modalities
 from multismolvla.shared_memory import is_ours, shortage
+from multismolvla.streams import StreamTableError, load_stream_table
 
 PACKAGE = "multismolvla"
+# Kinds of image of this package, and all kinds that cameras send.
+OWN_KINDS = [modality.name for modality in OWN]
+CAMERA_KINDS = [modality.name for modality in modalities() if not modality.labels]
 
 DEMO_TASK = "put the red cube in the bin"
 # Where the simulated arm offers its serial port: one folder per user and ROS domain, in it one per
@@ -142,7 +147,7 @@ def inside(view, topic):
 def injector():
     """Takes the raw topics that the sensor nodes would take, and gives them its own."""
     remappings = []
-    for kind in ("rgb", "depth", "thermal"):
+    for kind in CAMERA_KINDS:
         remappings.append((f"{kind}/image_raw", raw_topic("", kind)))
         remappings.append((f"wrist/{kind}/image_raw", inside("wrist", raw_topic("wrist", kind))))
     faults = LaunchConfiguration("faults")
@@ -161,7 +166,7 @@ def injector():
 def sensors(view):
     """The sensor nodes of one view, each with its parameters and its remapping."""
     prefix = f"{view}/" if view else ""
-    for kind in ("rgb", "depth", "thermal", "segmentation"):
+    for kind in OWN_KINDS:
         parameters = {
             "stream": f"{prefix}{kind}",
             "streams_file": LaunchConfiguration("streams_file"),
@@ -185,9 +190,34 @@ def in_one_process(*views):
             for name, value in parameters.items():
                 words += ["-p", [f"{name}:=", value]]
             words += ["-r", [f"{topic}:=", other]]
+    return container(words)
+
+
+def container(words):
+    """A process with the sensor nodes that the words describe."""
     return Node(
         package=PACKAGE, executable="sensor_container", arguments=[*words, *ros_args()], **PROCESS
     )
+
+
+def others(context):
+    """A process with the nodes of the table's streams whose kind another package describes."""
+    try:
+        table = load_stream_table(LaunchConfiguration("streams_file").perform(context))
+    except StreamTableError:
+        return []  # Every node that reads the table reports it.
+    views = ("", "wrist") if LaunchConfiguration("wrist").perform(context) == "true" else ("",)
+    words = []
+    for stream in table:
+        if stream.kind in OWN_KINDS or stream.view not in views:
+            continue
+        words += ["--node", f"{stream.kind}_node", "-p", f"stream:={stream.name}"]
+        words += ["-p", ["streams_file:=", LaunchConfiguration("streams_file")]]
+        words += ["-r", f"__ns:=/{stream.view}"] if stream.view else []
+        raw = raw_topic(stream.view, stream.kind)
+        other = if_faults(f"{stream.kind}/faulty/image_raw", raw)
+        words += ["-r", [f"{stream.kind}/image_raw:=", other]]
+    return [container(words)] if words else []
 
 
 def each_in_its_own(view):
@@ -329,14 +359,14 @@ def arguments():
         "that a crash affects only one.",
     )
     yield flag("wrist", "true", "Bring up the wrist camera's sensor nodes.")
-    for kind in ("rgb", "depth", "thermal"):
+    for kind in CAMERA_KINDS:
         yield DeclareLaunchArgument(
             f"{kind}_topic",
             default_value=f"{kind}/image_raw",
             description=f"Raw {kind} images of the top camera, with camera_info beside them; a "
             "topic without a publisher is a dead sensor.",
         )
-    for kind in ("rgb", "depth", "thermal"):
+    for kind in CAMERA_KINDS:
         yield DeclareLaunchArgument(
             f"wrist_{kind}_topic",
             default_value=f"{kind}/image_raw",
@@ -441,6 +471,7 @@ def generate_launch_description():
                             GroupAction([simulator, driver], condition=with_arm),
                             injector(),
                             *sensing(),
+                            OpaqueFunction(function=others),
                         ],
                         condition=on_robot,
                     ),

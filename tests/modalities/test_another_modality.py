@@ -1,12 +1,16 @@
 """A kind of image from another package goes all the way from its sensor to the actions."""
 
 import dataclasses
+import runpy
+from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
 import torch
 from event_camera_example import events  # noqa: F401
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument
 
 from multismolvla.control.inference import ObservationFilter
 from multismolvla.data.cache import TrainingCache
@@ -32,6 +36,7 @@ from multismolvla.streams import load_stream_table
 from multismolvla.training.policy.image_augmentation import augment
 from multismolvla.training.policy.recipe import AugmentRecipe
 
+ROOT = Path(__file__).parents[2]
 PERIOD_NS = 66_666_667
 
 
@@ -166,6 +171,34 @@ def test_a_change_of_its_frame_is_news(events):  # noqa: F811
     news.processed(before)
     assert not news.is_new(before, must_go=False)
     assert news.is_new(observation(events, 1, True), must_go=False)
+
+
+def test_the_bring_up_starts_its_node_where_the_table_has_it(events, tmp_path):  # noqa: F811
+    bringup = runpy.run_path(str(ROOT / "launch" / "bringup.launch.py"))
+    context = LaunchContext()
+    given = {"faults": "", "wrist": "true", "log_level": "info", "events_topic": "dvs/image"}
+    given["streams_file"] = str(tmp_path / "streams.yaml")
+    context.launch_configurations.update(given)
+    (process,) = bringup["others"](context)
+
+    def text(word) -> str:
+        if isinstance(word, list | tuple):
+            return "".join(map(text, word))
+        return word if isinstance(word, str) else word.perform(context)
+
+    words = [text(word) for word in process.cmd]
+    expected = ["--node", "events_node", "-p", "stream:=events"]
+    expected += [
+        "-p",
+        f"streams_file:={tmp_path}/streams.yaml",
+        "-r",
+        "events/image_raw:=dvs/image",
+    ]
+    assert words[words.index("--node") :][: len(expected)] == expected
+    context.launch_configurations["streams_file"] = str(ROOT / "config" / "streams.yaml")
+    assert bringup["others"](context) == []
+    declared = {a.name for a in bringup["arguments"]() if isinstance(a, DeclareLaunchArgument)}
+    assert {"events_topic", "wrist_events_topic", "rgb_topic"} <= declared
 
 
 def test_a_checkpoint_of_a_kind_that_is_not_installed_is_refused(table, tmp_path):

@@ -17,7 +17,8 @@ from multismolvla.modalities.thermal import THERMAL
 
 GROUP = "multismolvla.modalities"
 # In the order of tables for people; masks and checkpoints have that of the stream table.
-_KNOWN: dict[str, Modality] = {m.name: m for m in (RGB, DEPTH, THERMAL, SEGMENTATION)}
+OWN = (RGB, DEPTH, THERMAL, SEGMENTATION)
+_KNOWN: dict[str, Modality] = {modality.name: modality for modality in OWN}
 
 
 def register(modality: Modality) -> Modality:
