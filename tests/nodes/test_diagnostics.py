@@ -21,6 +21,8 @@ from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.segmentation_node import SegmentationNode
 from multismolvla.nodes.so101_driver import SO101Driver
 from multismolvla.nodes.thermal_node import ThermalNode
+from multismolvla.sensing.lag import LagMeter
+from multismolvla.sensing.pressure import CpuPressure
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = yaml.safe_load((ROOT / "config" / "diagnostics_aggregator.yaml").read_text())["/**"][
@@ -146,7 +148,10 @@ class SimulatedCamera:
         self.graph.spin_until(lambda: self.node._pipe.health.report(self.now_ns).frames > frames)
 
 
-def test_a_camera_that_stops_shows_within_half_a_second(graph):
+def test_a_camera_that_stops_shows_within_half_a_second(graph, monkeypatch):
+    # A machine that runs late excuses silence: the test must not depend on it.
+    monkeypatch.setattr(LagMeter, "worst_s", lambda *_: 0.0)
+    monkeypatch.setattr(CpuPressure, "waited_s", lambda *_: 0.0)
     camera = SimulatedCamera(graph)
     for _ in range(40):
         camera.step()
