@@ -487,9 +487,9 @@ def test_the_answer_to_an_old_task_is_dropped(rig):
     rig.until_status(mode="idle", task="")
     policy.may_answer.set()
     rig.give_task("second")
-    rig.until_status(mode="running", task="second")
-    assert [o.task for o in policy.observations[:2]] == ["first", "second"]
-    assert rig.status["inferences"] == "1"
+    # A status may be made between a merge and its count.
+    rig.until_status(mode="running", task="second", inferences="1")
+    assert [o.task for o in policy.observations] == ["first", "second"]
 
 
 def test_a_task_from_a_publisher_that_latches_nothing_counts_too(rig):
