@@ -31,7 +31,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.streams import load_stream_table
 
 HERE = Path(__file__).resolve().parent
@@ -84,7 +84,7 @@ class Bench(Node):
             publisher.publish(DiagnosticArray(status=[status]))
 
     def _send_joints(self) -> None:
-        message = JointState(name=list(JOINT_NAMES), position=HOME_RAD.tolist())
+        message = JointState(name=list(SO101.joint_names), position=SO101.home_rad.tolist())
         message.header.stamp = self.get_clock().now().to_msg()
         self._joints.publish(message)
 

@@ -18,6 +18,7 @@ import dataclasses
 import torch
 from tqdm import trange
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import tiny
 from multismolvla.policy.flow_matching import interpolate, target_velocity
 from multismolvla.policy.model import MultiSmolVLA, Prefix
@@ -62,7 +63,7 @@ def read(model: MultiSmolVLA, pictures: torch.Tensor) -> Prefix:
 def train(steps: int) -> MultiSmolVLA:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    model = MultiSmolVLA(dataclasses.replace(tiny((STREAM,)), chunk_size=ROWS))
+    model = MultiSmolVLA(dataclasses.replace(tiny((STREAM,), SO101), chunk_size=ROWS), KINEMATICS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in (bar := trange(steps, desc="training")):

@@ -12,6 +12,7 @@ import copy
 import torch
 from torch import nn
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import smolvla
 from multismolvla.policy.engine import InferenceEngine
 from multismolvla.policy.fast_linear import fast_linear
@@ -35,7 +36,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     torch.manual_seed(0)
-    model = MultiSmolVLA(smolvla(CAMERAS)).eval()
+    model = MultiSmolVLA(smolvla(CAMERAS, SO101), KINEMATICS).eval()
     frames = {stream.name: torch.rand(1, 3, 512, 512) * 2 - 1 for stream in CAMERAS}
     mask = torch.ones(1, 2, dtype=torch.bool)
     words, state = torch.randint(3, 49000, (1, 12)), torch.randn(1, 32)

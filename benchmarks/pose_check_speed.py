@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.pose_check.check import SIMULATION, PoseCheck, find_weights
 from multismolvla.streams import load_stream_table
 
@@ -39,7 +39,7 @@ def main() -> None:
     times_ms, processor_ms = [], []
     for _ in range(SETS):
         began, used = time.perf_counter(), time.process_time()
-        check.judge(frames, HOME_RAD)
+        check.judge(frames, SO101.home_rad)
         times_ms.append((time.perf_counter() - began) * 1e3)
         processor_ms.append((time.process_time() - used) * 1e3)
     low, middle, high = statistics.quantiles(times_ms, n=4)

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk
 
 INFERENCE_S = 1.0
@@ -22,7 +22,7 @@ class WaitingPolicy:
     def infer(self, observation):
         self._spend(INFERENCE_S)
         times_s = observation.stamp_ns * 1e-9 % 1000.0 + np.arange(ROWS) * PERIOD_S
-        actions = np.tile(HOME_RAD, (ROWS, 1))
+        actions = np.tile(SO101.home_rad, (ROWS, 1))
         actions[:, 0] = 0.5 * np.sin(times_s)
         return ActionChunk(observation.stamp_ns, PERIOD_S, actions)
 

@@ -31,7 +31,7 @@ from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image, JointState  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES  # noqa: E402
+from multismolvla.embodiment.so101 import SO101  # noqa: E402
 from multismolvla.nodes.policy_inputs import ENCODINGS  # noqa: E402
 from multismolvla.nodes.status_message import to_message  # noqa: E402
 from multismolvla.sensing.health import HealthReport, State  # noqa: E402
@@ -68,7 +68,7 @@ class Stack:
         policy = node.create_publisher(DiagnosticArray, "policy/status", 1)
         self._every(10.0, lambda: policy.publish(self._policy(masks)))
         driver = node.create_publisher(DiagnosticArray, "so101_driver/status", 1)
-        read = {f"{what}.{joint}": "12.0" for what in "vtc" for joint in JOINT_NAMES}
+        read = {f"{what}.{joint}": "12.0" for what in "vtc" for joint in SO101.joint_names}
         arm = _status(state="TRACKING", torque="1", **read)
         self._every(5.0, lambda: driver.publish(arm))
         joints = node.create_publisher(JointState, "joint_states", 1)
@@ -87,8 +87,8 @@ class Stack:
         return _status(**values, **masks)
 
     def _joints(self) -> JointState:
-        moved = HOME_RAD + 0.3 * np.sin(time.monotonic())
-        return JointState(name=list(JOINT_NAMES), position=moved.tolist())
+        moved = SO101.home_rad + 0.3 * np.sin(time.monotonic())
+        return JointState(name=list(SO101.joint_names), position=moved.tolist())
 
     def run(self, seconds: float) -> float:
         """Publish for so long; return the share of the messages that could be sent in time."""

@@ -17,6 +17,7 @@ from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.policy.examples import FILE_NAME, save_examples
 from multismolvla.policy.learned_policy import LearnedPolicy
 from multismolvla.segmentation.predictor import Segmenter
+from multismolvla.sim.simulation import Simulation
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.streams import load_stream_table
@@ -49,7 +50,7 @@ def main() -> None:
     args = parser.parse_args()
     table = load_stream_table(stream_table_file(args.streams))
     loop = ClosedLoop(table, segmenter=Segmenter(threads=1))
-    recorder = _Recorder(LearnedPolicy.load(args.folder, threads=1, seed=0))
+    recorder = _Recorder(LearnedPolicy.load(args.folder, Simulation.embodiment, threads=1, seed=0))
     key = EpisodeKey(str(args.folder), CLEAN, TASK, SEED, queue_threshold=0.9)
     outcome = run_episode(loop, recorder, key, Condition(CLEAN))
     loop.close()

@@ -13,7 +13,7 @@ from ament_index_python.packages import get_package_share_directory
 from patience import HANG_S
 from rclpy.signals import SignalHandlerOptions
 
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.nodes.episode_runner import EpisodeRunner
 from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
 from multismolvla.streams import load_stream_table
@@ -57,7 +57,7 @@ def start_moving(runner: EpisodeRunner) -> None:
     runner.begin_episode(TASK, seed=1)
 
     def distance() -> float:
-        return np.abs(positions(runner) - HOME_RAD).max()
+        return np.abs(positions(runner) - SO101.home_rad).max()
 
     runner.wait_until(lambda: distance() < 0.05, "the arm at its home pose", HANG_S)
     runner.wait_until(lambda: distance() > 0.2, "motion after the task", HANG_S)
@@ -65,8 +65,8 @@ def start_moving(runner: EpisodeRunner) -> None:
 
 def assert_within_limits(runner: EpisodeRunner) -> None:
     joints = positions(runner)
-    assert (joints > JOINT_LOWER_RAD - TICK_RAD).all(), joints
-    assert (joints < JOINT_UPPER_RAD + TICK_RAD).all(), joints
+    assert (joints > SO101.lower_rad - TICK_RAD).all(), joints
+    assert (joints < SO101.upper_rad + TICK_RAD).all(), joints
 
 
 @contextlib.contextmanager

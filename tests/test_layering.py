@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "packages" / "ros2_portable"
 
-SHARED = {"streams", "modalities", "arm", "kinematics", "interfaces", "argument_types"}
+SHARED = {"streams", "modalities", "arm", "embodiment", "interfaces", "argument_types"}
 SHARED |= {"priority", "setting", "processor", "shared_memory", "checked_file"}
 SHARED |= {"markdown", "worker_pool"}
 CORES = {"control", "sensing", "faults", "monitoring", "robot", "sim", "segmentation", "policy"}
@@ -42,7 +42,7 @@ LIGHT = {
     "web": {"numpy", "viser"},
     "modalities": {"numpy", "cv2"},
     "arm": {"numpy"},
-    "kinematics": {"numpy"},
+    "embodiment": {"numpy"},
     "priority": set(),
     "setting": set(),
     "processor": set(),

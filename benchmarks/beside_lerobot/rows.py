@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from beside_lerobot.worker import FRAMES
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.modalities.registry import kinds
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import (
@@ -125,11 +126,12 @@ def bfloat16_targets(processor: Processor) -> tuple[Target, ...]:
 
 def start_worker(work: Path) -> dict[str, Any]:
     """Write a checkpoint of `small` under `work`; the worker that loads it and acts once."""
-    config = small(_streams(("", "wrist/"), kinds()), tuple(SHAPES))
+    config = small(_streams(("", "wrist/"), kinds()), SO101, tuple(SHAPES))
     torch.manual_seed(SEED)
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
     folder = work / "checkpoint"
-    save_checkpoint(folder, MultiSmolVLA(config), config, tokenizer, Normalizer(config))
+    model, normalizer = MultiSmolVLA(config, KINEMATICS), Normalizer(config, KINEMATICS)
+    save_checkpoint(folder, model, config, tokenizer, normalizer)
     return {"side": "first_action", "folder": str(folder)}
 
 
@@ -137,7 +139,7 @@ def _cameras(work: Path, cameras: int, *, rounds: int, quick: bool, lerobot: boo
     """SmolVLA with one or two cameras; beside the two, `base` with at least as many frames."""
     folder = work / f"smolvla-{cameras}"
     streams = _streams([f"camera{i + 1}/" for i in range(cameras)], ("rgb",), 480, 640)
-    config = _tiny_smolvla(streams) if quick else smolvla(streams)
+    config = _tiny_smolvla(streams) if quick else smolvla(streams, SO101)
     torch.manual_seed(SEED)
     save_lerobot(folder, MultiSmolVLA(config), Normalizer(config))
     (folder / "language_model").mkdir()
@@ -186,7 +188,7 @@ def _cameras(work: Path, cameras: int, *, rounds: int, quick: bool, lerobot: boo
 
 def _small(folder: Path, rounds: int) -> Comparison:
     streams = _streams(("", "wrist/"), kinds())
-    config = small(streams, tuple(SHAPES))
+    config = small(streams, SO101, tuple(SHAPES))
     folder.mkdir()
     config.save(folder)
     everything = [stream.name for stream in streams]
@@ -218,7 +220,7 @@ def _small(folder: Path, rounds: int) -> Comparison:
 
 def _base(folder: Path, quick: bool) -> Row:
     streams = _streams(("",), kinds())
-    config = tiny(streams) if quick else base(streams)
+    config = tiny(streams, SO101) if quick else base(streams, SO101)
     folder.mkdir()
     config.save(folder)
     worker = {"side": "random_weights", "config": str(folder), "seed": SEED, "precision": "float32"}
@@ -243,7 +245,7 @@ def _inputs(folder: Path, config: PolicyConfig, usable: Sequence[str]) -> tuple[
     generator = torch.Generator().manual_seed(SEED)
     paths = []
     for variant in range(VARIANTS):
-        frames = synthetic_observation(config.streams, usable, rng).frames
+        frames = synthetic_observation(config.streams, usable, rng, SO101.home_rad).frames
         tensors: dict[str, Tensor] = {
             FRAMES + s.name: prepare_frame(s, frames[s.name], config)[None].contiguous()
             for s in config.streams
@@ -264,7 +266,7 @@ def _inputs(folder: Path, config: PolicyConfig, usable: Sequence[str]) -> tuple[
 def _tiny_smolvla(streams: tuple[Stream, ...]) -> PolicyConfig:
     """Small enough for tests, and of sizes that LeRobot can build too."""
     return replace(
-        smolvla(streams),
+        smolvla(streams, SO101),
         text=TextConfig(96, 4, 6, 2, 16, 256, 512),
         siglip=SiglipConfig(48, 2, 4, 96, 64, 16, shuffle=2),
         expert=ExpertConfig(72, 256),

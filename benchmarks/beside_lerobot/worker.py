@@ -101,11 +101,12 @@ def random_weights(config: str, seed: int, precision: str) -> Chunk:
     Args:
         config: folder of its `multismolvla.json`.
     """
+    from multismolvla.embodiment.so101 import KINEMATICS
     from multismolvla.policy.config import load_config
     from multismolvla.policy.model import MultiSmolVLA
 
     torch.manual_seed(seed)
-    return _ours(MultiSmolVLA(load_config(config)), precision)
+    return _ours(MultiSmolVLA(load_config(config), KINEMATICS), precision)
 
 
 def _ours(model: nn.Module, precision: str) -> Chunk:
@@ -130,14 +131,15 @@ def first_action(folder: str) -> Chunk:
     """One action as the robot gets it, from a checkpoint and raw frames; the inputs are ignored."""
     import numpy as np
 
+    from multismolvla.embodiment.so101 import SO101
     from multismolvla.policy.config import load_config
     from multismolvla.policy.dry_run import synthetic_observation
     from multismolvla.policy.learned_policy import LearnedPolicy
 
     streams = load_config(folder).streams
-    policy = LearnedPolicy.load(folder)
+    policy = LearnedPolicy.load(folder, SO101)
     usable = [stream.name for stream in streams]
-    observation = synthetic_observation(streams, usable, np.random.default_rng(0))
+    observation = synthetic_observation(streams, usable, np.random.default_rng(0), SO101.home_rad)
     actions = policy.infer(observation).actions
     return lambda _: torch.from_numpy(actions)[None]
 

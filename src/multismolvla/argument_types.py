@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from multismolvla.embodiment.description import Embodiment, EmbodimentError
+from multismolvla.embodiment.embodiment_file import load_embodiment
+
 
 def positive(text: str) -> int:
     """A whole number from 1 on."""
@@ -21,3 +24,22 @@ def share(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
     return value
+
+
+def embodiment(text: str) -> Embodiment:
+    """An arm by its name or its YAML file."""
+    try:
+        return load_embodiment(text)
+    except EmbodimentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_embodiment(parser: argparse.ArgumentParser) -> None:
+    """Declare `--embodiment`."""
+    parser.add_argument(
+        "--embodiment",
+        type=embodiment,
+        default="so101",
+        metavar="ARM",
+        help="the arm: so101 or a YAML file, see docs/embodiment.md (default: %(default)s)",
+    )

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.control.safety import Command, SafetyFilter, SafetyLimits, SafetyState
+from multismolvla.embodiment.so101 import SO101
 
 TICK_NS = 10_000_000
 LIMITS = SafetyLimits(
-    lower_rad=JOINT_LOWER_RAD,
-    upper_rad=JOINT_UPPER_RAD,
+    lower_rad=SO101.lower_rad,
+    upper_rad=SO101.upper_rad,
     velocity_rad_s=np.full(6, 3.0),
     acceleration_rad_s2=np.full(6, 20.0),
 )
@@ -23,7 +23,7 @@ FAR = np.array([1.5, 1.0, -1.0, -1.0, 2.0, 1.5])
 class Run:
     """A filter on a clock of its own, with the setpoints that left it."""
 
-    def __init__(self, limits=LIMITS, pose=HOME_RAD):
+    def __init__(self, limits=LIMITS, pose=SO101.home_rad):
         self.filter = SafetyFilter(limits)
         self.now_ns = 10**12
         self.pose = np.array(pose, dtype=float)
@@ -53,7 +53,7 @@ def test_nothing_is_written_before_the_first_command():
 
 def test_starts_from_the_measured_pose_and_slowly():
     run = Run()
-    np.testing.assert_array_equal(run.step(FAR).goal_rad, HOME_RAD)
+    np.testing.assert_array_equal(run.step(FAR).goal_rad, SO101.home_rad)
     for _ in range(10):
         run.step(FAR)
     speed = np.abs(np.diff(run.goals, axis=0)).max() / 0.01
@@ -64,16 +64,16 @@ def test_reaches_the_target_without_overshoot():
     run = Run()
     setpoint = run.settle(FAR)
     np.testing.assert_allclose(setpoint.goal_rad, FAR, atol=1e-4)
-    assert (np.array(run.goals) <= np.maximum(HOME_RAD, FAR) + 1e-9).all()
-    assert (np.array(run.goals) >= np.minimum(HOME_RAD, FAR) - 1e-9).all()
+    assert (np.array(run.goals) <= np.maximum(SO101.home_rad, FAR) + 1e-9).all()
+    assert (np.array(run.goals) >= np.minimum(SO101.home_rad, FAR) - 1e-9).all()
 
 
 def test_follows_a_moving_target_without_lag():
     run = Run()
-    run.settle(HOME_RAD, 110)
-    velocity = -0.5 * np.sign(HOME_RAD)
+    run.settle(SO101.home_rad, 110)
+    velocity = -0.5 * np.sign(SO101.home_rad)
     for tick in range(50):
-        target = HOME_RAD + velocity * 0.01 * (tick + 1)
+        target = SO101.home_rad + velocity * 0.01 * (tick + 1)
         setpoint = run.step(target, velocity)
     np.testing.assert_allclose(setpoint.goal_rad, target, atol=1e-3)
 
@@ -111,8 +111,8 @@ def test_an_unusable_target_holds_the_last_safe_setpoint(target, reason):
 
 def test_a_stale_command_holds_and_writes_nothing_once_at_rest():
     run = Run()
-    run.settle(HOME_RAD, 20)
-    setpoint = run.step(HOME_RAD, age_ns=300_000_000)
+    run.settle(SO101.home_rad, 20)
+    setpoint = run.step(SO101.home_rad, age_ns=300_000_000)
     assert setpoint.state is SafetyState.HOLD
     assert setpoint.goal_rad is None
     assert setpoint.reason == "stale command: 0.3 s old"
@@ -128,8 +128,8 @@ def test_leaving_hold_starts_from_where_the_arm_is_now():
     run = Run()
     run.settle(FAR)
     run.step(None, reason="policy holds")
-    run.pose = HOME_RAD + 0.1
-    np.testing.assert_array_equal(run.step(FAR).goal_rad, HOME_RAD + 0.1)
+    run.pose = SO101.home_rad + 0.1
+    np.testing.assert_array_equal(run.step(FAR).goal_rad, SO101.home_rad + 0.1)
 
 
 def test_a_stop_stays_until_reset():
@@ -155,28 +155,28 @@ def test_an_unknown_pose_starts_nothing():
 
 
 def test_a_pose_outside_the_limits_is_led_back_slowly():
-    outside = HOME_RAD.copy()
-    outside[2] = JOINT_UPPER_RAD[2] + 0.3
+    outside = SO101.home_rad.copy()
+    outside[2] = SO101.upper_rad[2] + 0.3
     run = Run(pose=outside)
     run.settle(outside)
     elbow = np.array(run.goals)[:, 2]
     assert elbow[0] == outside[2]
     assert (np.diff(elbow) <= 1e-12).all()
     assert np.abs(np.diff(elbow)).max() <= 0.03 + 1e-9
-    assert elbow[-1] == pytest.approx(JOINT_UPPER_RAD[2], abs=1e-4)
+    assert elbow[-1] == pytest.approx(SO101.upper_rad[2], abs=1e-4)
 
 
 def test_a_fast_target_that_ends_at_the_limit_is_braked_in_time():
     run = Run()
-    run.settle(HOME_RAD, 110)
+    run.settle(SO101.home_rad, 110)
     velocity = np.array([3.0, 0, 0, 0, 0, 0])
     for tick in range(64):
-        run.step(HOME_RAD + velocity * 0.01 * tick, velocity)
+        run.step(SO101.home_rad + velocity * 0.01 * tick, velocity)
     for _ in range(40):
         run.step(None, reason="policy holds")
     pans = np.array(run.goals)[:, 0]
-    assert pans.max() > JOINT_UPPER_RAD[0] - 0.2
-    assert pans.max() <= JOINT_UPPER_RAD[0]
+    assert pans.max() > SO101.upper_rad[0] - 0.2
+    assert pans.max() <= SO101.upper_rad[0]
 
 
 def test_a_clock_that_jumps_back_moves_nothing():
@@ -192,13 +192,13 @@ def test_a_clock_that_jumps_back_moves_nothing():
         ("velocity_rad_s", np.zeros(6)),
         ("velocity_rad_s", np.full(6, np.nan)),
         ("acceleration_rad_s2", np.full(5, 1.0)),
-        ("lower_rad", JOINT_UPPER_RAD),
+        ("lower_rad", SO101.upper_rad),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(key, value):
     given_limits = {
-        "lower_rad": JOINT_LOWER_RAD,
-        "upper_rad": JOINT_UPPER_RAD,
+        "lower_rad": SO101.lower_rad,
+        "upper_rad": SO101.upper_rad,
         "velocity_rad_s": np.full(6, 3.0),
         "acceleration_rad_s2": np.full(6, 20.0),
     }
@@ -229,7 +229,7 @@ events = st.tuples(
 def test_setpoints_are_always_within_all_limits(sequence):
     run = Run()
     setpoint = None
-    last_goal, last_velocity = HOME_RAD, np.zeros(6)
+    last_goal, last_velocity = SO101.home_rad, np.zeros(6)
     for command, velocity, age_ns, elapsed_ns, event, repeats in sequence:
         if event == "stop":
             run.filter.stop("stopped")
@@ -244,8 +244,8 @@ def test_setpoints_are_always_within_all_limits(sequence):
                 last_velocity = np.zeros(6)
                 continue
             goal = setpoint.goal_rad
-            assert (goal >= JOINT_LOWER_RAD - 1e-9).all()
-            assert (goal <= JOINT_UPPER_RAD + 1e-9).all()
+            assert (goal >= SO101.lower_rad - 1e-9).all()
+            assert (goal <= SO101.upper_rad + 1e-9).all()
             speed = (goal - last_goal) / (elapsed_ns * 1e-9)
             slack = 1e-6 if elapsed_ns > 1 else 1e-3
             assert (np.abs(speed) <= 3.0 + slack).all()

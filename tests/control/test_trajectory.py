@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.trajectory import Trajectory, TrajectoryError
+from multismolvla.embodiment.so101 import SO101
 
 ROW = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
 def test_joints_are_matched_by_name():
-    trajectory = Trajectory(0, JOINT_NAMES[::-1], [0.0], [ROW[::-1]])
+    trajectory = Trajectory(0, SO101.joint_names[::-1], [0.0], [ROW[::-1]])
     np.testing.assert_array_equal(trajectory.sample(0)[0], ROW)
 
 
 def test_interpolates_between_points_and_rests_beyond_them():
     end = [value + 1.0 for value in ROW]
-    trajectory = Trajectory(10**9, JOINT_NAMES, [0.0, 0.1], [ROW, end])
+    trajectory = Trajectory(10**9, SO101.joint_names, [0.0, 0.1], [ROW, end])
     position, velocity = trajectory.sample(10**9 + 25_000_000)
     np.testing.assert_allclose(position, np.add(ROW, 0.25))
     np.testing.assert_allclose(velocity, 10.0)
@@ -29,14 +29,19 @@ def test_interpolates_between_points_and_rests_beyond_them():
 @pytest.mark.parametrize(
     ("names", "offsets", "rows", "message"),
     [
-        ((*JOINT_NAMES[:5], "tail"), [0.0], [ROW], "unknown joint 'tail'"),
-        (JOINT_NAMES[:5], [0.0], [ROW[:5]], "joint 'gripper' is there 0 times"),
-        ((*JOINT_NAMES, "gripper"), [0.0], [[*ROW, 0.0]], "'gripper' is there 2 times"),
-        (JOINT_NAMES, [], [], "no points"),
-        (JOINT_NAMES, [0.0], [ROW[:3]], "a point has 3 positions"),
-        (JOINT_NAMES, [0.0], [[*ROW[:5], float("nan")]], "gripper has a position that is not"),
-        (JOINT_NAMES, [0.0, 0.0], [ROW, ROW], "does not increase"),
-        (JOINT_NAMES, [0.0, float("inf")], [ROW, ROW], "does not increase"),
+        ((*SO101.joint_names[:5], "tail"), [0.0], [ROW], "unknown joint 'tail'"),
+        (SO101.joint_names[:5], [0.0], [ROW[:5]], "joint 'gripper' is there 0 times"),
+        ((*SO101.joint_names, "gripper"), [0.0], [[*ROW, 0.0]], "'gripper' is there 2 times"),
+        (SO101.joint_names, [], [], "no points"),
+        (SO101.joint_names, [0.0], [ROW[:3]], "a point has 3 positions"),
+        (
+            SO101.joint_names,
+            [0.0],
+            [[*ROW[:5], float("nan")]],
+            "gripper has a position that is not",
+        ),
+        (SO101.joint_names, [0.0, 0.0], [ROW, ROW], "does not increase"),
+        (SO101.joint_names, [0.0, float("inf")], [ROW, ROW], "does not increase"),
     ],
 )
 def test_refuses(names, offsets, rows, message):

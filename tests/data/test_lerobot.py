@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from made_up_episode import STREAMS, assert_same, made_up_episode
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader
 from multismolvla.data.lerobot_writer import LeRobotWriter
+from multismolvla.embodiment.so101 import SO101
 
 SHAPES = {stream: (6, 8, 3) if stream.endswith("rgb") else (6, 8) for stream in STREAMS}
 
@@ -166,8 +166,8 @@ def test_a_data_set_of_others_is_read_through_a_camera_map(tmp_path):
     assert np.abs(greys - 10 * np.arange(8, 16)).max() <= 3
     assert episode.frames["wrist/rgb"][0, 0, 0].tolist() == [30, 20, 10]
     np.testing.assert_allclose(episode.state[3, :5], np.deg2rad(9.0), atol=1e-6)
-    span = JOINT_UPPER_RAD[5] - JOINT_LOWER_RAD[5]
-    np.testing.assert_allclose(episode.action[0, 5], JOINT_LOWER_RAD[5] + 0.09 * span, atol=1e-6)
+    span = SO101.upper_rad[5] - SO101.lower_rad[5]
+    np.testing.assert_allclose(episode.action[0, 5], SO101.lower_rad[5] + 0.09 * span, atol=1e-6)
     np.testing.assert_allclose(episode.chunk_at(4, 2), episode.action[3:5], atol=1e-6)
 
 

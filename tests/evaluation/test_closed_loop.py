@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.evaluation.episode import run_episode
 from multismolvla.evaluation.outcome import EpisodeKey
 from multismolvla.faults.conditions import Condition, middle_s, parse_condition
@@ -49,7 +49,7 @@ class Still:
 
     def infer(self, observation):
         self.observations.append(observation)
-        return ActionChunk(observation.stamp_ns, 1 / 30, np.tile(HOME_RAD, (20, 1)))
+        return ActionChunk(observation.stamp_ns, 1 / 30, np.tile(SO101.home_rad, (20, 1)))
 
     def reset(self) -> None:
         self.observations.clear()
@@ -109,7 +109,7 @@ def test_a_loss_in_the_middle_is_masked_and_asked_about_at_once(seeing, short):
     assert not after.mask["rgb"] and after.frames["rgb"] is None
     assert after.mask["depth"] and after.frames["depth"] is not None
     # The state is that of the pictures' instant, a moment ago.
-    assert policy.observations[0].state == pytest.approx(HOME_RAD, abs=0.02)
+    assert policy.observations[0].state == pytest.approx(SO101.home_rad, abs=0.02)
 
 
 def test_a_loss_from_the_start_is_never_seen(seeing, short):

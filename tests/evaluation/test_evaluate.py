@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from multismolvla.cli import main
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import tiny
 from multismolvla.policy.model import MultiSmolVLA
@@ -34,12 +35,14 @@ def streams(tmp_path):
 def checkpoint(tmp_path, streams):
     """Looks at two of the robot's three streams."""
     seen = tuple(load_stream_table(streams))[:2]
-    preset = tiny(seen)
+    preset = tiny(seen, SO101)
     config = dataclasses.replace(preset, text=dataclasses.replace(preset.text, vocab_size=1024))
     torch.manual_seed(0)
     folder = tmp_path / "checkpoint"
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
-    save_checkpoint(folder, MultiSmolVLA(config), config, tokenizer, Normalizer(config))
+    save_checkpoint(
+        folder, MultiSmolVLA(config, KINEMATICS), config, tokenizer, Normalizer(config, KINEMATICS)
+    )
     return folder
 
 

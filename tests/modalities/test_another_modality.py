@@ -16,6 +16,7 @@ from multismolvla.control.inference import ObservationFilter
 from multismolvla.data.cache import TrainingCache
 from multismolvla.data.cache_writer import CacheWriter
 from multismolvla.data.episode import Episode
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.conditions import parse_condition
 from multismolvla.faults.registry import FAULTS, make_fault
 from multismolvla.interfaces import Observation
@@ -139,11 +140,13 @@ def test_the_simulator_shows_what_moves(table):
 
 @pytest.fixture
 def policy(table) -> LearnedPolicy:
-    config = tiny(tuple(table))
+    config = tiny(tuple(table), SO101)
     config = dataclasses.replace(config, text=dataclasses.replace(config.text, vocab_size=1024))
     torch.manual_seed(0)
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
-    return LearnedPolicy(MultiSmolVLA(config), tokenizer, Normalizer(config), seed=3, noise_scale=1)
+    return LearnedPolicy(
+        MultiSmolVLA(config), tokenizer, Normalizer(config), SO101, seed=3, noise_scale=1
+    )
 
 
 def observation(modality, seed: int, usable: bool) -> Observation:
@@ -202,7 +205,7 @@ def test_the_bring_up_starts_its_node_where_the_table_has_it(events, tmp_path): 
 
 
 def test_a_checkpoint_of_a_kind_that_is_not_installed_is_refused(table, tmp_path):
-    tiny(tuple(table)).save(tmp_path)
+    tiny(tuple(table), SO101).save(tmp_path)
     registry._KNOWN.pop("events")
     with pytest.raises(ConfigError) as error:
         load_config(tmp_path)

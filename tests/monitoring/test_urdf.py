@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla import kinematics
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.monitoring.urdf import UrdfError, load_urdf
 
 FILE = Path(__file__).parents[2] / "urdf" / "so101.urdf"
@@ -29,8 +28,8 @@ def matrix(wxyz) -> np.ndarray:
 @settings(max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
 def test_its_grip_frame_is_where_the_kinematics_have_it(shares):
-    joints = JOINT_LOWER_RAD + np.array(shares) * (JOINT_UPPER_RAD - JOINT_LOWER_RAD)
-    angles = dict(zip(JOINT_NAMES, joints.tolist(), strict=True))
+    joints = SO101.lower_rad + np.array(shares) * (SO101.upper_rad - SO101.lower_rad)
+    angles = dict(zip(SO101.joint_names, joints.tolist(), strict=True))
     poses = {ARM.root: (np.zeros(3), np.eye(3))}
     for joint in ARM.joints:
         position, rotation = poses[joint.parent]
@@ -38,13 +37,13 @@ def test_its_grip_frame_is_where_the_kinematics_have_it(shares):
             position + rotation @ joint.position,
             rotation @ matrix(joint.turned(angles.get(joint.name, 0.0))),
         )
-    position, rotation = kinematics.forward(joints)
+    position, rotation = KINEMATICS.forward(joints)
     np.testing.assert_allclose(poses["grip"][0], position, atol=1e-6)
     np.testing.assert_allclose(poses["grip"][1], rotation, atol=1e-6)
 
 
 def test_every_joint_of_the_arm_turns_and_every_link_has_its_place():
-    assert {joint.name for joint in ARM.joints if joint.axis} == set(JOINT_NAMES)
+    assert {joint.name for joint in ARM.joints if joint.axis} == set(SO101.joint_names)
     assert {joint.child for joint in ARM.joints} | {ARM.root} == set(ARM.shapes)
     shapes = [shape for link in ARM.shapes.values() for shape in link]
     assert len(shapes) > 10

@@ -14,8 +14,7 @@ from std_msgs.msg import Header, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from visualization_msgs.msg import Marker, MarkerArray
 
-from multismolvla import kinematics
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.nodes.monitor_node import MonitorNode
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.status_message import to_message
@@ -59,7 +58,7 @@ class Watched:
             topic = f"{stream}/status"
             self.publishers[topic] = graph.probe.create_publisher(DiagnosticArray, topic, 1)
         self.seen: dict[str, list] = {}
-        self.joints = HOME_RAD.copy()
+        self.joints = SO101.home_rad.copy()
         self.mode = "running"
         self.health = dict.fromkeys(self.node._streams, GOOD)
 
@@ -72,7 +71,9 @@ class Watched:
         now = self.graph.probe.get_clock().now()
         self.send("policy/status", status("policy", mode=self.mode, reason="", task="the task"))
         self.send("so101_driver/status", status("driver", state="TRACKING", torque="1"))
-        self.send("joint_states", JointState(name=list(JOINT_NAMES), position=self.joints.tolist()))
+        self.send(
+            "joint_states", JointState(name=list(SO101.joint_names), position=self.joints.tolist())
+        )
         for stream, report in self.health.items():
             self.send(f"{stream}/status", to_message(stream, "", report, now))
 
@@ -81,7 +82,7 @@ class Watched:
 
     def chunk(self) -> np.ndarray:
         """Plan to turn the arm for a minute; return the (60, 6) joints."""
-        rows = np.tile(HOME_RAD, (60, 1))
+        rows = np.tile(SO101.home_rad, (60, 1))
         rows[:, 0] = np.linspace(0, 1, 60)
         now_ns = self.graph.probe.get_clock().now().nanoseconds
         self.send("policy/chunk", trajectory_message(now_ns, [i * 10**9 for i in range(60)], rows))
@@ -128,7 +129,7 @@ def test_the_planned_path_is_the_way_of_the_gripper_and_goes_when_the_policy_hol
     marker = watched.seen["monitor/planned_path"][-1]
     assert (marker.type, marker.header.frame_id) == (Marker.LINE_STRIP, "base_link")
     end = marker.points[-1]
-    np.testing.assert_allclose([end.x, end.y, end.z], kinematics.forward(rows[-1])[0], atol=1e-9)
+    np.testing.assert_allclose([end.x, end.y, end.z], KINEMATICS.forward(rows[-1])[0], atol=1e-9)
     opacity = [colour.a for colour in marker.colors]
     assert opacity == sorted(opacity, reverse=True) and opacity[0] > 3 * opacity[-1]
     watched.mode = "hold"
@@ -142,7 +143,7 @@ def test_the_executed_path_follows_the_measured_joints(watched):
     watched.until("monitor/executed_path", lambda path: len(path.poses) == 2)
     path = watched.seen["monitor/executed_path"][-1]
     position = path.poses[-1].pose.position
-    expected, _ = kinematics.forward(watched.joints)
+    expected, _ = KINEMATICS.forward(watched.joints)
     np.testing.assert_allclose([position.x, position.y, position.z], expected, atol=1e-9)
     assert path.header.frame_id == "base_link"
 
@@ -206,7 +207,7 @@ BAD_JOINTS = ([float("nan")] * 6, [0.0] * 5, [])
 
 def bad_messages():
     """(topic, message) of everything that a broken or hostile publisher may send."""
-    names = list(JOINT_NAMES)
+    names = list(SO101.joint_names)
     for positions in BAD_JOINTS:
         yield "joint_states", JointState(name=names, position=positions)
         point = JointTrajectoryPoint(positions=positions)

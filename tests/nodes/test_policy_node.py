@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.nodes.policy_node import PolicyNode
 from multismolvla.policy.checkpoint import save_checkpoint
@@ -123,8 +123,8 @@ class Rig:
         self.states = dict.fromkeys(STREAMS, ("OK", ""))
         self.silent_statuses, self.dead_images = set(), set()
         self.joints = True
-        self.joint_names = list(JOINT_NAMES)
-        self.joint_positions = HOME_RAD.tolist()
+        self.joint_names = list(SO101.joint_names)
+        self.joint_positions = SO101.home_rad.tolist()
         self.joint_offset_s = 0
         self.clock_ns = None
         self.trajectories, self.statuses, self.chunks, self.log = [], [], [], []
@@ -240,7 +240,7 @@ def test_setpoints_for_now_and_ahead_are_published(rig):
     rig.until_running_on_all()
     rig.until(lambda: rig.trajectories and rig.trajectories[-1].points[0].positions[0] == 0.5)
     newest = rig.trajectories[-1]
-    assert tuple(newest.joint_names) == JOINT_NAMES
+    assert tuple(newest.joint_names) == SO101.joint_names
     offsets = [p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in newest.points]
     assert offsets == [0, 20_000_000, 40_000_000, 60_000_000, 80_000_000]
     assert all(len(point.positions) == 6 for point in newest.points)
@@ -252,7 +252,7 @@ def test_the_first_setpoint_starts_from_the_measured_pose(rig):
     rig.start(crossfade_s=5.0)
     rig.until(lambda: rig.trajectories)
     first = np.array(rig.trajectories[0].points[0].positions)
-    np.testing.assert_allclose(first, HOME_RAD, atol=0.1)
+    np.testing.assert_allclose(first, SO101.home_rad, atol=0.1)
 
 
 def test_the_policy_gets_frames_state_task_and_ground_truth(rig):
@@ -266,7 +266,7 @@ def test_the_policy_gets_frames_state_task_and_ground_truth(rig):
     rig.until(lambda: all(policy.observations[-1].mask.values()))
     observation = policy.observations[-1]
     assert observation.task == "pick the cube"
-    np.testing.assert_allclose(observation.state, HOME_RAD)
+    np.testing.assert_allclose(observation.state, SO101.home_rad)
     np.testing.assert_allclose(observation.privileged["cube"], [0.2, 0, 0, 1, 0, 0, 0])
     for name, encoding in STREAMS.items():
         np.testing.assert_array_equal(observation.frames[name], frame(encoding))
@@ -345,10 +345,10 @@ def test_joints_that_no_image_confirms_hold_the_arm(rig, at_home):
         rig.show(name, pixels)
     rig.start(pose_check="simulation")
     rig.until_running_on_all()
-    rig.joint_positions = (HOME_RAD + np.array([0.5, 0.5, -0.4, 0.1, 0.6, 0.4])).tolist()
+    rig.joint_positions = (SO101.home_rad + np.array([0.5, 0.5, -0.4, 0.1, 0.6, 0.4])).tolist()
     rig.until_status(mode="hold")
     rig.until(lambda: rig.lines("every image contradicts the pose: check the joint states"))
-    rig.joint_positions = HOME_RAD.tolist()
+    rig.joint_positions = SO101.home_rad.tolist()
     rig.until_running_on_all()
 
 
@@ -383,11 +383,11 @@ def test_messages_stamped_before_the_epoch_end_no_node(rig):
 
 
 def test_joint_states_that_lack_a_joint_are_refused_in_one_line(rig):
-    rig.joint_names = [*JOINT_NAMES[:-1], "claw"]
+    rig.joint_names = [*SO101.joint_names[:-1], "claw"]
     rig.start()
     rig.until_status(mode="hold", reason="no joint_states")
     rig.until(lambda: rig.lines("no finite position for gripper"))
-    rig.joint_names = list(JOINT_NAMES)
+    rig.joint_names = list(SO101.joint_names)
     rig.until_status(mode="running")
     assert len(rig.lines("no finite position for gripper")) == 1
 
@@ -604,15 +604,15 @@ def test_the_node_ends_while_the_policy_warms_up(rig, warming):
 def checkpoint(rig, tmp_path):
     """Folder of a random model with the rig's streams and chunks of 5 s."""
     torch.manual_seed(0)
-    preset = tiny(load_stream_table(rig.streams_file).streams)
+    preset = tiny(load_stream_table(rig.streams_file).streams, SO101)
     text = dataclasses.replace(preset.text, vocab_size=1024)
     config = dataclasses.replace(preset, text=text, chunk_size=50, period_s=0.1)
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
     # Small actions around home, which no safety limit has reason to cut.
     spread = torch.full((6,), 0.05)
-    normalizer = Normalizer(config, action_mean=torch.tensor(HOME_RAD), action_std=spread)
+    normalizer = Normalizer(config, action_mean=torch.tensor(SO101.home_rad), action_std=spread)
     folder = tmp_path / "checkpoint"
-    save_checkpoint(folder, MultiSmolVLA(config), config, tokenizer, normalizer)
+    save_checkpoint(folder, MultiSmolVLA(config, KINEMATICS), config, tokenizer, normalizer)
     return folder
 
 
@@ -677,10 +677,10 @@ def test_a_checkpoint_drives_the_arm_and_ignores_a_masked_stream(rig, checkpoint
 def test_a_checkpoint_never_sees_a_state_that_is_no_number(rig, checkpoint, inferred):
     rig.start(policy=str(checkpoint), policy_device="cpu")
     rig.until_status(mode="running")
-    rig.joint_positions = [math.nan, *HOME_RAD[1:].tolist()]
+    rig.joint_positions = [math.nan, *SO101.home_rad[1:].tolist()]
     rig.until_status(mode="hold", reason="joint_states are older than 0.5 s")
     rig.until(lambda: rig.lines("no finite position for shoulder_pan"))
-    rig.joint_positions = HOME_RAD.tolist()
+    rig.joint_positions = SO101.home_rad.tolist()
     rig.until_status(mode="running")
     assert all(np.isfinite(observation.state).all() for observation, _ in inferred)
 
@@ -755,7 +755,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(rig, checkpoint):
 
 def test_the_expert_does_not_wait_for_torch():
     code = (
-        "import sys, multismolvla.nodes.policy_node as node; node.load_policy('expert'); "
+        "import sys, multismolvla.nodes.policy_node as node; node.load_policy('expert', None); "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
-from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.depth import DEPTH
 from multismolvla.modalities.registry import find_modality
 from multismolvla.nodes.camera_messages import raw_image
@@ -230,7 +230,7 @@ def test_the_arm_is_reached_over_its_serial_port_and_holds_home(start, request):
     config = request.config.rootpath / "config" / "so101_sim_calibration.json"
     with FeetechBus(str(robot.port), timeout_s=2.0) as bus:
         arm = SO101Arm(bus, load_calibration(config))
-        assert np.allclose(arm.read().positions_rad, HOME_RAD, atol=0.05)
+        assert np.allclose(arm.read().positions_rad, SO101.home_rad, atol=0.05)
     robot.node.close()
     assert not robot.port.is_symlink()
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.nodes import so101_driver
 from multismolvla.nodes.parameters import ParameterError
 from multismolvla.nodes.so101_driver import SO101Driver
@@ -25,9 +25,9 @@ from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.first_order_plant import FirstOrderPlant
 
 CALIBRATION = Path(__file__).parents[2] / "config" / "so101_sim_calibration.json"
-TARGET = HOME_RAD + np.array([0.3, 0.2, -0.2, -0.2, 0.3, 0.3])
+TARGET = SO101.home_rad + np.array([0.3, 0.2, -0.2, -0.2, 0.3, 0.3])
 BUS_TIMEOUT_S = 0.3
-ELBOW = JOINT_NAMES.index("elbow_flex")
+ELBOW = SO101.joint_names.index("elbow_flex")
 
 
 class Arm:
@@ -69,7 +69,7 @@ class Arm:
         if self._target is not None:
             self.publisher.publish(self.trajectory(self._target))
 
-    def trajectory(self, target, names=JOINT_NAMES, offset_ns=0):
+    def trajectory(self, target, names=SO101.joint_names, offset_ns=0):
         message = JointTrajectory(joint_names=list(names))
         now_ns = self.graph.probe.get_clock().now().nanoseconds + offset_ns
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(now_ns, 10**9)
@@ -129,7 +129,7 @@ def test_follows_a_trajectory_and_reports_the_joints(arm):
     arm.command(TARGET)
     arm.wait_at(TARGET)
     arm.graph.spin_until(
-        lambda: list(arm.states[-1].name) == list(JOINT_NAMES)
+        lambda: list(arm.states[-1].name) == list(SO101.joint_names)
         and np.allclose(arm.states[-1].position, TARGET, atol=0.03)
     )
     assert len(arm.states[-1].velocity) == len(arm.states[-1].effort) == 6
@@ -140,7 +140,7 @@ def test_follows_a_trajectory_and_reports_the_joints(arm):
 def test_joints_are_matched_by_name(arm):
     arm.start()
     arm.wait_state("IDLE")
-    message = arm.trajectory(TARGET[::-1], names=JOINT_NAMES[::-1])
+    message = arm.trajectory(TARGET[::-1], names=SO101.joint_names[::-1])
 
     def publish_again():
         now = arm.graph.probe.get_clock().now().to_msg()
@@ -170,19 +170,19 @@ def test_writes_no_goals_while_it_holds(arm):
     arm.wait_at(TARGET)
     arm.command(None)
     arm.wait_state("HOLD")
-    arm.plant.move_to(HOME_RAD)
+    arm.plant.move_to(SO101.home_rad)
     count = len(arm.states)
     arm.graph.spin_until(lambda: len(arm.states) > count + 10)
-    np.testing.assert_allclose(arm.plant.positions_rad(), HOME_RAD, atol=0.002)
+    np.testing.assert_allclose(arm.plant.positions_rad(), SO101.home_rad, atol=0.002)
 
 
 @pytest.mark.parametrize(
     ("target", "names", "reason"),
     [
-        ([np.nan] * 6, JOINT_NAMES, "shoulder_pan has a position that is not finite"),
-        ([0.0] * 6, (*JOINT_NAMES[:5], "tail"), "unknown joint 'tail'"),
-        ([0.0] * 5, JOINT_NAMES[:5], "joint 'gripper' is there 0 times"),
-        ([0.0] * 4, JOINT_NAMES, "a point has 4 positions"),
+        ([np.nan] * 6, SO101.joint_names, "shoulder_pan has a position that is not finite"),
+        ([0.0] * 6, (*SO101.joint_names[:5], "tail"), "unknown joint 'tail'"),
+        ([0.0] * 5, SO101.joint_names[:5], "joint 'gripper' is there 0 times"),
+        ([0.0] * 4, SO101.joint_names, "a point has 4 positions"),
     ],
 )
 def test_a_trajectory_it_cannot_use_makes_it_hold(arm, target, names, reason):
@@ -202,7 +202,7 @@ def test_a_command_that_arrives_late_moves_nothing(arm):
     arm.wait_state("IDLE")
     arm.publisher.publish(arm.trajectory(TARGET, offset_ns=-(10**9)))
     arm.wait_state("IDLE", "stale command")
-    np.testing.assert_allclose(arm.plant.positions_rad(), HOME_RAD, atol=0.002)
+    np.testing.assert_allclose(arm.plant.positions_rad(), SO101.home_rad, atol=0.002)
 
 
 def test_targets_beyond_the_limits_stay_within_them(arm):
@@ -210,10 +210,10 @@ def test_targets_beyond_the_limits_stay_within_them(arm):
     arm.wait_state("IDLE")
     arm.command(np.array([9.0, 9.0, -9.0, 9.0, -9.0, 9.0]))
     arm.wait_state("TRACKING", "at the joint limit: shoulder_pan")
-    limits = np.where([True, True, False, True, False, True], JOINT_UPPER_RAD, JOINT_LOWER_RAD)
+    limits = np.where([True, True, False, True, False, True], SO101.upper_rad, SO101.lower_rad)
     arm.wait_at(limits)
-    assert (arm.plant.goals_rad() <= JOINT_UPPER_RAD + 0.001).all()
-    assert (arm.plant.goals_rad() >= JOINT_LOWER_RAD - 0.001).all()
+    assert (arm.plant.goals_rad() <= SO101.upper_rad + 0.001).all()
+    assert (arm.plant.goals_rad() >= SO101.lower_rad - 0.001).all()
 
 
 def test_a_stop_is_latched_until_reset(arm):

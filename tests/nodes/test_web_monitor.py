@@ -14,7 +14,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.monitoring.health_panel import Light
 from multismolvla.nodes import web_monitor
 from multismolvla.nodes.fault_injector import FaultInjector
@@ -101,7 +101,7 @@ class Watched:
         values = {"mode": "running", "task": "the task", "mask.rgb": self.mask, "queue_s": "0.4"}
         self.publishers["policy/status"].publish(status(**values))
         self.publishers["so101_driver/status"].publish(status(state="TRACKING", torque="1"))
-        joints = JointState(name=list(JOINT_NAMES), position=HOME_RAD.tolist())
+        joints = JointState(name=list(SO101.joint_names), position=SO101.home_rad.tolist())
         self.publishers["joint_states"].publish(joints)
         self.publishers["rgb/image"].publish(image())
 
@@ -152,7 +152,7 @@ def rgb_tile(watched):
 def test_a_usable_picture_is_shown_and_a_masked_one_is_not_taken_for_it(watched):
     watched.page.watched = True
     watched.until(lambda: "picture" in watched.shown and rgb_tile(watched)[1] > 190)
-    assert watched.shown["joints"]["gripper"] == HOME_RAD[-1]
+    assert watched.shown["joints"]["gripper"] == SO101.home_rad[-1]
     # The camera goes on, but the policy does not use it.
     watched.mask = "0"
     watched.until(lambda: rgb_tile(watched)[1] < 60)
@@ -180,7 +180,7 @@ def test_the_plan_is_shown_while_the_policy_runs(watched):
     watched.page.watched = True
     watched.graph.spin_until(lambda: "policy/chunk" in watched.subscribed())
     now_ns = watched.graph.probe.get_clock().now().nanoseconds
-    rows = [HOME_RAD + 0.01 * i for i in range(60)]
+    rows = [SO101.home_rad + 0.01 * i for i in range(60)]
     message = trajectory_message(now_ns, [i * 10**9 for i in range(60)], np.array(rows))
     watched.publishers["policy/chunk"].publish(message)
     watched.until(lambda: len(watched.shown.get("plan", ())) > 50)
@@ -262,7 +262,7 @@ def test_stop_and_resume_reach_the_driver_and_say_so_where_there_is_none(watched
 def bad_messages():
     """(topic, message) of what a broken or hostile publisher may send."""
     nan = [float("nan")] * 6
-    yield "joint_states", JointState(name=list(JOINT_NAMES), position=nan)
+    yield "joint_states", JointState(name=list(SO101.joint_names), position=nan)
     yield "joint_states", JointState()
     yield "policy/chunk", JointTrajectory(joint_names=["x"])
     for topic in ("policy/status", "so101_driver/status", "rgb/status"):

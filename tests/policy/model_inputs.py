@@ -2,6 +2,7 @@
 
 import torch
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.modalities.registry import kinds
 from multismolvla.policy.config import PRESETS, PolicyConfig
 from multismolvla.policy.model import MultiSmolVLA
@@ -13,12 +14,12 @@ STREAMS = tuple(
     for kind in kinds()
 )
 NAMES = [stream.name for stream in STREAMS]
-CONFIG = PRESETS["tiny"](STREAMS)
+CONFIG = PRESETS["tiny"](STREAMS, SO101)
 
 
 def make_model(config: PolicyConfig = CONFIG) -> MultiSmolVLA:
     torch.manual_seed(0)
-    return MultiSmolVLA(config).eval()
+    return MultiSmolVLA(config, KINEMATICS).eval()
 
 
 def inputs(batch: int = 1, seed: int = 1) -> dict:

@@ -3,6 +3,7 @@ from pathlib import Path
 import torch
 from model_inputs import STREAMS
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.policy.base_model import with_fourm_encoder
 from multismolvla.policy.config import FourMConfig
 from multismolvla.policy.lerobot_checkpoint import load_lerobot
@@ -12,7 +13,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 @torch.no_grad()
 def test_smolvla_and_4m_make_one_model():
-    smolvla, _ = load_lerobot(GOLDEN / "smolvla_tiny", units="radians")
+    smolvla, _ = load_lerobot(GOLDEN / "smolvla_tiny", SO101, units="radians")
     weights = GOLDEN / "fourm_tiny" / "encoder.safetensors"
     sizes = FourMConfig(dim=64, depth=3, heads=4)
     model = with_fourm_encoder(smolvla, STREAMS, sizes, weights)

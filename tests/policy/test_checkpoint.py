@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy import checkpoint, hub
 from multismolvla.policy.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from multismolvla.policy.config import PRESETS, SiglipConfig
@@ -28,7 +29,7 @@ STREAMS = tuple(
     Stream(name, name.rpartition("/")[2], 32, 32, 15, "camera_optical_frame")
     for name in ("rgb", "depth", "wrist/rgb")
 )
-TINY = PRESETS["tiny"](STREAMS)
+TINY = PRESETS["tiny"](STREAMS, SO101)
 CONFIG = dataclasses.replace(TINY, text=dataclasses.replace(TINY.text, vocab_size=1024))
 SMOLVLA = dataclasses.replace(
     CONFIG,
@@ -44,8 +45,10 @@ WEIGHTS = "model.safetensors"
 
 def save(folder, config=CONFIG, model=None):
     torch.manual_seed(0)
-    model = model or MultiSmolVLA(config)
-    normalizer = Normalizer(config, state_mean=torch.arange(6.0), action_std=torch.full((6,), 2.0))
+    model = model or MultiSmolVLA(config, KINEMATICS)
+    normalizer = Normalizer(
+        config, KINEMATICS, state_mean=torch.arange(6.0), action_std=torch.full((6,), 2.0)
+    )
     save_checkpoint(folder, model, config, TOKENIZER, normalizer)
     return model
 
@@ -67,14 +70,14 @@ def rewrite(path, change):
 
 def refused(source, said, **options):
     with pytest.raises(CheckpointError, match=said) as refusal:
-        load_checkpoint(source, **options)
+        load_checkpoint(source, SO101, **options)
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("config", [CONFIG, SMOLVLA], ids=["fourm", "siglip"])
 def test_what_is_saved_is_loaded(tmp_path, config):
     saved = save(tmp_path, config).state_dict()
-    model, loaded, tokenizer, normalizer = load_checkpoint(tmp_path)
+    model, loaded, tokenizer, normalizer = load_checkpoint(tmp_path, SO101)
     assert loaded == config
     assert tokenizer.content == TOKENIZER.content
     assert tokenizer.max_tokens == config.max_language_tokens
@@ -99,7 +102,7 @@ def test_a_second_checkpoint_replaces_the_first_and_leaves_other_files_alone(fol
     with torch.no_grad():
         model.state_proj.bias.fill_(7.0)
     save(folder, model=model)
-    assert (load_checkpoint(folder).model.state_proj.bias == 7.0).all()
+    assert (load_checkpoint(folder, SO101).model.state_proj.bias == 7.0).all()
     names = {"multismolvla.json", WEIGHTS, "tokenizer.json", "notes.txt"}
     assert {path.name for path in folder.iterdir()} == names
 
@@ -117,7 +120,7 @@ def test_an_interrupted_save_leaves_the_old_checkpoint(folder, monkeypatch):
             save(folder)
     assert (folder / WEIGHTS).read_bytes() == before
     assert not list(folder.glob(".saving*"))
-    load_checkpoint(folder)
+    load_checkpoint(folder, SO101)
 
 
 def test_an_interruption_between_two_files_is_noticed(folder, tmp_path):
@@ -130,7 +133,7 @@ def test_an_interruption_between_two_files_is_noticed(folder, tmp_path):
 def test_a_reformatted_configuration_is_still_the_same(folder):
     path = folder / "multismolvla.json"
     path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
-    load_checkpoint(folder)
+    load_checkpoint(folder, SO101)
 
 
 def test_a_changed_tokenizer_is_noticed(folder):
@@ -141,7 +144,7 @@ def test_a_changed_tokenizer_is_noticed(folder):
 
 
 def test_writing_to_the_file_does_not_change_a_loaded_model(folder):
-    model = load_checkpoint(folder).model
+    model = load_checkpoint(folder, SO101).model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     path = folder / WEIGHTS
     with open(path, "rb+") as file:
@@ -153,7 +156,7 @@ def test_writing_to_the_file_does_not_change_a_loaded_model(folder):
 class Tied(nn.Module):
     """Two names for one parameter, and two views of one block of memory."""
 
-    def __init__(self, config):
+    def __init__(self, config, kinematics=None):
         super().__init__()
         self.embedding = nn.Embedding(7, 3)
         self.head = nn.Linear(3, 7, bias=False)
@@ -167,7 +170,7 @@ def test_tied_tensors_are_saved_once_and_stay_tied(tmp_path, monkeypatch):
     saved = save(tmp_path, model=Tied(CONFIG))
     assert "head.weight" not in load_file(tmp_path / WEIGHTS)
     monkeypatch.setattr("multismolvla.policy.checkpoint.MultiSmolVLA", Tied)
-    model = load_checkpoint(tmp_path).model
+    model = load_checkpoint(tmp_path, SO101).model
     assert model.head.weight is model.embedding.weight
     assert model.head.weight.requires_grad
     assert torch.equal(model.head.weight, saved.head.weight)
@@ -238,7 +241,7 @@ def test_damaged_statistics_are_refused(folder):
 
 def test_a_checkpoint_for_another_robot_is_refused(tmp_path):
     save(tmp_path, dataclasses.replace(CONFIG, joints=("waist", *CONFIG.joints[1:])))
-    refused(tmp_path, "for another robot: it moves waist, .*; this arm has shoulder_pan, ")
+    refused(tmp_path, "states are waist, .*; the arm .so101. has shoulder_pan, ")
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
@@ -331,15 +334,15 @@ def serve(folder, hub_at):
 def test_a_checkpoint_comes_from_the_hub_and_later_from_its_copy(serve, hub_at, folder):
     (folder / "danger.bin").write_bytes(b"pickle")
     (folder / "code.py").write_text("raise SystemExit")
-    assert load_checkpoint("acme/robot").config == CONFIG
+    assert load_checkpoint("acme/robot", SO101).config == CONFIG
     assert any(path.endswith(WEIGHTS) for path in serve)
     assert not any(path.endswith((".bin", ".py")) for path in serve)
     hub_at(closed_port())
-    assert load_checkpoint("acme/robot").config == CONFIG
+    assert load_checkpoint("acme/robot", SO101).config == CONFIG
 
 
 def test_a_model_that_the_hub_does_not_have_is_named(serve):
-    refused("acme/gone", "the hub has no model 'acme/gone', or not for you")
+    refused("acme/gone", "the hub has no model 'acme/gone', or no access for you")
 
 
 def closed_port() -> int:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_inputs import NAMES, STREAMS, make_model
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.policy.chunk_continuation import (
     REMEMBERED,
     WHOLE_OVERLAP,
@@ -187,7 +188,7 @@ def test_memory_that_the_sampler_uses_again_changes_nothing():
 
 # The policy.
 
-CONFIG = tiny(STREAMS)
+CONFIG = tiny(STREAMS, SO101)
 CONFIG = dataclasses.replace(
     CONFIG,
     text=dataclasses.replace(CONFIG.text, vocab_size=1024),
@@ -210,6 +211,7 @@ def policy_of(model, chunking=RTC, clock=None) -> LearnedPolicy:
         copy.deepcopy(model),
         tokenizer,
         Normalizer(CONFIG),
+        SO101,
         seed=3,
         noise_scale=1.0,
         chunking=chunking,
@@ -220,7 +222,7 @@ def policy_of(model, chunking=RTC, clock=None) -> LearnedPolicy:
 def seen(second: float, usable=NAMES, task="pick the cube"):
     """What is seen so many seconds after the start."""
     rng = np.random.default_rng(round(abs(second) * 1000))
-    observation = synthetic_observation(STREAMS, usable, rng)
+    observation = synthetic_observation(STREAMS, usable, rng, SO101.home_rad)
     return dataclasses.replace(observation, stamp_ns=START_NS + round(second * S), task=task)
 
 

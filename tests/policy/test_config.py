@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.policy.config import (
     FILE_NAME,
     GRIPPER_POSE,
@@ -29,7 +29,7 @@ STREAMS = (
 
 
 def make(preset: str) -> PolicyConfig:
-    return PRESETS[preset](CAMERAS if preset == "smolvla" else STREAMS)
+    return PRESETS[preset](CAMERAS if preset == "smolvla" else STREAMS, SO101)
 
 
 def write(folder, content) -> None:
@@ -125,7 +125,7 @@ def test_a_wrong_stream_is_named(tmp_path, content, change, said):
 
 def test_only_cameras_go_into_siglip():
     with pytest.raises(ConfigError, match=r"depth\.kind is 'depth'; expected 'rgb' with siglip"):
-        PRESETS["smolvla"](STREAMS)
+        PRESETS["smolvla"](STREAMS, SO101)
 
 
 @pytest.mark.parametrize("key", ["chunk_size", "text.heads", "fourm"])
@@ -155,7 +155,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_state_without_room_for_the_hand_is_refused_where_there_are_objects():
     told = dataclasses.replace(make("tiny"), objects=("red_cube",), view_tokens=False)
-    assert told.max_state_dim == len(JOINT_NAMES) + GRIPPER_POSE
+    assert told.max_state_dim == len(SO101) + GRIPPER_POSE
     with pytest.raises(ConfigError, match="max_state_dim is 17; expected 18 or more"):
         dataclasses.replace(told, max_state_dim=17)
     assert dataclasses.replace(make("tiny"), max_state_dim=17).max_state_dim == 17
@@ -164,7 +164,7 @@ def test_a_state_without_room_for_the_hand_is_refused_where_there_are_objects():
 def test_joints_of_another_arm_are_read_but_differ(tmp_path, content):
     content["joints"] = ["a", "b"]
     write(tmp_path, content)
-    assert load_config(tmp_path).joints == ("a", "b") != JOINT_NAMES
+    assert load_config(tmp_path).joints == ("a", "b") != SO101.joint_names
 
 
 def leaves(content, path=()):
@@ -226,6 +226,6 @@ def test_any_damage_to_the_bytes_is_a_config_error_or_harmless(tmp_path_factory,
 
 
 def test_sizes_that_were_counted_from_a_strange_checkpoint_are_refused_too():
-    config = PRESETS["tiny"](STREAMS)
+    config = PRESETS["tiny"](STREAMS, SO101)
     with pytest.raises(ConfigError, match=r"text\.kv_heads is 0; expected a divisor"):
         dataclasses.replace(config, text=dataclasses.replace(config.text, kv_heads=0))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.modalities.registry import kinds
 from multismolvla.policy.dry_run import BUDGET_S, REPEATS, dry_run
@@ -26,13 +26,15 @@ class TimedPolicy:
         self.now += self.seconds * sum(observation.mask.values())
         self.now += 0.0 if self.observations else self.extra
         self.observations.append(observation)
-        return ActionChunk(observation.stamp_ns, 0.1, np.zeros((20, len(JOINT_NAMES))))
+        return ActionChunk(observation.stamp_ns, 0.1, np.zeros((20, len(SO101.joint_names))))
 
     def reset(self):
         self.resets += 1
 
     def report(self):
-        return dry_run(self, STREAMS, parameters=7, load_s=1.5, clock=lambda: self.now)
+        return dry_run(
+            self, STREAMS, SO101.home_rad, parameters=7, load_s=1.5, clock=lambda: self.now
+        )
 
 
 def test_the_report_tells_the_first_chunk_from_the_others():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.registry import kinds
 from multismolvla.policy.base_model import initialise_views
 from multismolvla.policy.config import FUSIONS, FourMConfig, PolicyConfig, TextConfig, tiny
@@ -17,13 +18,13 @@ NAMES = [f"{view}{kind}" for view in ("", "wrist/") for kind in kinds()]
 STREAMS = tuple(
     Stream(name, name.rpartition("/")[2], 96, 96, 15.0, "camera_optical_frame") for name in NAMES
 )
-CONFIG = tiny(STREAMS)
+CONFIG = tiny(STREAMS, SO101)
 FOURM = CONFIG.fourm
 WEIGHTS = Path(__file__).parents[1] / "golden" / "fourm_tiny" / "encoder.safetensors"
 
 
 def fused(fusion: str, streams: tuple[Stream, ...] = STREAMS) -> PolicyConfig:
-    return replace(tiny(streams), fourm=replace(FOURM, fusion=fusion))
+    return replace(tiny(streams, SO101), fourm=replace(FOURM, fusion=fusion))
 
 
 @pytest.fixture(params=FUSIONS)
@@ -182,7 +183,10 @@ def test_a_mask_of_another_table_is_refused(views):
 
 def golden_sized(streams: tuple[Stream, ...]) -> FourMViews:
     config = PolicyConfig(
-        text=TextConfig(hidden_size=32), fourm=FourMConfig(64, 3, 4), streams=streams
+        joints=SO101.joint_names,
+        text=TextConfig(hidden_size=32),
+        fourm=FourMConfig(64, 3, 4),
+        streams=streams,
     )
     return FourMViews(config)
 

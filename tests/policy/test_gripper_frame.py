@@ -1,4 +1,6 @@
-"""The pose of the hand, and places as the hand and the arm have them."""
+"""The pose of the gripper, and places as the gripper and the arm have them."""
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from multismolvla import kinematics
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import GRIPPER_POSE
 from multismolvla.policy.gripper_frame import (
     CENTRE_M,
@@ -20,11 +21,12 @@ from multismolvla.policy.gripper_frame import (
 )
 
 # Of the numbers of `seen_from_gripper`.
-IN_HAND, IN_PLANE, AZIMUTH = slice(0, 3), slice(3, 6), 6
+IN_GRIPPER, IN_PLANE, AZIMUTH = slice(0, 3), slice(3, 6), 6
 
 joints = arrays(np.float64, 6, elements=st.floats(0, 1)).map(
-    lambda share: JOINT_LOWER_RAD + share * (JOINT_UPPER_RAD - JOINT_LOWER_RAD)
+    lambda share: SO101.lower_rad + share * (SO101.upper_rad - SO101.lower_rad)
 )
+seen_from = partial(seen_from_gripper, axis_m=KINEMATICS.axis_m)
 places = arrays(np.float64, (4, 3), elements=st.floats(-0.3, 0.3))
 
 
@@ -41,8 +43,8 @@ def headings(yaw: np.ndarray, symmetry: int) -> torch.Tensor:
 @settings(max_examples=60, deadline=None)
 @given(joints)
 def test_the_pose_is_that_of_the_kinematics(angles):
-    position, rotation = kinematics.forward(angles)
-    pose = gripper_pose(torch.from_numpy(angles))
+    position, rotation = KINEMATICS.forward(angles)
+    pose = gripper_pose(KINEMATICS, torch.from_numpy(angles))
     assert pose.shape == (GRIPPER_POSE,)
     torch.testing.assert_close(pose[:3], centred(position), atol=1e-9, rtol=0)
     torch.testing.assert_close(pose[3:], torch.from_numpy(rotation.ravel()), atol=1e-9, rtol=0)
@@ -50,27 +52,27 @@ def test_the_pose_is_that_of_the_kinematics(angles):
 
 def test_poses_are_told_for_any_number_of_joints_at_once():
     angles = torch.rand(2, 5, 6) - 0.5
-    poses = gripper_pose(angles)
-    torch.testing.assert_close(poses[1, 3], gripper_pose(angles[1, 3]))
+    poses = gripper_pose(KINEMATICS, angles)
+    torch.testing.assert_close(poses[1, 3], gripper_pose(KINEMATICS, angles[1, 3]))
 
 
 @settings(max_examples=60, deadline=None)
 @given(joints, places)
-def test_what_the_hand_has_somewhere_is_where_it_is(angles, metres):
-    pose, there = gripper_pose(torch.from_numpy(angles))[None], centred(metres)[None]
-    seen = seen_from_gripper(there, torch.zeros(1, 4, 2, dtype=torch.float64), pose)
+def test_what_the_gripper_has_somewhere_is_where_it_is(angles, metres):
+    pose, there = gripper_pose(KINEMATICS, torch.from_numpy(angles))[None], centred(metres)[None]
+    seen = seen_from(there, torch.zeros(1, 4, 2, dtype=torch.float64), pose)
     assert seen.shape == (1, 4, RELATIVE)
-    torch.testing.assert_close(to_base(seen[..., IN_HAND], pose), there, atol=1e-9, rtol=0)
+    torch.testing.assert_close(to_base(seen[..., IN_GRIPPER], pose), there, atol=1e-9, rtol=0)
 
 
-def test_a_place_ahead_of_the_fingertips_is_on_the_first_axis_of_the_hand():
+def test_a_place_ahead_of_the_fingertips_is_on_the_first_axis_of_the_gripper():
     angles = np.array([0.4, -0.5, 0.6, 1.2, -0.3, 0.2])
-    position, rotation = kinematics.forward(angles)
+    position, rotation = KINEMATICS.forward(angles)
     ahead = centred(position + 0.05 * rotation[:, 0])[None, None]
-    pose = gripper_pose(torch.from_numpy(angles))[None]
-    seen = seen_from_gripper(ahead, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
+    pose = gripper_pose(KINEMATICS, torch.from_numpy(angles))[None]
+    seen = seen_from(ahead, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
     expected = torch.tensor([0.05 / SCALE_M, 0.0, 0.0], dtype=torch.float64)
-    torch.testing.assert_close(seen[0, 0, IN_HAND], expected, atol=1e-9, rtol=0)
+    torch.testing.assert_close(seen[0, 0, IN_GRIPPER], expected, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("symmetry", [2, 4])
@@ -83,15 +85,15 @@ def test_what_turns_with_the_arm_stays_for_the_arm_what_it_was(turn, symmetry):
     yaw = rng.uniform(-3, 3, 4)
     turned_angles = angles.copy()
     turned_angles[0] -= turn  # the pan joint turns clockwise seen from above
-    axis = np.array([kinematics.PAN_X, 0.0, 0.0])
+    axis = np.array([KINEMATICS.pan_x, 0.0, 0.0])
     cosine, sine = np.cos(turn), np.sin(turn)
     about_z = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
     turned = axis + (metres - axis) @ about_z.T
     before, after = (
-        seen_from_gripper(
+        seen_from(
             centred(where)[None],
             headings(how, symmetry)[None],
-            gripper_pose(torch.from_numpy(pose))[None],
+            gripper_pose(KINEMATICS, torch.from_numpy(pose))[None],
         )[0]
         for where, how, pose in ((metres, yaw, angles), (turned, yaw + turn, turned_angles))
     )
@@ -103,14 +105,14 @@ def test_what_turns_with_the_arm_stays_for_the_arm_what_it_was(turn, symmetry):
     turned_by = torch.full((4,), turn, dtype=torch.float64)
     torch.testing.assert_close(after[:, AZIMUTH] - before[:, AZIMUTH], turned_by, atol=1e-5, rtol=0)
     # And the arm's plane is not the room: with the places alone it changes.
-    pose = gripper_pose(torch.from_numpy(angles))[None]
-    alone = seen_from_gripper(centred(turned)[None], headings(yaw + turn, symmetry)[None], pose)[0]
+    pose = gripper_pose(KINEMATICS, torch.from_numpy(angles))[None]
+    alone = seen_from(centred(turned)[None], headings(yaw + turn, symmetry)[None], pose)[0]
     assert (alone[:, IN_PLANE] - before[:, IN_PLANE]).abs().max() > 0.1
 
 
 def test_a_place_on_the_pan_axis_has_finite_numbers_and_gradients():
-    there = centred(np.array([[kinematics.PAN_X, 0.0, 0.1]]))[None].requires_grad_()
-    pose = gripper_pose(torch.zeros(1, 6, dtype=torch.float64))
-    seen = seen_from_gripper(there, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
+    there = centred(np.array([[KINEMATICS.pan_x, 0.0, 0.1]]))[None].requires_grad_()
+    pose = gripper_pose(KINEMATICS, torch.zeros(1, 6, dtype=torch.float64))
+    seen = seen_from(there, torch.zeros(1, 1, 2, dtype=torch.float64), pose)
     seen.sum().backward()
     assert seen.isfinite().all() and there.grad.isfinite().all()

@@ -12,7 +12,7 @@ import tokenizers
 import torch
 from tokenizers.models import WordLevel
 
-from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.interfaces import Observation
 from multismolvla.policy import learned_policy
 from multismolvla.policy.checkpoint import save_checkpoint
@@ -34,23 +34,23 @@ LEROBOT = Path(__file__).parents[1] / "golden" / "smolvla_tiny"
 
 
 def config(streams=STREAMS):
-    preset = tiny(streams)
+    preset = tiny(streams, SO101)
     return dataclasses.replace(preset, text=dataclasses.replace(preset.text, vocab_size=1024))
 
 
 @pytest.fixture(scope="module")
 def model() -> MultiSmolVLA:
     torch.manual_seed(0)
-    return MultiSmolVLA(config())
+    return MultiSmolVLA(config(), KINEMATICS)
 
 
 def policy_of(
     model: MultiSmolVLA, *, seed: int | None = 3, noise_scale: float = 1.0, **statistics
 ) -> LearnedPolicy:
     tokenizer = Tokenizer.load(SHIPPED_FILE, model.config.max_language_tokens)
-    normalizer = Normalizer(model.config, **statistics)
+    normalizer = Normalizer(model.config, KINEMATICS, **statistics)
     return LearnedPolicy(
-        copy.deepcopy(model), tokenizer, normalizer, seed=seed, noise_scale=noise_scale
+        copy.deepcopy(model), tokenizer, normalizer, SO101, seed=seed, noise_scale=noise_scale
     )
 
 
@@ -60,7 +60,9 @@ def policy(model) -> LearnedPolicy:
 
 
 def observed(usable=NAMES, seed: int = 0, **changes) -> Observation:
-    observation = synthetic_observation(STREAMS, usable, np.random.default_rng(seed))
+    observation = synthetic_observation(
+        STREAMS, usable, np.random.default_rng(seed), SO101.home_rad
+    )
     return dataclasses.replace(observation, **changes)
 
 
@@ -91,8 +93,8 @@ def test_actions_come_back_in_radians(model, policy):
 
 def test_the_state_is_read_in_radians(model, policy):
     shifted = policy_of(model, state_mean=torch.ones(6), state_std=torch.full((6,), 2.0))
-    found = actions(shifted, observed(state=HOME_RAD * 2.0 + 1.0))
-    np.testing.assert_allclose(found, actions(policy, observed(state=HOME_RAD)), atol=1e-5)
+    found = actions(shifted, observed(state=SO101.home_rad * 2.0 + 1.0))
+    np.testing.assert_allclose(found, actions(policy, observed(state=SO101.home_rad)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,7 +117,7 @@ def test_a_masked_stream_changes_nothing_whatever_it_holds(policy, name):
 def test_the_instruction_and_the_state_change_the_actions(policy):
     plain = actions(policy, observed())
     assert not np.array_equal(plain, actions(policy, observed(task="open the gripper")))
-    assert not np.array_equal(plain, actions(policy, observed(state=HOME_RAD + 0.1)))
+    assert not np.array_equal(plain, actions(policy, observed(state=SO101.home_rad + 0.1)))
 
 
 def test_a_stream_that_the_observation_lacks_is_masked(policy):
@@ -208,29 +210,31 @@ def test_what_it_cannot_use_is_one_clear_line(policy, observation, complaint):
 
 def test_a_checkpoint_for_another_arm_is_refused():
     other = dataclasses.replace(config(), joints=("base", "elbow", "grip", "a", "b", "c"))
-    with pytest.raises(ValueError, match=r"moves base, elbow.*this arm has shoulder_pan"):
-        policy_of(MultiSmolVLA(other))
+    with pytest.raises(
+        ValueError, match=r"states are base, elbow.*the arm .so101. has shoulder_pan"
+    ):
+        policy_of(MultiSmolVLA(other, KINEMATICS))
 
 
 def test_a_folder_is_loaded_with_all_that_belongs_to_it(model, tmp_path):
-    normalizer = Normalizer(model.config, action_mean=torch.arange(6.0))
+    normalizer = Normalizer(model.config, KINEMATICS, action_mean=torch.arange(6.0))
     tokenizer = Tokenizer.load(SHIPPED_FILE, model.config.max_language_tokens)
-    half = MultiSmolVLA(model.config)
+    half = MultiSmolVLA(model.config, KINEMATICS)
     half.load_state_dict(model.state_dict())
     save_checkpoint(tmp_path, half.bfloat16(), model.config, tokenizer, normalizer)
-    loaded = LearnedPolicy.load(tmp_path, seed=3, noise_scale=1.0)
+    loaded = LearnedPolicy.load(tmp_path, SO101, seed=3, noise_scale=1.0)
     expected = actions(policy_of(half.float(), action_mean=torch.arange(6.0)), observed())
     np.testing.assert_allclose(actions(loaded, observed()), expected, atol=1e-6)
     assert 0.0 < loaded.dry_run().load_s < 10.0
     with pytest.raises(ValueError, match="a stream table of its own"):
-        LearnedPolicy.load(tmp_path, cameras={"camera1": "rgb"})
+        LearnedPolicy.load(tmp_path, SO101, cameras={"camera1": "rgb"})
 
 
 def test_a_folder_of_lerobot_is_loaded_with_streams_for_its_cameras(tmp_path):
     shutil.copytree(LEROBOT, tmp_path, dirs_exist_ok=True)
     # That model knows fewer tokens than the shipped file has.
     tokenizers.Tokenizer(WordLevel({"?": 0}, "?")).save(str(tmp_path / SHIPPED_FILE.name))
-    policy = LearnedPolicy.load(tmp_path, {"camera1": "rgb", "camera2": "wrist/rgb"}, seed=3)
+    policy = LearnedPolicy.load(tmp_path, SO101, {"camera1": "rgb", "camera2": "wrist/rgb"}, seed=3)
     whole = observed()
     both = dataclasses.replace(whole, mask={"rgb": True, "wrist/rgb": True})
     top = dataclasses.replace(whole, mask={"rgb": True, "wrist/rgb": False})
@@ -243,7 +247,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
     shutil.copytree(LEROBOT, tmp_path, dirs_exist_ok=True)
     shutil.copy(SHIPPED_FILE, tmp_path)
     with pytest.raises(ValueError, match=r"the tokenizer has \d+ tokens and the model \d+"):
-        LearnedPolicy.load(tmp_path)
+        LearnedPolicy.load(tmp_path, SO101)
 
 
 def test_the_dry_run_reports_and_leaves_no_trace(model):
@@ -268,9 +272,9 @@ def auto(model, monkeypatch, choice_of, **options) -> tuple[LearnedPolicy, dict]
 
     monkeypatch.setattr(learned_policy, "choose", choose)
     tokenizer = Tokenizer.load(SHIPPED_FILE, model.config.max_language_tokens)
-    normalizer = Normalizer(model.config)
+    normalizer = Normalizer(model.config, KINEMATICS)
     policy = LearnedPolicy(
-        copy.deepcopy(model), tokenizer, normalizer, seed=3, noise_scale=1.0, **options
+        copy.deepcopy(model), tokenizer, normalizer, SO101, seed=3, noise_scale=1.0, **options
     )
     return policy, seen
 

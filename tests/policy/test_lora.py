@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import tiny
 from multismolvla.policy.lora import add_lora, merge_lora
 from multismolvla.policy.model import MultiSmolVLA
@@ -77,7 +78,9 @@ def test_only_adapters_of_the_text_attention_train_beside_what_trained_outside()
 
 
 def test_the_real_model_has_the_names_that_the_adapters_look_for():
-    model = MultiSmolVLA(tiny((Stream("wrist/rgb", "rgb", 32, 32, 30.0, "wrist_optical_frame"),)))
+    model = MultiSmolVLA(
+        tiny((Stream("wrist/rgb", "rgb", 32, 32, 30.0, "wrist_optical_frame"),), SO101), KINEMATICS
+    )
     outside = {
         n for n, p in model.named_parameters() if p.requires_grad and not n.startswith("text.")
     }

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_inputs import CONFIG, NAMES, STREAMS, inputs, make_model
 
+from multismolvla.embodiment.so101 import KINEMATICS
 from multismolvla.policy.model import MultiSmolVLA
 
 EARLY = dataclasses.replace(CONFIG, fourm=dataclasses.replace(CONFIG.fourm, fusion="early"))
@@ -114,7 +115,7 @@ def test_the_order_of_the_table_does_not_matter(model):
     config = dataclasses.replace(model.config, streams=tuple(STREAMS[i] for i in order))
     # The view of the first stream stays the first view, so that view tokens keep their places.
     assert config.views == CONFIG.views
-    other = MultiSmolVLA(config).eval()
+    other = MultiSmolVLA(config, KINEMATICS).eval()
     weights = dict(model.state_dict())
     weights["availability.weight"] = weights["availability.weight"][:, order]
     other.load_state_dict(weights)

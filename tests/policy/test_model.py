@@ -2,6 +2,7 @@ import pytest
 import torch
 from model_inputs import CONFIG, STREAMS, inputs
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import PRESETS
 from multismolvla.policy.model import MultiSmolVLA, Prefix, time_embedding
 
@@ -10,7 +11,9 @@ LIMITS = {"tiny": 1e6, "small": 10e6}
 
 def parameters(name: str) -> int:
     with torch.device("meta"):
-        return sum(p.numel() for p in MultiSmolVLA(PRESETS[name](STREAMS)).parameters())
+        return sum(
+            p.numel() for p in MultiSmolVLA(PRESETS[name](STREAMS, SO101), KINEMATICS).parameters()
+        )
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -21,7 +24,7 @@ def test_sizes_stay_within_their_limits(name):
 def test_smolvla_has_the_published_number_of_parameters():
     with torch.device("meta"):
         cameras = tuple(s for s in STREAMS if s.kind == "rgb")
-        model = MultiSmolVLA(PRESETS["smolvla"](cameras))
+        model = MultiSmolVLA(PRESETS["smolvla"](cameras, SO101), KINEMATICS)
     # 450,046,176 in lerobot/smolvla_base, of which 49280 x 960 are the unused output layer.
     assert sum(p.numel() for p in model.parameters()) == 450_046_176 - 49280 * 960
 
@@ -35,7 +38,7 @@ def test_time_embedding_is_sines_then_cosines_of_the_periods():
 
 def test_the_residual_is_that_of_a_straight_path():
     torch.manual_seed(0)
-    model = MultiSmolVLA(CONFIG)
+    model = MultiSmolVLA(CONFIG, KINEMATICS)
     given, time = inputs(2), torch.tensor([0.25, 1.0])
     actions, noise = torch.randn(2, 10, 6), torch.randn(2, 10, 6)
     residual = model(**given, actions=actions, noise=noise, time=time)
@@ -46,7 +49,7 @@ def test_the_residual_is_that_of_a_straight_path():
 
 def test_a_few_steps_learn_one_chunk_by_heart():
     torch.manual_seed(0)
-    model, given = MultiSmolVLA(CONFIG), inputs()
+    model, given = MultiSmolVLA(CONFIG, KINEMATICS), inputs()
     # One camera is enough here, and quick.
     given["mask"][:, 1:] = False
     target = torch.linspace(-1, 1, 60).reshape(1, 10, 6)
@@ -73,7 +76,7 @@ def test_a_few_steps_learn_one_chunk_by_heart():
 
 def test_every_parameter_of_the_actions_path_gets_a_gradient():
     torch.manual_seed(0)
-    model = MultiSmolVLA(CONFIG)
+    model = MultiSmolVLA(CONFIG, KINEMATICS)
     shape = (1, 10, 6)
     residual = model(
         **inputs(), actions=torch.zeros(shape), noise=torch.ones(shape), time=torch.tensor([0.5])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from model_inputs import CONFIG, inputs, make_model
 
+from multismolvla.embodiment.so101 import KINEMATICS
 from multismolvla.policy.gripper_frame import gripper_pose
 from multismolvla.policy.object_tokens import (
     IN_FRAME,
@@ -23,7 +24,7 @@ WITH_OBJECTS = dataclasses.replace(CONFIG, objects=OBJECTS)
 def states(batch: int, seed: int = 3) -> torch.Tensor:
     """(B, 18): joints, here not normalised, and the hand's pose."""
     joints = torch.rand(batch, 6, generator=torch.Generator().manual_seed(seed)) - 0.5
-    return torch.cat((joints, gripper_pose(joints)), dim=1)
+    return torch.cat((joints, gripper_pose(KINEMATICS, joints)), dim=1)
 
 
 def view_tokens(batch: int, seed: int = 4) -> torch.Tensor:
@@ -34,7 +35,7 @@ def view_tokens(batch: int, seed: int = 4) -> torch.Tensor:
 
 def make_tokens() -> ObjectTokens:
     torch.manual_seed(0)
-    return ObjectTokens(WITH_OBJECTS).eval()
+    return ObjectTokens(WITH_OBJECTS, KINEMATICS).eval()
 
 
 # Of an object in a view: in the room's frame, in the hand's frame, and held.

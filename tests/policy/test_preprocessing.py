@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.rgb import RGB
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.policy.config import PRESETS, PolicyConfig, SiglipConfig, tiny
@@ -19,9 +20,12 @@ STREAMS = {
     kind: Stream(kind, kind, 32, 32, 15.0, "camera_optical_frame")
     for kind in ("rgb", "depth", "thermal", "segmentation")
 }
-CONFIG = tiny(tuple(STREAMS.values()))
+CONFIG = tiny(tuple(STREAMS.values()), SO101)
 PLAIN = PolicyConfig(
-    encoder="siglip", siglip=SiglipConfig(image_size=32), streams=(STREAMS["rgb"],)
+    joints=SO101.joint_names,
+    encoder="siglip",
+    siglip=SiglipConfig(image_size=32),
+    streams=(STREAMS["rgb"],),
 )
 
 
@@ -186,7 +190,7 @@ def test_a_wrong_frame_is_one_clear_line(kind, pixels, complaint):
 
 def test_every_preset_prepares_at_its_own_size():
     for name, preset in PRESETS.items():
-        config = preset((STREAMS["rgb"],))
+        config = preset((STREAMS["rgb"],), SO101)
         size = getattr(config, config.encoder).image_size
         stream = dataclasses.replace(STREAMS["rgb"], height=96, width=96)
         prepared = prepare_frame(stream, frame("rgb", 96, 96), config)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.policy.lerobot_checkpoint import load_lerobot
 from multismolvla.policy.real_time_chunking import RealTimeChunking, row_weights
 from multismolvla.policy.solvers import SOLVERS, solve
@@ -105,7 +106,7 @@ def test_frozen_rows_come_within_a_tenth_of_their_distance(name):
 @torch.no_grad()
 def test_on_smolvla_the_rows_are_held():
     golden = load_file(GOLDEN / "golden.safetensors")
-    model, _ = load_lerobot(GOLDEN, units="radians")
+    model, _ = load_lerobot(GOLDEN, SO101, units="radians")
     prefix = model.prefix(
         {s.name: golden[f"mid.image_prepared{i}"] for i, s in enumerate(model.config.streams)},
         torch.ones(1, 2, dtype=torch.bool),

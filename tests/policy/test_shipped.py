@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from multismolvla.cli import main
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy import shipped
 from multismolvla.policy.checkpoint import CheckpointError, resolve, save_checkpoint
 from multismolvla.policy.config import tiny
@@ -39,12 +40,14 @@ EVALUATED = range(1_000_000, 1_010_000)
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A tiny random checkpoint in the place of `small`; returns its folder."""
-    preset = tiny(tuple(TABLE))
+    preset = tiny(tuple(TABLE), SO101)
     config = dataclasses.replace(preset, text=dataclasses.replace(preset.text, vocab_size=1024))
     torch.manual_seed(0)
     folder = tmp_path / "package" / "small"
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
-    save_checkpoint(folder, MultiSmolVLA(config), config, tokenizer, Normalizer(config))
+    save_checkpoint(
+        folder, MultiSmolVLA(config, KINEMATICS), config, tokenizer, Normalizer(config, KINEMATICS)
+    )
     monkeypatch.setitem(shipped.FOLDERS, "small", folder)
     return folder
 
@@ -57,12 +60,12 @@ def absent(tmp_path, monkeypatch):
 
 def observed(policy):
     names = [stream.name for stream in policy.streams]
-    return synthetic_observation(policy.streams, names, np.random.default_rng(0))
+    return synthetic_observation(policy.streams, names, np.random.default_rng(0), SO101.home_rad)
 
 
 def test_the_node_takes_the_name_with_all_options_of_a_checkpoint(small):
-    policy = load_policy("small", device="cpu", seed=3)
-    same = LearnedPolicy.load(small, device="cpu", seed=3)
+    policy = load_policy("small", SO101, device="cpu", seed=3)
+    same = LearnedPolicy.load(small, SO101, device="cpu", seed=3)
     expected = same.infer(observed(same)).actions
     assert np.array_equal(policy.infer(observed(policy)).actions, expected)
     assert "small" in known_policies()
@@ -101,7 +104,7 @@ def test_missing_weights_are_one_clear_line_everywhere(absent, tmp_path, capsys)
     with pytest.raises(CheckpointError, match=said):
         resolve("small")
     with pytest.raises(ValueError, match=said) as error:
-        load_policy("small")
+        load_policy("small", SO101)
     assert "\n" not in str(error.value) and "small" not in known_policies()
     for command in (
         ["demo", "--policy", "small", "--out", str(tmp_path / "demo")],
@@ -132,7 +135,7 @@ def test_the_shipped_folder_is_complete_and_small():
 
 @present
 def test_the_shipped_policy_sees_this_robot_and_gives_finite_actions():
-    policy = LearnedPolicy.load("small", seed=0)
+    policy = LearnedPolicy.load("small", SO101, seed=0)
     assert tuple(policy.streams) == tuple(TABLE)
     chunk = policy.infer(observed(policy))
     assert chunk.actions.shape[1] == 6 and np.isfinite(chunk.actions).all()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.lerobot_checkpoint import (
     LeRobotCheckpointError,
     load_lerobot,
@@ -29,13 +30,13 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def two_cameras() -> MultiSmolVLA:
-    return load_lerobot(GOLDEN, units="radians")[0]
+    return load_lerobot(GOLDEN, SO101, units="radians")[0]
 
 
 def with_cameras(model: MultiSmolVLA, count: int) -> MultiSmolVLA:
     """The same weights behind another number of cameras: none of them belongs to a camera."""
     streams = tuple(Stream(f"camera{i + 1}/rgb", "rgb", 64, 64, 30.0, "c") for i in range(count))
-    other = MultiSmolVLA(dataclasses.replace(model.config, streams=streams))
+    other = MultiSmolVLA(dataclasses.replace(model.config, streams=streams), KINEMATICS)
     other.load_state_dict(model.state_dict())
     return other
 
@@ -133,7 +134,7 @@ def test_padding_and_batching_change_nothing(two_cameras):
 
 
 def test_a_checkpoint_survives_the_round_trip(two_cameras, tmp_path):
-    model, normalizer = load_lerobot(GOLDEN, units="radians")
+    model, normalizer = load_lerobot(GOLDEN, SO101, units="radians")
     save_lerobot(tmp_path, model, normalizer)
     (tmp_path / "vlm_config.json").write_text((GOLDEN / "vlm_config.json").read_text())
     before, after = (
@@ -145,7 +146,7 @@ def test_a_checkpoint_survives_the_round_trip(two_cameras, tmp_path):
     for name in kept:
         assert after[name].dtype == before[name].dtype, name
         assert torch.equal(after[name], before[name]), name
-    again, _ = load_lerobot(tmp_path, units="radians")
+    again, _ = load_lerobot(tmp_path, SO101, units="radians")
     assert again.config.text == model.config.text
     assert again.config.expert == model.config.expert
 
@@ -164,7 +165,7 @@ def test_statistics_in_degrees_become_radians(tmp_path):
     )
     steps = {"name": "policy_preprocessor", "steps": [{"state_file": name}]}
     (tmp_path / "policy_preprocessor.json").write_text(json.dumps(steps))
-    _, normalizer = load_lerobot(tmp_path)
+    _, normalizer = load_lerobot(tmp_path, SO101)
     assert normalizer.state_mean[0] == pytest.approx(torch.pi / 2)
     assert normalizer.action_std[0] == pytest.approx(torch.pi / 4)
     # The gripper: 90 % of its range of -0.174533 to 1.745329 rad.
@@ -193,7 +194,7 @@ def damaged(tmp_path: Path, name: str, content: bytes | None) -> Path:
 )
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path, name, content, words):
     with pytest.raises(LeRobotCheckpointError, match=words) as raised:
-        load_lerobot(damaged(tmp_path, name, content))
+        load_lerobot(damaged(tmp_path, name, content), SO101)
     assert name in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -204,4 +205,4 @@ def test_a_missing_tensor_is_named(tmp_path):
     del tensors["model.state_proj.bias"]
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(LeRobotCheckpointError, match=r"missing tensor 'model\.state_proj\.bias'"):
-        load_lerobot(folder)
+        load_lerobot(folder, SO101)

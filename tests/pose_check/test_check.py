@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.registry import find_fault
 from multismolvla.pose_check.check import CONTRADICTS, PoseCheck
 from multismolvla.pose_check.weights import SHIPPED, load_weights
@@ -18,7 +18,7 @@ from multismolvla.streams import load_stream_table
 TABLE = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")
 WEIGHTS = load_weights(SHIPPED)
 # On the way to an object, and above it.
-POSES = (HOME_RAD, HOME_RAD + np.array([0.5, 0.5, -0.4, 0.1, 0.6, 0.4]))
+POSES = (SO101.home_rad, SO101.home_rad + np.array([0.5, 0.5, -0.4, 0.1, 0.6, 0.4]))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def views():
     simulation.snapshot(data)
     seen = []
     for pose in POSES:
-        for name, position in zip(JOINT_NAMES, pose, strict=True):
+        for name, position in zip(SO101.joint_names, pose, strict=True):
             data.joint(name).qpos = position
         mujoco.mj_forward(simulation.model, data)
         seen.append(cameras.render(data, list(TABLE.names), 0.0))

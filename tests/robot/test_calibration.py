@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot.calibration import (
     Calibration,
     CalibrationError,
@@ -19,13 +19,13 @@ from multismolvla.robot.calibration import (
 from multismolvla.robot.servos import simulated_calibration
 
 SHIPPED = Path(__file__).parents[2] / "config" / "so101_sim_calibration.json"
-GRIPPER = JOINT_NAMES.index("gripper")
+GRIPPER = SO101.joint_names.index("gripper")
 
 
 @st.composite
 def calibrations(draw):
     motors = {}
-    for index, name in enumerate(JOINT_NAMES):
+    for index, name in enumerate(SO101.joint_names):
         low = draw(st.integers(0, 2000))
         high = draw(st.integers(low + 500, 4095))
         offset = draw(st.integers(-2047, 2047))
@@ -59,7 +59,7 @@ def test_ticks_never_leave_the_calibrated_travel(calibration, radians):
 def test_zero_is_the_middle_and_the_gripper_s_lower_limit_is_closed():
     motors = {
         name: MotorCalibration(index + 1, 0, 100, 1000, 3000)
-        for index, name in enumerate(JOINT_NAMES)
+        for index, name in enumerate(SO101.joint_names)
     }
     calibration = Calibration(motors)
     radians = calibration.to_radians(np.full(6, 2000))
@@ -71,7 +71,7 @@ def test_zero_is_the_middle_and_the_gripper_s_lower_limit_is_closed():
 def test_drive_mode_turns_the_joint_round():
     motors = {
         name: MotorCalibration(index + 1, 1, 0, 1000, 3000)
-        for index, name in enumerate(JOINT_NAMES)
+        for index, name in enumerate(SO101.joint_names)
     }
     calibration = Calibration(motors)
     radians = calibration.to_radians(np.full(6, 3000))
@@ -93,8 +93,8 @@ def test_the_shipped_file_is_how_the_simulated_arm_is_mounted():
     high = simulated_calibration().to_radians(
         np.array([row.range_max for row in simulated_calibration().motors.values()])
     )
-    assert (low <= JOINT_LOWER_RAD + 1e-9).all()
-    assert (high >= JOINT_UPPER_RAD - 1e-9).all()
+    assert (low <= SO101.lower_rad + 1e-9).all()
+    assert (high >= SO101.upper_rad - 1e-9).all()
 
 
 def test_save_and_load(tmp_path):

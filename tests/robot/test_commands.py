@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from patience import HANG_S
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import registers
 from multismolvla.robot.__main__ import main
 from multismolvla.robot.bus import FeetechBus
@@ -167,7 +167,7 @@ def test_monitor_shows_every_joint_and_ends_on_ctrl_c(tmp_path, calibration):
         assert monitor.returncode == 130
         assert "servos that were holding keep holding" in error
         assert "Traceback" not in error
-        for name in JOINT_NAMES:
+        for name in SO101.joint_names:
             assert name in shown
     finally:
         emulator.terminate()

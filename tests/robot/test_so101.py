@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import registers
 from multismolvla.robot.calibration import RAD_PER_TICK, Calibration, MotorCalibration
 from multismolvla.robot.errors import RegisterMismatch
@@ -38,7 +38,7 @@ def test_velocity_and_load_have_the_joint_s_sign(arm, clock):
     arm.read()
     clock.now_s += 0.01
     state = arm.read()
-    direction = np.sign(POSE - HOME_RAD)
+    direction = np.sign(POSE - SO101.home_rad)
     assert (state.velocities_rad_s * direction > 1.0).all()
     assert (state.loads * direction > 0.2).all()
 
@@ -64,10 +64,10 @@ def test_a_servo_mounted_the_other_way_round(plant):
 def test_goals_stay_within_the_calibrated_travel(arm, plant):
     arm.write_goals_rad(np.full(6, 9.0))
     arm.read()
-    within = plant.goals_rad() <= np.maximum(JOINT_UPPER_RAD, np.pi) + 2 * RAD_PER_TICK
+    within = plant.goals_rad() <= np.maximum(SO101.upper_rad, np.pi) + 2 * RAD_PER_TICK
     assert within.all()
-    assert (plant.goals_rad()[:4] <= JOINT_UPPER_RAD[:4] + 2 * RAD_PER_TICK).all()
-    assert (plant.goals_rad() >= JOINT_LOWER_RAD).all()
+    assert (plant.goals_rad()[:4] <= SO101.upper_rad[:4] + 2 * RAD_PER_TICK).all()
+    assert (plant.goals_rad() >= SO101.lower_rad).all()
 
 
 def test_prepare_configures_the_servos_and_spares_their_eeprom(arm, bus, emulated):
@@ -90,7 +90,7 @@ def test_torque_on_holds_where_the_arm_is(arm, plant):
     plant._goals = POSE.copy()
     assert not arm.torque().any()
     arm.set_torque(True)
-    np.testing.assert_allclose(plant.goals_rad(), HOME_RAD, atol=RAD_PER_TICK)
+    np.testing.assert_allclose(plant.goals_rad(), SO101.home_rad, atol=RAD_PER_TICK)
     assert plant.torque().all()
     assert arm.torque().all()
     arm.set_torque(False)
@@ -101,7 +101,7 @@ def test_torque_on_does_not_trust_a_write_that_nobody_acknowledges(arm, bus, pla
     plant._goals = POSE.copy()
     bus.sync_write = lambda *_: None
     arm.set_torque(True)
-    np.testing.assert_allclose(plant.goals_rad(), HOME_RAD, atol=RAD_PER_TICK)
+    np.testing.assert_allclose(plant.goals_rad(), SO101.home_rad, atol=RAD_PER_TICK)
 
 
 def test_torque_on_leaves_the_goals_of_an_arm_that_holds(arm, plant, clock):
@@ -113,11 +113,11 @@ def test_torque_on_leaves_the_goals_of_an_arm_that_holds(arm, plant, clock):
 
 def test_the_held_pose_is_the_goal_unless_the_joint_is_far_from_it(arm, plant):
     arm.set_torque(True)
-    goal = HOME_RAD + np.array([0.05, 1.0, 0.05, 0.05, 0.05, -0.4])
+    goal = SO101.home_rad + np.array([0.05, 1.0, 0.05, 0.05, 0.05, -0.4])
     arm.write_goals_rad(goal)
     held = arm.held_pose_rad(arm.read())
     expected = goal.copy()
-    expected[1] = HOME_RAD[1]
+    expected[1] = SO101.home_rad[1]
     np.testing.assert_allclose(held, expected, atol=2 * RAD_PER_TICK)
 
 

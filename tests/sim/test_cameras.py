@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.sim import offscreen
 from multismolvla.sim.cameras import Cameras
@@ -26,10 +26,10 @@ SCENE = ROOT / "src" / "multismolvla" / "sim" / "assets" / "scene.xml"
 OBJECTS = {"red_cube": "cube", "blue_cylinder": "cylinder", "green_brick": "brick"}
 
 
-def load_scene(arm_rad=HOME_RAD):
+def load_scene(arm_rad=SO101.home_rad):
     model = mujoco.MjModel.from_xml_path(str(SCENE))
     data = mujoco.MjData(model)
-    for name, position in zip(JOINT_NAMES, arm_rad, strict=True):
+    for name, position in zip(SO101.joint_names, arm_rad, strict=True):
         data.joint(name).qpos = position
     mujoco.mj_forward(model, data)
     return model, data

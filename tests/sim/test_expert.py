@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from multismolvla import kinematics
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.interfaces import Observation
 from multismolvla.sim.expert import next_target
 from multismolvla.sim.expert_policy import PERIOD_S, ExpertPolicy
@@ -54,8 +53,8 @@ def test_the_law_solves_a_task_from_a_random_reachable_state(simulation, seed):
     rng = np.random.default_rng(seed)
     simulation.reset(TASKS[seed], seed)
     while True:
-        joints = rng.uniform(JOINT_LOWER_RAD, JOINT_UPPER_RAD)
-        if kinematics.forward(joints)[0][2] > 0.10:
+        joints = rng.uniform(SO101.lower_rad, SO101.upper_rad)
+        if KINEMATICS.forward(joints)[0][2] > 0.10:
             break
     simulation.servos.teleport(joints)
     assert solve(simulation, 30.0)
@@ -87,8 +86,8 @@ def test_joint_targets_are_slow_and_within_limits(simulation):
     while not simulation.success() and simulation.time_s < 10.0:
         joints, poses = simulation.servos.positions_rad(), simulation.object_poses()
         target = next_target(joints, poses, simulation.goals, PERIOD_S)
-        assert (target >= JOINT_LOWER_RAD).all()
-        assert (target <= JOINT_UPPER_RAD).all()
+        assert (target >= SO101.lower_rad).all()
+        assert (target <= SO101.upper_rad).all()
         assert np.abs(target - joints).max() <= 2.0 * PERIOD_S + 1e-9
         command(simulation, target)
     assert simulation.success()
@@ -100,7 +99,7 @@ def test_after_the_work_the_arm_goes_home_and_stays(simulation):
     for _ in range(90):
         joints, poses = simulation.servos.positions_rad(), simulation.object_poses()
         command(simulation, next_target(joints, poses, simulation.goals, PERIOD_S))
-    np.testing.assert_allclose(simulation.servos.positions_rad(), HOME_RAD, atol=0.02)
+    np.testing.assert_allclose(simulation.servos.positions_rad(), SO101.home_rad, atol=0.02)
     assert simulation.success()
 
 
@@ -166,7 +165,7 @@ def test_without_commitment_a_chunk_depends_on_its_observation_alone(simulation)
     simulation.reset("red_cube_in_bin", 9)
     policy = ExpertPolicy(committed_s=0.0)
     first = policy.infer(observe(simulation))
-    policy.infer(observe(simulation, state=HOME_RAD + 0.1, stamp_ns=10**9))
+    policy.infer(observe(simulation, state=SO101.home_rad + 0.1, stamp_ns=10**9))
     np.testing.assert_array_equal(policy.infer(observe(simulation)).actions, first.actions)
     assert np.abs(first.actions[1] - first.actions[0]).max() > 0.01
 

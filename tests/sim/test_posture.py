@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.sim.posture import reach
 
 
@@ -13,5 +13,5 @@ from multismolvla.sim.posture import reach
 @given(arrays(np.float64, 3, elements=st.floats(-0.6, 0.6)), st.floats(-3, 3))
 def test_reach_answers_every_point_within_the_limits(position, roll):
     joints = reach(position, roll)
-    assert (joints >= JOINT_LOWER_RAD[:5]).all()
-    assert (joints <= JOINT_UPPER_RAD[:5]).all()
+    assert (joints >= SO101.lower_rad[:5]).all()
+    assert (joints <= SO101.upper_rad[:5]).all()

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from make_urdf import urdf
 
-from multismolvla import kinematics
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.sim.simulation import SCENE_FILE
 from multismolvla.streams import load_stream_table
 
@@ -67,13 +66,13 @@ def test_the_file_is_what_the_model_gives():
 @settings(max_examples=40)
 @given(arrays(np.float64, 6, elements=st.floats(0, 1)))
 def test_forward_kinematics_agree_with_the_simulator_and_with_ours(share):
-    joints = JOINT_LOWER_RAD + share * (JOINT_UPPER_RAD - JOINT_LOWER_RAD)
+    joints = SO101.lower_rad + share * (SO101.upper_rad - SO101.lower_rad)
     DATA.qpos[:6] = joints
     mujoco.mj_kinematics(MODEL, DATA)
     mujoco.mj_camlight(MODEL, DATA)
-    poses = link_poses(dict(zip(JOINT_NAMES, joints, strict=True)))
+    poses = link_poses(dict(zip(SO101.joint_names, joints, strict=True)))
 
-    position, rotation = kinematics.forward(joints)
+    position, rotation = KINEMATICS.forward(joints)
     np.testing.assert_allclose(poses["grip"], transform(rotation, position), **SAME)
     to_optical = np.diag([1.0, -1.0, -1.0])
     for name, pose in poses.items():
@@ -89,8 +88,8 @@ def test_forward_kinematics_agree_with_the_simulator_and_with_ours(share):
 
 def test_joints_have_the_names_limits_and_motors_of_the_arm():
     joints = [joint for joint in ROBOT.iter("joint") if joint.get("type") == "revolute"]
-    assert tuple(joint.get("name") for joint in joints) == JOINT_NAMES
-    for joint, lower, upper in zip(joints, JOINT_LOWER_RAD, JOINT_UPPER_RAD, strict=True):
+    assert tuple(joint.get("name") for joint in joints) == SO101.joint_names
+    for joint, lower, upper in zip(joints, SO101.lower_rad, SO101.upper_rad, strict=True):
         limit = joint.find("limit")
         assert float(limit.get("lower")) == pytest.approx(lower, abs=1e-5)
         assert float(limit.get("upper")) == pytest.approx(upper, abs=1e-5)
@@ -116,7 +115,7 @@ def test_masses_and_inertias_are_those_of_the_simulator():
 def test_every_shape_of_the_arm_is_there_in_its_place():
     mujoco.mj_resetData(MODEL, DATA)
     mujoco.mj_kinematics(MODEL, DATA)
-    poses = link_poses(dict.fromkeys(JOINT_NAMES, 0.0))
+    poses = link_poses(dict.fromkeys(SO101.joint_names, 0.0))
     seen = set()
     for link in ROBOT.iter("link"):
         for tag in (*link.findall("visual"), *link.findall("collision")):

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.sim.servo import (
     AMBIENT_C,
     NO_LOAD_SPEED_RAD_S,
@@ -60,7 +60,7 @@ def test_a_weak_servo_gives_way_to_gravity(simulation):
     for joint in (1, 2, 3):
         servos.set_torque_limit(joint, 0.005)
     simulation.advance(2.0)
-    assert np.abs(servos.positions_rad() - HOME_RAD)[1:4].max() > 0.1
+    assert np.abs(servos.positions_rad() - SO101.home_rad)[1:4].max() > 0.1
 
 
 def test_positions_and_goals_are_whole_ticks(simulation):
@@ -80,7 +80,7 @@ def test_a_joint_without_torque_is_limp_and_takes_its_goal_up_again(simulation):
         servos.set_torque(joint, False)
     simulation.advance(2.0)
     fallen = servos.positions_rad()
-    assert np.abs(fallen - HOME_RAD).max() > 0.2
+    assert np.abs(fallen - SO101.home_rad).max() > 0.2
     np.testing.assert_array_equal(servos.loads(), 0.0)
     servos.set_goal_rad(LIFT, -1.0)
     simulation.advance(0.2)

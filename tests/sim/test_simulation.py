@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.sim.labels import label_of_geom, temperature_of_geom
 from multismolvla.sim.layout import (
@@ -48,7 +48,7 @@ def test_reset_puts_the_arm_home_whatever_the_servos_were_told(simulation):
     simulation.reset("cube_on_plate", 1)
     assert simulation.time_s == 0.0
     simulation.advance(0.5)
-    np.testing.assert_allclose(simulation.servos.positions_rad(), HOME_RAD, atol=0.01)
+    np.testing.assert_allclose(simulation.servos.positions_rad(), SO101.home_rad, atol=0.01)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
@@ -123,18 +123,18 @@ def test_a_wrong_label_names_the_geom():
 
 def test_the_arm_reaches_its_limits_without_jamming_itself():
     simulation = Simulation()
-    for joint in range(len(JOINT_NAMES)):
-        for limit in (JOINT_LOWER_RAD[joint], JOINT_UPPER_RAD[joint]):
+    for joint in range(len(SO101)):
+        for limit in (SO101.lower_rad[joint], SO101.upper_rad[joint]):
             # Clear of table and objects, whichever joint goes to its limit.
             lift, elbow = {1: (0.0, -1.5), 2: (-1.6, 0.0)}.get(joint, (-0.3, -0.8))
             pose = np.array([0.0, lift, elbow, 0.0, 0.0, 0.2])
             simulation.servos.teleport(pose)
             # The fingers rightly stop each other before the gripper's lower limit.
-            goal = 0.98 * limit if (joint, limit) != (5, JOINT_LOWER_RAD[5]) else -0.08
+            goal = 0.98 * limit if (joint, limit) != (5, SO101.lower_rad[5]) else -0.08
             simulation.servos.set_goal_rad(joint, goal)
             simulation.advance(1.5)
             reached = simulation.servos.positions_rad()[joint]
-            assert reached == pytest.approx(goal, abs=0.02), JOINT_NAMES[joint]
+            assert reached == pytest.approx(goal, abs=0.02), SO101.joint_names[joint]
 
 
 def test_a_snapshot_shows_the_state_of_its_instant(simulation):
@@ -149,6 +149,6 @@ def test_a_snapshot_shows_the_state_of_its_instant(simulation):
 
 def test_the_empty_fingers_stop_each_other():
     simulation = Simulation()
-    simulation.servos.set_goal_rad(5, JOINT_LOWER_RAD[5])
+    simulation.servos.set_goal_rad(5, SO101.lower_rad[5])
     simulation.advance(1.0)
     assert -0.12 < simulation.servos.positions_rad()[5] < -0.05

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.control.safety import Command, SafetyFilter, SafetyLimits, SafetyState
 from multismolvla.control.trajectory import Trajectory
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.first_order_plant import FirstOrderPlant
@@ -16,7 +16,7 @@ from multismolvla.stack.arm import safety_filter
 from multismolvla.stack.arm_runner import ArmRunner
 from multismolvla.stack.settings import DriverSettings
 
-TARGET = HOME_RAD - 0.2
+TARGET = SO101.home_rad - 0.2
 
 
 class Loop:
@@ -29,7 +29,7 @@ class Loop:
             self.open,
             SafetyFilter(
                 SafetyLimits(
-                    JOINT_LOWER_RAD, JOINT_UPPER_RAD, np.full(6, 3.0), np.full(6, 30.0), ramp_s=0.0
+                    SO101.lower_rad, SO101.upper_rad, np.full(6, 3.0), np.full(6, 30.0), ramp_s=0.0
                 )
             ),
             lambda: self.now_ns,
@@ -48,7 +48,7 @@ class Loop:
         for _ in range(count):
             self.now_ns += 10_000_000
             if target is not None:
-                self.loop.follow(Trajectory(self.now_ns, JOINT_NAMES, [0.0], [list(target)]))
+                self.loop.follow(Trajectory(self.now_ns, SO101.joint_names, [0.0], [list(target)]))
             self.loop.tick()
         return self.loop.status()
 
@@ -171,7 +171,7 @@ def test_a_slow_loop_is_as_fast_as_allowed():
     settings = DriverSettings(rate_hz=10.0, max_velocity_rad_s=1.0, ramp_s=0.0)
     safety = safety_filter(settings)
     goals = [
-        safety.step(now_ns, JOINT_LOWER_RAD, Command(now_ns, JOINT_UPPER_RAD)).goal_rad
+        safety.step(now_ns, SO101.lower_rad, Command(now_ns, SO101.upper_rad)).goal_rad
         for now_ns in range(10**9, 2 * 10**9, 10**8)
     ]
     np.testing.assert_allclose(np.diff(goals, axis=0).max(), 0.1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.sim.expert_policy import COMMITTED_S, ExpertPolicy
 from multismolvla.stack.policy_loading import (
@@ -53,17 +54,21 @@ class Elsewhere(Plain):
 
 
 def test_a_class_gets_the_options_that_its_constructor_names():
-    assert load_policy(f"{__name__}:Seeded", device="cpu", seed=7).options == ("cpu", 7, "own")
-    assert isinstance(load_policy(f"{__name__}:Plain", device="cpu", seed=7), Plain)
+    assert load_policy(f"{__name__}:Seeded", SO101, device="cpu", seed=7).options == (
+        "cpu",
+        7,
+        "own",
+    )
+    assert isinstance(load_policy(f"{__name__}:Plain", SO101, device="cpu", seed=7), Plain)
 
 
 def test_a_class_that_takes_any_keyword_gets_all_options():
-    options = load_policy(f"{__name__}:Greedy", noise_scale=0.5, chunking="rtc").options
+    options = load_policy(f"{__name__}:Greedy", SO101, noise_scale=0.5, chunking="rtc").options
     assert options["noise_scale"] == 0.5 and options["chunking"] == "rtc"
 
 
 def test_the_expert_is_told_how_long_the_arm_goes_on():
-    policy = load_policy("expert", committed_s=0.0)
+    policy = load_policy("expert", SO101, committed_s=0.0)
     assert isinstance(policy, ExpertPolicy) and policy._committed_rows == 0
     assert committed_s(0.0) == COMMITTED_S
     assert committed_s(2.0) > 2.0
@@ -92,7 +97,7 @@ def test_a_class_is_named_without_a_digest():
         (f"{__name__}:Missing", "cannot be created: AttributeError"),
     ],
 )
-@pytest.mark.parametrize("use", [load_policy, with_digest])
+@pytest.mark.parametrize("use", [lambda name: load_policy(name, SO101), with_digest])
 def test_a_policy_that_does_not_exist_is_one_clear_line(use, name, complaint):
     with pytest.raises(ValueError) as error:
         use(name)

@@ -8,6 +8,7 @@ import torch
 from synthetic_cache import ROWS, TABLE, write_cache
 
 from multismolvla.data.cache import TrainingCache
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import tiny
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import load_stream_table
@@ -15,7 +16,6 @@ from multismolvla.training.policy import batches
 from multismolvla.training.policy.batches import BatchMaker
 from multismolvla.training.policy.loader import Loader
 from multismolvla.training.policy.recipe import (
-    RELATIVE_JOINTS,
     AugmentRecipe,
     DropoutRecipe,
     PhaseRecipe,
@@ -42,14 +42,16 @@ def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "streams.yaml"
     path.write_text(TABLE)
     streams = tuple(load_stream_table(path))
-    return dataclasses.replace(tiny(streams), relative_joints=RELATIVE_JOINTS)
+    return dataclasses.replace(tiny(streams, SO101), relative_joints=SO101.joint_names[:-1])
 
 
 def maker(cache, config, phase=PHASE, **options):
     samples = cache.split("train")
-    normalizer = make_normalizer(config, cache, samples)
+    normalizer = make_normalizer(config, KINEMATICS, cache, samples)
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
-    return BatchMaker(cache, samples, config, tokenizer, normalizer, phase, (0, 0), **options)
+    return BatchMaker(
+        cache, samples, config, tokenizer, normalizer, KINEMATICS, phase, (0, 0), **options
+    )
 
 
 def flat(groups):
@@ -145,7 +147,7 @@ def test_a_stream_that_a_recording_lacks_is_masked(cache, config):
 def test_relative_actions_are_offsets_from_the_true_state(cache, config):
     noisy = dataclasses.replace(PHASE, state_noise_rad=0.5, state_dropout=0.5)
     drawn = maker(cache, config, noisy)
-    normalizer = make_normalizer(config, cache, cache.split("train"))
+    normalizer = make_normalizer(config, KINEMATICS, cache, cache.split("train"))
     (group, _) = drawn.make(0)
     radians = normalizer.unnormalize_action(group.actions, group.joints)
     chosen = drawn.chosen(0)[: len(group)]

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from synthetic_cache import STREAMS, TABLE, write_cache
 
 from multismolvla.cli import main
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.checkpoint import load_checkpoint, save_checkpoint
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.config import PRESETS
@@ -43,16 +44,16 @@ def trained(tmp_path):
     data = write_cache(tmp_path / "data", episodes=6, length=4, streams=STREAMS, seed=0)
 
     def make(name, preset="tiny", start="", recipe=RECIPE, **more):
-        config = PRESETS[preset](table)
+        config = PRESETS[preset](table, SO101)
         config = dataclasses.replace(
             config, text=dataclasses.replace(config.text, vocab_size=1024), objects=("red_cube",)
         )
         torch.manual_seed(0)
         # Joints of half a radian: what reaches the arm, not what the model counts in.
-        normalizer = Normalizer(config, action_std=torch.full((6,), 0.5))
+        normalizer = Normalizer(config, KINEMATICS, action_std=torch.full((6,), 0.5))
         tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
         folder = tmp_path / name
-        save_checkpoint(folder, MultiSmolVLA(config), config, tokenizer, normalizer)
+        save_checkpoint(folder, MultiSmolVLA(config, KINEMATICS), config, tokenizer, normalizer)
         file = tmp_path / "recipe.yaml"
         file.write_text(recipe.format(preset=preset, start=start, data=data))
         content = {"recipe": as_dict(load_recipe(file)), "phase": "policy", "minutes": 41.5}
@@ -77,7 +78,7 @@ def export(folder, out, *options):
 def test_half_precision_acts_nearly_the_same(trained, tmp_path, preset, capsys):
     folder, out = trained("run", preset), tmp_path / "out"
     assert export(folder, out) == 0
-    difference = largest_difference(load_any_checkpoint(folder), load_any_checkpoint(out))
+    difference = largest_difference(folder, out, SO101)
     assert 0 < difference < CLOSE_RAD
     assert f"{difference:.1e} rad" in capsys.readouterr().out
     sizes = [(each / "model.safetensors").stat().st_size for each in (folder, out)]
@@ -91,10 +92,10 @@ def test_weights_are_halved_and_statistics_are_not(trained, tmp_path):
     for name, dtype in types.items():
         expected = torch.float32 if name.startswith("normalizer.") else torch.float16
         assert dtype == expected, name
-    assert load_checkpoint(out).normalizer.action_std.tolist() == [0.5] * 6
-    loaded = load_any_checkpoint(out).model
+    assert load_checkpoint(out, SO101).normalizer.action_std.tolist() == [0.5] * 6
+    loaded = load_any_checkpoint(out, SO101).model
     assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32}
-    LearnedPolicy.load(out).dry_run()
+    LearnedPolicy.load(out, SO101).dry_run()
 
 
 def test_full_precision_changes_nothing(trained, tmp_path):
@@ -151,9 +152,9 @@ def test_other_weights_replace_those_that_are_there(trained, tmp_path):
     spoil(folder, "0.5")
     assert export(folder, out) == 0
     assert with_digest(str(out)) != policy
-    assert load_checkpoint(out).model.state_proj.bias[0] == 0.5
+    assert load_checkpoint(out, SO101).model.state_proj.bias[0] == 0.5
     assert export(folder, out, "--precision", "float32") == 0
-    assert load_checkpoint(out).model.state_proj.bias.dtype == torch.float32
+    assert load_checkpoint(out, SO101).model.state_proj.bias.dtype == torch.float32
 
 
 def test_an_export_of_an_export_knows_as_much(trained, tmp_path):
@@ -164,7 +165,7 @@ def test_an_export_of_an_export_knows_as_much(trained, tmp_path):
 
 
 def spoil(folder, name):
-    checkpoint = load_checkpoint(folder)
+    checkpoint = load_checkpoint(folder, SO101)
     with torch.no_grad():
         checkpoint.model.state_proj.bias[0] = float(name)
     save_checkpoint(

@@ -5,6 +5,7 @@ import yaml
 from synthetic_cache import TABLE, draw, write_cache
 
 from multismolvla.cli import main
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import Observation
 from multismolvla.policy.learned_policy import LearnedPolicy
 
@@ -43,7 +44,7 @@ def test_the_policy_learns_to_follow_the_pictures(tmp_path):
     arguments = ["train", tmp_path / "recipe.yaml", "--data", tmp_path / "data", "--cpu"]
     arguments += ["--streams", tmp_path / "streams.yaml", "--out", tmp_path / "out"]
     assert main([str(argument) for argument in arguments]) == 0
-    policy = LearnedPolicy.load(tmp_path / "out" / "policy", seed=0)
+    policy = LearnedPolicy.load(tmp_path / "out" / "policy", SO101, seed=0)
     rng = np.random.default_rng(1)
     errors = []
     for _ in range(12):

@@ -2,6 +2,7 @@
 
 import torch
 
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import tiny
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.streams import Stream
@@ -12,8 +13,8 @@ STREAM = Stream("rgb", "rgb", 32, 32, 15.0, "optical_frame")
 
 def test_draws_are_averaged_per_sample():
     torch.manual_seed(0)
-    config = tiny((STREAM,))
-    model = MultiSmolVLA(config).eval()
+    config = tiny((STREAM,), SO101)
+    model = MultiSmolVLA(config, KINEMATICS).eval()
     prefix = model.prefix(
         {"rgb": torch.randn(2, 3, 32, 32)},
         torch.ones(2, 1, dtype=torch.bool),

@@ -10,6 +10,7 @@ from synthetic_cache import TABLE
 
 from multismolvla.cli import main
 from multismolvla.data.bag import find_episodes, read_episode
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.interfaces import Observation
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import tiny
@@ -29,19 +30,19 @@ def parts(tmp_path_factory):
     """Model, tokenizer and normalizer, of random weights."""
     path = tmp_path_factory.mktemp("table") / "streams.yaml"
     path.write_text(TABLE)
-    config = tiny(tuple(load_stream_table(path)))
+    config = tiny(tuple(load_stream_table(path)), SO101)
     text = dataclasses.replace(config.text, vocab_size=1024)
     config = dataclasses.replace(config, text=text, objects=tuple(SHAPES))
     torch.manual_seed(0)
     tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
-    return MultiSmolVLA(config).eval(), tokenizer, Normalizer(config)
+    return MultiSmolVLA(config, KINEMATICS).eval(), tokenizer, Normalizer(config, KINEMATICS)
 
 
 @pytest.fixture
 def policy(parts):
     # The engine takes the model over.
     model, *others = copy.deepcopy(parts)
-    return PrivilegedPolicy(model, *others, seed=3)
+    return PrivilegedPolicy(model, *others, SO101, seed=3)
 
 
 def observation(x: float = 0.2) -> Observation:
@@ -136,7 +137,7 @@ def test_the_command_records_a_privileged_learner_without_frames(parts, tmp_path
 
 def test_a_checkpoint_without_object_tokens_is_one_line(parts, tmp_path, capsys):
     model, *others = parts
-    model = MultiSmolVLA(dataclasses.replace(model.config, objects=()))
+    model = MultiSmolVLA(dataclasses.replace(model.config, objects=()), KINEMATICS)
     save_checkpoint(tmp_path / "blind", model, model.config, *others)
     options = ["--policy", str(tmp_path / "blind"), "--privileged", "--only", "none"]
     assert main(["demos", "--out", str(tmp_path / "out"), *options]) == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.policy.config import small
 from multismolvla.streams import load_stream_table
 from multismolvla.training.policy.recipe import RecipeError
@@ -50,7 +51,7 @@ def test_a_wrong_recipe_is_refused_in_one_line(tmp_path, text, reason):
 
 
 def test_a_preset_can_be_changed_deep_inside():
-    config = small(tuple(load_stream_table(ROOT / "config/streams.yaml")))
+    config = small(tuple(load_stream_table(ROOT / "config/streams.yaml")), SO101)
     other = changed(config, {"fourm": {"patch_size": 16}, "tokens_per_view": 36})
     assert other.fourm.patch_size == 16 and other.fourm.dim == config.fourm.dim
     with pytest.raises(RecipeError, match=r"model\.overrides\.fourm\.patch"):

@@ -7,6 +7,7 @@ import torch
 from synthetic_cache import TABLE, write_cache
 
 from multismolvla.data.cache import TrainingCache
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import tiny
 from multismolvla.policy.model import MultiSmolVLA
@@ -14,7 +15,6 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import load_stream_table
 from multismolvla.training.policy.recipe import (
-    RELATIVE_JOINTS,
     ModelRecipe,
     PhaseRecipe,
     Recipe,
@@ -42,21 +42,21 @@ def checkpoint(tmp_path, cache, streams):
     """Writes a checkpoint of random weights; returns its folder."""
 
     def write(name: str, seed: int, state_mean: float = 0.0, **changes) -> str:
-        config = tiny(streams)
+        config = tiny(streams, SO101)
         config = dataclasses.replace(
             config,
             text=dataclasses.replace(config.text, vocab_size=1024),
-            relative_joints=RELATIVE_JOINTS,
+            relative_joints=SO101.joint_names[:-1],
             period_s=cache.period_s,
             objects=cache.objects,
             **changes,
         )
         torch.manual_seed(seed)
-        model = MultiSmolVLA(config)
+        model = MultiSmolVLA(config, KINEMATICS)
         for parameter in model.parameters():  # what starts at zero or one as well
             torch.nn.init.normal_(parameter, std=0.1)
         tokenizer = Tokenizer.load(SHIPPED_FILE, config.max_language_tokens)
-        normalizer = Normalizer(config, state_mean=torch.full((6,), state_mean))
+        normalizer = Normalizer(config, KINEMATICS, state_mean=torch.full((6,), state_mean))
         save_checkpoint(tmp_path / name, model, config, tokenizer, normalizer)
         return str(tmp_path / name)
 
@@ -65,7 +65,7 @@ def checkpoint(tmp_path, cache, streams):
 
 def start(cache, streams, **model) -> tuple[dict[str, torch.Tensor], Normalizer | None]:
     recipe = Recipe(model=ModelRecipe(**model), phases=(PhaseRecipe("policy"),))
-    made, _, normalizer = starting_model(recipe, streams, cache)
+    made, _, normalizer = starting_model(recipe, streams, cache, SO101)
     return made.state_dict(), normalizer
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from synthetic_cache import ROWS, TABLE, draw, write_cache
 
 from multismolvla.cli import main
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import Observation
 from multismolvla.policy.checkpoint import WEIGHTS
 from multismolvla.policy.learned_policy import LearnedPolicy
@@ -91,7 +92,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
 
 def test_a_checkpoint_runs_as_a_policy_and_says_how_it_came_to_be(train, tmp_path):
     assert train("out") == 0
-    policy = LearnedPolicy.load(tmp_path / "out" / "policy")
+    policy = LearnedPolicy.load(tmp_path / "out" / "policy", SO101)
     rng = np.random.default_rng(0)
     frames = {"rgb": draw("rgb", np.zeros(2), rng)}
     observation = Observation(0, frames, {"rgb": True}, np.zeros(6), "put the red cube in the bin")

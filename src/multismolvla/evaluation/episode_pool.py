@@ -17,6 +17,7 @@ from multismolvla.faults.conditions import Condition
 from multismolvla.interfaces import Policy
 from multismolvla.pictures.film import Clip
 from multismolvla.pose_check.check import SIMULATION, find_weights
+from multismolvla.sim.simulation import Simulation
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
@@ -119,6 +120,7 @@ class EpisodeWorker:
         if wanted not in self._policies:
             policy = load_policy(
                 name,
+                Simulation.embodiment,
                 device=self._settings.device,
                 threads=1,
                 seed=0,

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multismolvla import kinematics
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.kinematics import Kinematics
 
 # Opacity of the planned path at its far end; it is 1 where the gripper is now.
 FAINTEST = 0.15
@@ -26,14 +25,16 @@ class Pose(NamedTuple):
     quaternion: tuple[float, float, float, float]
 
 
-def in_arm_order(names: Sequence[str], rows: Sequence[Sequence[float]]) -> np.ndarray:
-    """Return joint positions (N, 6) in the order of `JOINT_NAMES`, from rows in that of `names`.
+def in_arm_order(
+    joints: Sequence[str], names: Sequence[str], rows: Sequence[Sequence[float]]
+) -> np.ndarray:
+    """Return joint positions (N, J) in the order of the arm's `joints`, from rows of `names`.
 
     Raises:
         ValueError: a joint is missing or named twice, a row has another length, or a number is not
             finite.
     """
-    for joint in JOINT_NAMES:
+    for joint in joints:
         if list(names).count(joint) != 1:
             raise ValueError(f"expected joint '{joint}' once, got {', '.join(names) or 'none'}")
     if len(rows) > MOST_ROWS:
@@ -41,17 +42,22 @@ def in_arm_order(names: Sequence[str], rows: Sequence[Sequence[float]]) -> np.nd
     for row in rows:
         if len(row) != len(names):
             raise ValueError(f"{len(row)} positions for {len(names)} joints")
-    columns = [list(names).index(joint) for joint in JOINT_NAMES]
-    joints = np.asarray(rows, float).reshape(len(rows), len(names))[:, columns]
-    if not np.isfinite(joints).all():
+    columns = [list(names).index(joint) for joint in joints]
+    positions = np.asarray(rows, float).reshape(len(rows), len(names))[:, columns]
+    if not np.isfinite(positions).all():
         raise ValueError("a joint position is not finite")
-    return joints
+    return positions
 
 
 class PlannedPath:
-    """The chunk that is being executed, as positions of the grip point."""
+    """The chunk that is being executed, as positions of the grip point.
 
-    def __init__(self) -> None:
+    Args:
+        kinematics: None for an arm of which they are not known: its path is empty.
+    """
+
+    def __init__(self, kinematics: Kinematics | None) -> None:
+        self._kinematics = kinematics
         self.clear()
 
     def clear(self) -> None:
@@ -63,16 +69,18 @@ class PlannedPath:
 
         Args:
             times_ns: (N,) when each row is to be reached, rising.
-            joints: (N, 6) joint targets, radians.
+            joints: (N, J) joint targets, radians.
 
         Raises:
             ValueError: the times do not rise.
         """
+        if self._kinematics is None:
+            return
         times = np.array(times_ns, float)
         if np.any(np.diff(times) <= 0):
             raise ValueError("the times of the points do not rise")
         self._times_ns = times
-        self._points = np.array([kinematics.forward(row)[0] for row in joints]).reshape(-1, 3)
+        self._points = np.array([self._kinematics.forward(row)[0] for row in joints]).reshape(-1, 3)
 
     def ahead(self, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what is still to come: points (M, 3) in base_link, metres, and opacity (M,).
@@ -95,12 +103,20 @@ class ExecutedPath:
     """The path of the grip point over the last seconds.
 
     Args:
+        kinematics: as of `PlannedPath`.
         span_s: how long a point is kept.
         step_m, turn: a pose is kept when the grip point has moved, or the gripper has turned
             (chord of the rotation's columns, about radians), by this much since the last one.
     """
 
-    def __init__(self, span_s: float = 10.0, step_m: float = 0.003, turn: float = 0.1) -> None:
+    def __init__(
+        self,
+        kinematics: Kinematics | None,
+        span_s: float = 10.0,
+        step_m: float = 0.003,
+        turn: float = 0.1,
+    ) -> None:
+        self._kinematics = kinematics
         self._span_ns = round(span_s * 1e9)
         self._step_m, self._turn = step_m, turn
         self._poses: deque[Pose] = deque(maxlen=2000)
@@ -111,10 +127,12 @@ class ExecutedPath:
         self._last = None
 
     def add(self, now_ns: int, joints: np.ndarray) -> None:
-        """Take the measured joints (6,), radians. A clock that was set back starts a new path."""
+        """Take the measured joints (J,), radians. A clock that was set back starts a new path."""
         if self._poses and now_ns < self._poses[-1].stamp_ns:
             self.clear()
-        position, rotation = kinematics.forward(joints)
+        if self._kinematics is None:
+            return
+        position, rotation = self._kinematics.forward(joints)
         if self._last is not None:
             moved = np.linalg.norm(position - self._last[0])
             turned = np.linalg.norm(rotation - self._last[1], axis=0).max()

@@ -28,6 +28,7 @@ from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.parameters import (
     ParameterError,
     declare,
+    declare_arm,
     declare_streams_file,
     reject_unknown,
 )
@@ -60,6 +61,7 @@ class MonitorNode(Node):
             "URDF to serve as robot_description; empty leaves that to robot_state_publisher.",
             read_only=True,
         )
+        self._arm = declare_arm(self)
         stride = declare(
             self,
             "cloud_stride",
@@ -82,8 +84,8 @@ class MonitorNode(Node):
         table = load_stream_table(streams_file)
 
         self._streams = table.names
-        self._plan = PlannedPath()
-        self._way = ExecutedPath(path_s)
+        self._plan = PlannedPath(self._arm.kinematics)
+        self._way = ExecutedPath(self._arm.kinematics, path_s)
         self._next_sample_s = 0.0
         self._said = LastSaid()
 
@@ -137,13 +139,13 @@ class MonitorNode(Node):
         self._way.clear()
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        self._plan.plan(*planned(message))
+        self._plan.plan(*planned(message, self._arm.joint_names))
 
     def _on_joint_states(self, message: JointState) -> None:
         if time.monotonic() < self._next_sample_s:
             return
         self._next_sample_s = time.monotonic() + SAMPLE_PERIOD_S
-        (joints,) = in_arm_order(message.name, [message.position])
+        (joints,) = in_arm_order(self._arm.joint_names, message.name, [message.position])
         self._way.add(self._now_ns(), joints)
 
     def _on_policy(self, message: DiagnosticArray) -> None:

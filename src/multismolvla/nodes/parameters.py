@@ -10,7 +10,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
+from multismolvla.embodiment.description import Embodiment
+from multismolvla.embodiment.embodiment_file import load_joint_arm
 from multismolvla.setting import settings_of
+from multismolvla.stack.settings import EMBODIMENT
 
 Settings = TypeVar("Settings")
 
@@ -98,6 +101,15 @@ def declare_settings(node: Node, defaults: Settings) -> Settings:
                 read_only=True,
             )
     return replace(defaults, **values)
+
+
+def declare_arm(node: Node) -> Embodiment:
+    """Declare which arm it is and return it; it follows joint targets.
+
+    Raises:
+        ValueError: there is no such arm, or its file is wrong; one line.
+    """
+    return load_joint_arm(declare(node, "embodiment", "so101", EMBODIMENT, read_only=True))
 
 
 def declare_streams_file(node: Node) -> str:

@@ -18,6 +18,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.control.load_shedding import Load
+from multismolvla.embodiment.embodiment_file import load_joint_arm
 from multismolvla.nodes.load_watch import LoadWatch
 from multismolvla.nodes.parameters import (
     declare_settings,
@@ -52,6 +53,7 @@ class PolicyNode(Node):
         settings = declare_settings(self, PolicySettings())
         streams_file = declare_streams_file(self)
         reject_unknown(self)
+        self._arm = load_joint_arm(settings.embodiment)
         table = load_stream_table(streams_file)
         self._next_status = 0.0
         self._prepared = not settings.realtime
@@ -61,6 +63,7 @@ class PolicyNode(Node):
         self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
         policy = load_policy(
             settings.policy,
+            self._arm,
             device=settings.policy_device,
             threads=settings.policy_threads,
             seed=None if settings.policy_seed < 0 else settings.policy_seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from trajectory_msgs.msg import JointTrajectory
@@ -13,15 +13,16 @@ from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.sensing.reported_health import StreamStatus
 
 
-def planned(message: JointTrajectory) -> tuple[list[int], np.ndarray]:
-    """Times (N,), nanoseconds, and joint positions (N, 6) of a chunk.
+def planned(message: JointTrajectory, joints: Sequence[str]) -> tuple[list[int], np.ndarray]:
+    """Times (N,), nanoseconds, and positions (N, J) of the arm's `joints` in a chunk.
 
     Raises:
         ValueError: it has other joints than the arm.
     """
     start_ns = stamp_ns(message.header.stamp)
-    joints = in_arm_order(message.joint_names, [point.positions for point in message.points])
-    return [start_ns + stamp_ns(point.time_from_start) for point in message.points], joints
+    positions = [point.positions for point in message.points]
+    times_ns = [start_ns + stamp_ns(point.time_from_start) for point in message.points]
+    return times_ns, in_arm_order(joints, message.joint_names, positions)
 
 
 def stream_states(statuses: Mapping[str, StreamStatus]) -> dict[str, StreamState]:

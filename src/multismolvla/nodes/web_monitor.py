@@ -16,7 +16,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.faults.registry import FAULTS
 from multismolvla.monitoring.gripper_path import PlannedPath, in_arm_order
@@ -27,7 +26,7 @@ from multismolvla.monitoring.urdf import load_urdf
 from multismolvla.nodes.camera_pictures import CameraPictures
 from multismolvla.nodes.on_demand import OnDemand
 from multismolvla.nodes.page_actions import PageActions
-from multismolvla.nodes.parameters import declare, declare_streams_file, reject_unknown
+from multismolvla.nodes.parameters import declare, declare_arm, declare_streams_file, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.nodes.status_message import reported
 from multismolvla.nodes.status_monitor import StatusMonitor
@@ -59,6 +58,7 @@ class WebMonitor(Node):
         fixed = partial(declare, self, read_only=True)
         streams_file = declare_streams_file(self)
         urdf = fixed("urdf", f"{share}/urdf/so101.urdf", "URDF of the arm that is shown.")
+        self._arm = declare_arm(self)
         host = fixed(
             "host",
             "127.0.0.1",
@@ -71,7 +71,7 @@ class WebMonitor(Node):
         self._table = load_stream_table(streams_file)
         self._views = {stream.view or TOP: stream.view for stream in self._table}
         self._state = PageState(self._table.names)
-        self._plan = PlannedPath()
+        self._plan = PlannedPath(self._arm.kinematics)
         self._joints: dict[str, float] = {}
         self._next_slow_s = 0.0
         self._shown_states: list[str] = []
@@ -127,11 +127,11 @@ class WebMonitor(Node):
         self._state.on_driver(time.monotonic(), reported(message))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        self._plan.plan(*planned(message))
+        self._plan.plan(*planned(message, self._arm.joint_names))
 
     def _on_joint_states(self, message: JointState) -> None:
-        (joints,) = in_arm_order(message.name, [message.position])
-        self._joints = dict(zip(JOINT_NAMES, joints.tolist(), strict=True))
+        (joints,) = in_arm_order(self._arm.joint_names, message.name, [message.position])
+        self._joints = dict(zip(self._arm.joint_names, joints.tolist(), strict=True))
 
     def _answer(self, text: str, good: bool) -> None:
         self._answer_until_s = time.monotonic() + ANSWER_S

@@ -149,7 +149,7 @@ def with_fourm_encoder(
     config = dataclasses.replace(
         smolvla.config, encoder="fourm", siglip=None, fourm=fourm, streams=tuple(streams)
     )
-    model = MultiSmolVLA(config)
+    model = MultiSmolVLA(config, smolvla.kinematics)
     for name, part in smolvla.named_children():
         if name != "visual":
             setattr(model, name, part)

@@ -6,7 +6,6 @@ other two files, so that a folder whose parts do not belong together is refused.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.description import Embodiment, EmbodimentError
 from multismolvla.policy import config as configuration
 from multismolvla.policy.config import ConfigError, PolicyConfig, load_config
 from multismolvla.policy.hub import HUB_ID, HubError, download
@@ -84,13 +83,18 @@ def save_checkpoint(
             os.replace(beside / file, folder / file)
 
 
-def load_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(
+    source: str | Path, embodiment: Embodiment, device: str | torch.device = "cpu"
+) -> Checkpoint:
     """Load a checkpoint from a folder, or by its name: see `resolve`.
 
     The numbers keep the type that they were saved in.
 
+    Args:
+        embodiment: the arm that it is to move.
+
     Raises:
-        CheckpointError: a part is missing, damaged or of something else; see there.
+        CheckpointError: a part is missing, damaged or of something else, or it moves another arm.
     """
     folder = resolve(source)
     path = folder / WEIGHTS
@@ -99,17 +103,21 @@ def load_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> C
         tokenizer = Tokenizer.load(folder / TOKENIZER, config.max_language_tokens)
     except (ConfigError, TokenizerError) as error:
         raise CheckpointError(str(error)) from None
-    if config.joints != JOINT_NAMES:
+    try:
+        embodiment.check_policy(config.joints, config.action_names, f"{folder / CONFIG}")
+    except EmbodimentError as error:
+        raise CheckpointError(str(error)) from None
+    if config.objects and embodiment.kinematics is None:
         raise CheckpointError(
-            f"{folder / CONFIG}: the checkpoint is for another robot: it moves "
-            f"{', '.join(config.joints)}; this arm has {', '.join(JOINT_NAMES)}"
+            f"{folder / CONFIG}: objects is {', '.join(config.objects)}; expected none, since "
+            f"nothing is known of the kinematics of the arm '{embodiment.name}'"
         )
     _check_vocabulary(config, tokenizer)
     found = _read(path, _fingerprints(config, tokenizer), device)
     with Unfilled():
-        model = MultiSmolVLA(config)
+        model = MultiSmolVLA(config, embodiment.kinematics)
     expected = model.state_dict(keep_vars=True)
-    expected |= Normalizer(config).state_dict(prefix=NORMALIZER_PREFIX)
+    expected |= Normalizer(config, embodiment.kinematics).state_dict(prefix=NORMALIZER_PREFIX)
     _untie(expected, found)
     _check_tensors(path, expected, found)
     given = {
@@ -119,7 +127,8 @@ def load_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> C
     }
     try:
         # Small and read by the caller's thread: stays on the processor.
-        normalizer = Normalizer(config, **{name: value.cpu() for name, value in given.items()})
+        given = {name: value.cpu() for name, value in given.items()}
+        normalizer = Normalizer(config, embodiment.kinematics, **given)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
     model.load_state_dict(found, assign=True)
@@ -196,7 +205,7 @@ def _check_vocabulary(config: PolicyConfig, tokenizer: Tokenizer) -> None:
 
 def _fingerprints(config: PolicyConfig, tokenizer: Tokenizer) -> dict[str, str]:
     parts = {
-        "config_sha256": json.dumps(dataclasses.asdict(config), sort_keys=True),
+        "config_sha256": json.dumps(config.content(), sort_keys=True),
         "tokenizer_sha256": tokenizer.content,
     }
     return {key: hashlib.sha256(text.encode()).hexdigest() for key, text in parts.items()}

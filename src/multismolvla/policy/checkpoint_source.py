@@ -5,33 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.policy.checkpoint import CONFIG, TOKENIZER, Checkpoint, load_checkpoint, resolve
 from multismolvla.policy.hub import TIMEOUT_S, HubError
 from multismolvla.policy.lerobot_checkpoint import VLM_NAME, is_lerobot, load_lerobot
 from multismolvla.policy.tokenizer import Tokenizer
 
 
-def load_any_checkpoint(source: str | Path, cameras: Mapping[str, str] | None = None) -> Checkpoint:
+def load_any_checkpoint(
+    source: str | Path, embodiment: Embodiment, cameras: Mapping[str, str] | None = None
+) -> Checkpoint:
     """Load a folder, what the package ships or a model on the hub; weights become float32.
 
     A folder of LeRobot holds no tokenizer: a `tokenizer.json` in it is read, else
     SmolVLM's is fetched.
 
     Args:
+        embodiment: the arm that it is to move.
         cameras: camera of a LeRobot checkpoint -> our stream, for example `{"camera1": "rgb"}`.
 
     Raises:
-        ValueError: a part is missing or damaged, or `cameras` are given for a checkpoint with a
+        ValueError: a part is missing or damaged, it moves another arm,
+            or `cameras` are given for a checkpoint with a
             stream table of its own; one line.
     """
     folder = resolve(source)
     if (folder / CONFIG).exists() or not is_lerobot(folder):
         if cameras:
             raise ValueError(f"{folder}: has a stream table of its own; expected no cameras")
-        checkpoint = load_checkpoint(folder)
+        checkpoint = load_checkpoint(folder, embodiment)
         checkpoint.model.float()
         return checkpoint
-    model, normalizer = load_lerobot(folder, cameras=cameras)
+    model, normalizer = load_lerobot(folder, embodiment, cameras=cameras)
     file = folder / TOKENIZER
     tokenizer = Tokenizer.load(
         file if file.exists() else _fetch_tokenizer(), model.config.max_language_tokens

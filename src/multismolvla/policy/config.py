@@ -10,9 +10,10 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.checked_file import json_value, load_checked
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.modality import ModalityError
 from multismolvla.policy.solvers import SOLVERS
 from multismolvla.streams import Stream
@@ -112,7 +113,8 @@ class PolicyConfig:
         chunk_size: actions of a chunk; `period_s` lies between two of them.
         max_language_tokens: longer instructions are an error.
         denoising_steps: steps of the flow from noise to actions, of `solver`, a name in `SOLVERS`.
-        joints: order and meaning of state and action; other arms are refused.
+        joints: names of the numbers of a state, in order; other arms are refused.
+        actions: names of the numbers of an action; empty where they are those of `joints`.
         relative_joints: joints whose actions are offsets from the measured state; the others'
             are angles. The statistics of the actions are then kept per row of the chunk.
         objects: whose poses the model estimates, one token each; see `object_tokens.py`.
@@ -135,10 +137,16 @@ class PolicyConfig:
     max_language_tokens: int = 48
     denoising_steps: int = 10
     solver: str = "euler"
-    joints: tuple[str, ...] = JOINT_NAMES
+    joints: tuple[str, ...] = ()
     relative_joints: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
     view_tokens: bool = True
+    actions: tuple[str, ...] = ()
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the numbers of an action."""
+        return self.actions or self.joints
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -181,11 +189,12 @@ class PolicyConfig:
             self.text.kv_heads,
             f"a divisor of the {self.text.heads} heads",
         )
-        joints = len(self.joints)
-        for key in ("max_state_dim", "max_action_dim"):
-            need(getattr(self, key) >= joints, key, getattr(self, key), f"at least {joints}")
+        need(len(self.joints) > 0, "joints", self.joints, "the names of the arm's joints")
+        for key, names in (("max_state_dim", self.joints), ("max_action_dim", self.action_names)):
+            count = len(names)
+            need(getattr(self, key) >= count, key, getattr(self, key), f"at least {count}")
         if self.objects:
-            width = joints + GRIPPER_POSE
+            width = len(self.joints) + GRIPPER_POSE
             need(
                 self.max_state_dim >= width, "max_state_dim", self.max_state_dim, f"{width} or more"
             )
@@ -197,11 +206,19 @@ class PolicyConfig:
         )
         for joint in self.relative_joints:
             need(joint in self.joints, "relative_joints", joint, f"one of {', '.join(self.joints)}")
+        same = self.action_names == self.joints
+        need(same or not self.relative_joints, "relative_joints", self.relative_joints, "none")
 
     def save(self, folder: str | Path) -> None:
         """Write `multismolvla.json` into `folder`."""
-        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-        (Path(folder) / FILE_NAME).write_text(text)
+        (Path(folder) / FILE_NAME).write_text(json.dumps(self.content(), indent=2) + "\n")
+
+    def content(self) -> dict[str, Any]:
+        """What is saved: everything, but for `actions` where there is nothing to say."""
+        content = dataclasses.asdict(self)
+        if not self.actions:
+            del content["actions"]
+        return content
 
 
 def load_config(folder: str | Path) -> PolicyConfig:
@@ -211,7 +228,13 @@ def load_config(folder: str | Path) -> PolicyConfig:
         ConfigError: the file is missing, is not JSON, or has an unknown, missing or wrong key.
     """
     path = Path(folder) / FILE_NAME
-    config = load_checked(path, PolicyConfig, ConfigError, "it", json_value, complete=True)
+
+    def parse(text: str) -> Any:
+        content = json_value(text)
+        # The only key that may be missing: see `PolicyConfig.content`.
+        return {"actions": [], **content} if isinstance(content, dict) else content
+
+    config = load_checked(path, PolicyConfig, ConfigError, "it", parse, complete=True)
     try:
         _need_sizes(dataclasses.asdict(config))
     except ConfigError as error:
@@ -234,7 +257,20 @@ def _need_sizes(value: object, key: str = "") -> None:
 # Presets: of the streams and of the objects that the data know, see `PolicyConfig`.
 
 
-def tiny(streams: tuple[Stream, ...], objects: tuple[str, ...] = ()) -> PolicyConfig:
+def _names(arm: Embodiment) -> dict[str, tuple[str, ...]]:
+    other = arm.action_names != arm.state_names
+    return {"joints": arm.state_names, "actions": arm.action_names if other else ()}
+
+
+def _widths(arm: Embodiment) -> dict[str, Any]:
+    """No wider than this arm needs."""
+    state, action = len(arm.state_names) + GRIPPER_POSE, len(arm.action_names)
+    return {**_names(arm), "max_state_dim": state, "max_action_dim": action}
+
+
+def tiny(
+    streams: tuple[Stream, ...], arm: Embodiment, objects: tuple[str, ...] = ()
+) -> PolicyConfig:
     """Under 1 M parameters; for tests."""
     return PolicyConfig(
         encoder="fourm",
@@ -243,14 +279,15 @@ def tiny(streams: tuple[Stream, ...], objects: tuple[str, ...] = ()) -> PolicyCo
         expert=ExpertConfig(48, 96),
         streams=streams,
         tokens_per_view=16,
-        max_state_dim=18,
-        max_action_dim=6,
+        **_widths(arm),
         chunk_size=10,
         objects=objects,
     )
 
 
-def small(streams: tuple[Stream, ...], objects: tuple[str, ...] = ()) -> PolicyConfig:
+def small(
+    streams: tuple[Stream, ...], arm: Embodiment, objects: tuple[str, ...] = ()
+) -> PolicyConfig:
     """Under 10 M parameters, from scratch, with its own tokenizer; 96 px streams.
 
     Without objects to estimate, everything must come from the view tokens.
@@ -262,8 +299,7 @@ def small(streams: tuple[Stream, ...], objects: tuple[str, ...] = ()) -> PolicyC
         expert=ExpertConfig(192, 512),
         streams=streams,
         tokens_per_view=64,
-        max_state_dim=18,
-        max_action_dim=6,
+        **_widths(arm),
         objects=objects,
         view_tokens=not objects,
         # Half the evaluations of ten of Euler, and 4 % farther from the right actions where that
@@ -273,14 +309,22 @@ def small(streams: tuple[Stream, ...], objects: tuple[str, ...] = ()) -> PolicyC
     )
 
 
-def base(streams: tuple[Stream, ...], objects: tuple[str, ...] = ()) -> PolicyConfig:
+def base(
+    streams: tuple[Stream, ...], arm: Embodiment, objects: tuple[str, ...] = ()
+) -> PolicyConfig:
     """SmolVLA-450M whose vision tower is the 4M-21 B encoder."""
-    return PolicyConfig(encoder="fourm", fourm=FourMConfig(), streams=streams, objects=objects)
+    return PolicyConfig(
+        encoder="fourm", fourm=FourMConfig(), streams=streams, objects=objects, **_names(arm)
+    )
 
 
-def smolvla(streams: tuple[Stream, ...], objects: tuple[str, ...] = ()) -> PolicyConfig:
+def smolvla(
+    streams: tuple[Stream, ...], arm: Embodiment, objects: tuple[str, ...] = ()
+) -> PolicyConfig:
     """The sizes of `lerobot/smolvla_base`; every stream is an RGB camera."""
-    return PolicyConfig(encoder="siglip", siglip=SiglipConfig(), streams=streams, objects=objects)
+    return PolicyConfig(
+        encoder="siglip", siglip=SiglipConfig(), streams=streams, objects=objects, **_names(arm)
+    )
 
 
 PRESETS = {"tiny": tiny, "small": small, "base": base, "smolvla": smolvla}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multismolvla.arm import HOME_RAD
 from multismolvla.interfaces import ActionChunk, Observation, Policy
 from multismolvla.policy.precision_choice import Choice
 from multismolvla.streams import Stream
@@ -49,14 +48,18 @@ class DryRunReport:
 
 
 def synthetic_observation(
-    streams: Sequence[Stream], usable: Sequence[str], rng: np.random.Generator
+    streams: Sequence[Stream], usable: Sequence[str], rng: np.random.Generator, state: np.ndarray
 ) -> Observation:
-    """Noise in every usable stream, None in the others; the arm in its home pose."""
+    """Noise in every usable stream, None in the others.
+
+    Args:
+        state: what the arm is in, for example its home pose.
+    """
     return Observation(
         stamp_ns=0,
         frames={s.name: _frame(s, rng) if s.name in usable else None for s in streams},
         mask={stream.name: stream.name in usable for stream in streams},
-        state=HOME_RAD.copy(),
+        state=state.copy(),
         task=TASK,
     )
 
@@ -64,6 +67,7 @@ def synthetic_observation(
 def dry_run(
     policy: Policy,
     streams: Sequence[Stream],
+    state: np.ndarray,
     *,
     parameters: int,
     load_s: float = 0.0,
@@ -82,7 +86,7 @@ def dry_run(
     started = clock()
 
     def timed(usable: Sequence[str]) -> float:
-        observation = synthetic_observation(streams, usable, rng)
+        observation = synthetic_observation(streams, usable, rng, state)
         before = clock()
         chunks.append(policy.infer(observation))
         return clock() - before

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.interfaces import Observation
 from multismolvla.policy.dry_run import synthetic_observation
 from multismolvla.streams import Stream
@@ -38,7 +37,7 @@ def save_examples(folder: Path, observations: Sequence[Observation]) -> None:
     np.savez_compressed(Path(folder) / FILE_NAME, **arrays)
 
 
-def load_examples(folder: Path, streams: Sequence[Stream]) -> list[Observation]:
+def load_examples(folder: Path, streams: Sequence[Stream], state_size: int) -> list[Observation]:
     """Read the observations of a checkpoint with these streams; none where it brings none.
 
     Raises:
@@ -50,7 +49,7 @@ def load_examples(folder: Path, streams: Sequence[Stream]) -> list[Observation]:
     try:
         with np.load(path, allow_pickle=False) as file:
             count = sum(name.endswith("/state") for name in file.files)
-            return [_observation(file, number, streams) for number in range(count)]
+            return [_observation(file, number, streams, state_size) for number in range(count)]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         cause = " ".join(str(error).split())
         raise ExamplesError(
@@ -58,18 +57,20 @@ def load_examples(folder: Path, streams: Sequence[Stream]) -> list[Observation]:
         ) from None
 
 
-def made_up_examples(streams: Sequence[Stream]) -> list[Observation]:
-    """What stands in for them: noise, see `synthetic_observation`."""
+def made_up_examples(streams: Sequence[Stream], state: np.ndarray) -> list[Observation]:
+    """What stands in for them: noise, the arm in `state`; see `synthetic_observation`."""
     rng = np.random.default_rng(0)
     names = [stream.name for stream in streams]
-    return [synthetic_observation(streams, names, rng) for _ in range(MADE_UP)]
+    return [synthetic_observation(streams, names, rng, state) for _ in range(MADE_UP)]
 
 
-def _observation(file: np.lib.npyio.NpzFile, number: int, streams: Sequence[Stream]) -> Observation:
+def _observation(
+    file: np.lib.npyio.NpzFile, number: int, streams: Sequence[Stream], state_size: int
+) -> Observation:
     frames = {stream.name: file[f"{number}/frame/{stream.name}"] for stream in streams}
     state = file[f"{number}/state"]
-    if state.shape != (len(JOINT_NAMES),):
-        raise ValueError(f"state has shape {state.shape}")
+    if state.shape != (state_size,):
+        raise ValueError(f"state has shape {state.shape}; expected ({state_size},)")
     return Observation(
         stamp_ns=0,
         frames={

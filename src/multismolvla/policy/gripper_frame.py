@@ -9,15 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from multismolvla.kinematics import (
-    HAND_LENGTH,
-    LIFT_HEIGHT,
-    LIFT_RADIUS,
-    LOWER_ARM,
-    PAN_X,
-    ROLL_TWIST,
-    UPPER_ARM,
+from multismolvla.embodiment.kinematics import (
+    JointChain,
+    Kinematics,
+    cross_matrix,
+    rotation_of_rpy,
 )
+from multismolvla.embodiment.pan_pitch_arm import PanPitchArm
 
 # Middle of the workspace in base_link, and the length that counts as 1: metres.
 CENTRE_M = (0.20, 0.0, 0.03)
@@ -26,21 +24,35 @@ SCALE_M = 0.1
 RELATIVE = 14
 
 
-def gripper_pose(joints: Tensor) -> Tensor:
-    """Joint angles (..., 6), radians, to (..., 12): the grip point in base_link, centred and scaled
-    as above, and the rotation of the gripper, row by row. See `kinematics.forward`."""
+def gripper_pose(kinematics: Kinematics, joints: Tensor) -> Tensor:
+    """Joint angles (..., J), radians, to (..., 12): the grip point in base_link, centred and scaled
+    as above, and the rotation of the gripper, row by row. See `Kinematics.forward`.
+
+    Raises:
+        ValueError: these kinematics cannot be computed by torch.
+    """
+    if isinstance(kinematics, PanPitchArm):
+        return _pan_pitch_pose(kinematics, joints)
+    if isinstance(kinematics, JointChain):
+        return _chain_pose(kinematics, joints)
+    name = type(kinematics).__name__
+    raise ValueError(f"kinematics is a {name}; expected PanPitchArm or JointChain")
+
+
+def _pan_pitch_pose(arm: PanPitchArm, joints: Tensor) -> Tensor:
     pan, lift, elbow, wrist, roll = joints[..., :5].unbind(-1)
-    radius, height = torch.full_like(pan, LIFT_RADIUS), torch.full_like(pan, LIFT_HEIGHT)
+    radius, height = (torch.full_like(pan, value) for value in arm.lift)
     pitch = torch.zeros_like(pan)
-    for angle, (along, up) in ((lift, UPPER_ARM), (elbow, LOWER_ARM), (wrist, (HAND_LENGTH, 0.0))):
+    links = ((lift, arm.upper_arm), (elbow, arm.lower_arm), (wrist, (arm.gripper_length, 0.0)))
+    for angle, (along, up) in links:
         pitch = pitch + angle
         radius = radius + along * pitch.cos() + up * pitch.sin()
         height = height + up * pitch.cos() - along * pitch.sin()
     cos_pan, sin_pan = pan.cos(), -pan.sin()
     cos_pitch, sin_pitch = pitch.cos(), pitch.sin()
-    turn = ROLL_TWIST - roll
+    turn = arm.roll_twist - roll
     cos_turn, sin_turn = turn.cos(), turn.sin()
-    x = (PAN_X + radius * cos_pan - CENTRE_M[0]) / SCALE_M
+    x = (arm.pan_x + radius * cos_pan - CENTRE_M[0]) / SCALE_M
     y = (radius * sin_pan - CENTRE_M[1]) / SCALE_M
     z = (height - CENTRE_M[2]) / SCALE_M
     # About z by the pan, about y by the pitch, about x by the roll.
@@ -55,8 +67,22 @@ def gripper_pose(joints: Tensor) -> Tensor:
     return torch.stack([x, y, z, *(value for row in rows for value in row)], dim=-1)
 
 
+def _chain_pose(chain: JointChain, joints: Tensor) -> Tensor:
+    position, rotation = joints.new_zeros(3), torch.eye(3).to(joints)
+    angles = iter(joints[..., : chain.joints, None, None].unbind(-3))
+    for link in chain.links:
+        position = position + rotation @ joints.new_tensor(link.xyz)
+        rotation = rotation @ torch.from_numpy(rotation_of_rpy(link.rpy)).to(joints)
+        if link.axis is not None:
+            cross, angle = torch.from_numpy(cross_matrix(link.axis)).to(joints), next(angles)
+            turn = angle.sin() * cross + (1.0 - angle.cos()) * (cross @ cross)
+            rotation = rotation + rotation @ turn
+    centred = (position - joints.new_tensor(CENTRE_M)) / SCALE_M
+    return torch.cat((centred, rotation.flatten(-2)), dim=-1)
+
+
 def to_base(places: Tensor, pose: Tensor) -> Tensor:
-    """Positions (B, n, 3) in the gripper's frame, in units of `SCALE_M`, to base_link, centred.
+    """Places (B, n, 3) in the gripper's frame, in units of `SCALE_M`, to base_link, centred.
 
     Args:
         pose: (B, 12) of `gripper_pose`.
@@ -66,25 +92,29 @@ def to_base(places: Tensor, pose: Tensor) -> Tensor:
     return pose[:, None, :3] + (rotation * places[..., None, :]).sum(dim=-1)
 
 
-def seen_from_gripper(places: Tensor, headings: Tensor, pose: Tensor) -> Tensor:
-    """Positions of objects relative to gripper and arm: (B, n, 14).
+def seen_from_gripper(
+    places: Tensor, headings: Tensor, pose: Tensor, axis_m: tuple[float, float]
+) -> Tensor:
+    """Where things are for the gripper and for the arm: (B, n, 14).
 
-    In the gripper's frame 3; in the arm's plane 3 (away from the pan axis, across, up; from the
-    gripper); azimuth and distance about the pan axis 2, likewise from the gripper's 2; headings
-    relative to the arm's plane, for objects of two- or fourfold symmetry, 4.
+    In the gripper's frame 3; in the arm's plane 3 (away from the first joint's axis, across, up;
+    from the gripper); azimuth and distance about that axis 2, likewise from the gripper's 2;
+    headings relative to the arm's plane, for things that look the same twice or four times in a
+    turn, 4.
 
     Args:
         places: (B, n, 3) in base_link, centred; headings: (B, n, 2) cosine and sine.
         pose: (B, 12) of `gripper_pose`.
+        axis_m: x and y of the first joint's axis in base_link, metres.
     """
     grip, rotation = pose[:, None, :3], pose[:, None, 3:].unflatten(-1, (3, 3))
     offset = places - grip
     in_gripper = (rotation * offset[..., None]).sum(dim=-2)
-    axis_x = (PAN_X - CENTRE_M[0]) / SCALE_M
+    axis_x, axis_y = ((axis_m[k] - CENTRE_M[k]) / SCALE_M for k in range(2))
 
     def polar(place: Tensor) -> tuple[Tensor, Tensor]:
-        x, y = place[..., 0] - axis_x, place[..., 1]
-        # A position on the axis has no azimuth; its gradient must stay finite.
+        x, y = place[..., 0] - axis_x, place[..., 1] - axis_y
+        # A place on the axis itself has no azimuth, and must not have an endless gradient.
         return torch.atan2(y, x + 1e-6), (x.square() + y.square() + 1e-6).sqrt()
 
     azimuth, radius = polar(places)

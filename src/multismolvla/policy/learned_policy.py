@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.policy.checkpoint import resolve
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
@@ -67,6 +67,7 @@ class LearnedPolicy:
 
     Args:
         model: taken over by an `InferenceEngine`.
+        embodiment: the arm that it moves.
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
         threads: of torch in the calling thread; 0 has the dry run choose among `THREADS`, None
             leaves them alone.
@@ -91,6 +92,7 @@ class LearnedPolicy:
         model: MultiSmolVLA,
         tokenizer: Tokenizer,
         normalizer: Normalizer,
+        embodiment: Embodiment,
         *,
         device: str = "cpu",
         threads: int | None = None,
@@ -101,11 +103,9 @@ class LearnedPolicy:
         precision: str = REFERENCE,
         examples: Sequence[Observation] = (),
     ) -> None:
-        if model.config.joints != JOINT_NAMES:
-            raise ValueError(
-                f"the checkpoint moves {', '.join(model.config.joints)}; "
-                f"this arm has {', '.join(JOINT_NAMES)}"
-            )
+        config = model.config
+        embodiment.check_policy(config.joints, config.action_names, "the checkpoint")
+        self._rest = embodiment.rest_state
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(device)
@@ -147,11 +147,16 @@ class LearnedPolicy:
 
     @classmethod
     def load(
-        cls, source: str | Path, cameras: Mapping[str, str] | None = None, **options
+        cls,
+        source: str | Path,
+        embodiment: Embodiment,
+        cameras: Mapping[str, str] | None = None,
+        **options,
     ) -> LearnedPolicy:
         """Load a folder, `small`, or by its id `owner/name` a checkpoint on the hub.
 
         Args:
+            embodiment: the arm that it is to move.
             cameras: camera of a LeRobot checkpoint -> our stream.
             options: keyword arguments of the class.
 
@@ -160,10 +165,10 @@ class LearnedPolicy:
         """
         started = time.perf_counter()
         folder = resolve(source)
-        model, config, tokenizer, normalizer = load_any_checkpoint(folder, cameras)
+        model, config, tokenizer, normalizer = load_any_checkpoint(folder, embodiment, cameras)
         if options.get("precision") == AUTO:
-            options["examples"] = load_examples(folder, config.streams)
-        policy = cls(model, tokenizer, normalizer, **options)
+            options["examples"] = load_examples(folder, config.streams, len(config.joints))
+        policy = cls(model, tokenizer, normalizer, embodiment, **options)
         policy._load_s = time.perf_counter() - started
         return policy
 
@@ -220,6 +225,7 @@ class LearnedPolicy:
         return dry_run(
             self,
             self._config.streams,
+            self._rest,
             parameters=self._parameters,
             load_s=self._load_s,
             choice=choice,
@@ -233,7 +239,7 @@ class LearnedPolicy:
             engine, started = started, None  # the first is there already
             return _Candidate(self, engine or self._make_engine(source, precision))
 
-        examples = self._examples or made_up_examples(self._config.streams)
+        examples = self._examples or made_up_examples(self._config.streams, self._rest)
         choice, best = choose(make, self._precisions, self._numbers, examples)
         self._engine, self._threads = best.engine, choice.threads
         # With them go the weights of what was not taken.
@@ -261,7 +267,7 @@ class LearnedPolicy:
         Without what pads them, which means nothing.
         """
         normalized = self._normalizer.normalize_action(radians, joints)
-        return normalized[..., : len(JOINT_NAMES)].to(self._device)
+        return normalized[..., : len(self._config.action_names)].to(self._device)
 
     def _actions(
         self,
@@ -288,12 +294,11 @@ class LearnedPolicy:
         return self._engine.sample(prefix, noise.to(self._device), guide=guide)
 
     def _joints(self, state: np.ndarray) -> Tensor:
-        """(6,) radians, checked."""
+        """The state (J,), checked."""
         joints = np.asarray(state, dtype=np.float64)
-        if joints.shape != (len(JOINT_NAMES),) or not np.isfinite(joints).all():
-            raise ValueError(
-                f"state is {joints.tolist()}; expected {len(JOINT_NAMES)} finite joint angles"
-            )
+        count = len(self._config.joints)
+        if joints.shape != (count,) or not np.isfinite(joints).all():
+            raise ValueError(f"state is {joints.tolist()}; expected {count} finite joint angles")
         return torch.from_numpy(joints)
 
     def _frames(self, observation: Observation) -> dict[str, Tensor]:

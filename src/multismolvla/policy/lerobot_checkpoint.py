@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment import lerobot_units
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.policy.checkpoint import Unfilled
 from multismolvla.policy.config import ExpertConfig, PolicyConfig, SiglipConfig, TextConfig
 from multismolvla.policy.model import MultiSmolVLA
@@ -40,7 +41,7 @@ PREFIXES = {
 }
 # Never used for actions.
 UNUSED = "model.vlm_with_expert.vlm.lm_head."
-# LeRobot's units for an SO-101: degrees, and per cent of its range for the gripper.
+# Of its statistics: `lerobot`, see `embodiment.lerobot_units`, or ours.
 UNITS = ("lerobot", "radians")
 NORMALIZER = "policy_preprocessor_step_5_normalizer_processor.safetensors"
 UNNORMALIZER = "policy_postprocessor_step_0_unnormalizer_processor.safetensors"
@@ -58,6 +59,7 @@ def is_lerobot(folder: Path) -> bool:
 
 def load_lerobot(
     folder: str | Path,
+    embodiment: Embodiment,
     *,
     cameras: Mapping[str, str] | None = None,
     rate_hz: float = 30.0,
@@ -67,14 +69,15 @@ def load_lerobot(
 
     Args:
         folder: a local folder.
+        embodiment: the arm that it is to move.
         cameras: LeRobot's camera -> our stream, for example `{"camera1": "rgb"}`; in the order of
             the checkpoint. Without, `camera1` becomes the stream `camera1/rgb`.
         rate_hz: actions per second of its training data, which no file contains.
         units: of its statistics: `lerobot` (degrees, gripper 0 to 100) or `radians`.
 
     Raises:
-        LeRobotCheckpointError: a file is missing or damaged, the policy is of another type, or it
-            does not drive an arm of six joints.
+        LeRobotCheckpointError: a file is missing or damaged, the policy is of another type, or its
+            states or actions have another size than the arm's.
     """
     folder = Path(folder)
     if units not in UNITS:
@@ -85,15 +88,15 @@ def load_lerobot(
             f"{folder / 'config.json'}: type is '{settings['type']}'; expected 'smolvla'"
         )
     tensors = _tensors(folder / WEIGHTS)
-    config = _config(folder, settings, tensors, cameras or {}, rate_hz)
+    config = _config(folder, embodiment, settings, tensors, cameras or {}, rate_hz)
     weights = {_ours(name): tensor.float() for name, tensor in tensors.items() if _is_weight(name)}
     with Unfilled():
-        model = MultiSmolVLA(config)
+        model = MultiSmolVLA(config, embodiment.kinematics)
     problem = _difference(model.state_dict(), weights)
     if problem:
         raise LeRobotCheckpointError(f"{folder / WEIGHTS}: {problem}")
     model.load_state_dict(weights, assign=True)
-    return model, _normalizer(folder, tensors, config, units)
+    return model, _normalizer(folder, embodiment, tensors, config, units)
 
 
 def save_lerobot(folder: str | Path, model: MultiSmolVLA, normalizer: Normalizer) -> None:
@@ -123,7 +126,7 @@ def save_lerobot(folder: str | Path, model: MultiSmolVLA, normalizer: Normalizer
         for stream in config.streams
     }
     inputs["observation.state"] = {"type": "STATE", "shape": [len(config.joints)]}
-    outputs = {"action": {"type": "ACTION", "shape": [len(config.joints)]}}
+    outputs = {"action": {"type": "ACTION", "shape": [len(config.action_names)]}}
     norms = {"VISUAL": "IDENTITY", "STATE": "MEAN_STD", "ACTION": "MEAN_STD"}
     _write_json(
         folder / "config.json",
@@ -245,6 +248,7 @@ def _dtype(name: str) -> torch.dtype:
 
 def _config(
     folder: Path,
+    embodiment: Embodiment,
     settings: dict,
     tensors: Mapping[str, Tensor],
     cameras: Mapping[str, str],
@@ -265,11 +269,17 @@ def _config(
             raise LeRobotCheckpointError(f"{folder / WEIGHTS}: missing tensor '{_theirs(name)}'")
         return shapes[name]
 
-    joints = get("output_features")["action"]["shape"][0]
-    if joints != len(JOINT_NAMES):
-        raise LeRobotCheckpointError(
-            f"{where}: the action has {joints} values; this arm has {len(JOINT_NAMES)} joints"
-        )
+    features = {**get("input_features"), **get("output_features")}
+    for key, expected in (
+        ("observation.state", embodiment.state_names),
+        ("action", embodiment.action_names),
+    ):
+        size = features[key]["shape"][0] if key in features else len(expected)
+        if size != len(expected):
+            raise LeRobotCheckpointError(
+                f"{where}: {key} has {size} values; "
+                f"expected {len(expected)}, as the arm '{embodiment.name}' has"
+            )
     names = [
         key.removeprefix(CAMERA_PREFIX)
         for key in get("input_features")
@@ -310,6 +320,8 @@ def _config(
     return PolicyConfig(
         encoder="siglip",
         text=text,
+        joints=embodiment.state_names,
+        actions=() if embodiment.commands_joints else embodiment.action_names,
         siglip=siglip,
         expert=ExpertConfig(
             hidden_size=shape("action_in_proj.weight")[0],
@@ -334,7 +346,11 @@ def _count(shapes: Mapping[str, torch.Size], prefix: str) -> int:
 
 
 def _normalizer(
-    folder: Path, tensors: Mapping[str, Tensor], config: PolicyConfig, units: str
+    folder: Path,
+    embodiment: Embodiment,
+    tensors: Mapping[str, Tensor],
+    config: PolicyConfig,
+    units: str,
 ) -> Normalizer:
     """Statistics from where LeRobot keeps them: processors since 0.4, the weights before."""
     found: dict[str, Tensor] = {}
@@ -349,25 +365,18 @@ def _normalizer(
                 key = name.removeprefix(start).replace("observation_state", "observation.state")
                 found[key] = tensor
     statistics = {}
+    names = {"state": config.joints, "action": config.action_names}
+    scale, offset = map(torch.from_numpy, lerobot_units.to_radians(embodiment))
     for ours, theirs in (("state", "observation.state"), ("action", "action")):
         mean, std = found.get(f"{theirs}.mean"), found.get(f"{theirs}.std")
         if mean is None or std is None or not torch.isfinite(torch.cat((mean, std))).all():
             # None, or the infinities that LeRobot's older layout marks missing ones with.
-            mean, std = torch.zeros(len(config.joints)), torch.ones(len(config.joints))
-        elif units == "lerobot":
-            mean, std = _to_radians(mean.float(), std.float())
+            mean, std = torch.zeros(len(names[ours])), torch.ones(len(names[ours]))
+        elif units == "lerobot" and names[ours] == embodiment.joint_names:
+            mean, std = mean.float(), std.float()
+            mean, std = mean * scale.to(mean) + offset.to(mean), std * scale.to(std)
         statistics[f"{ours}_mean"], statistics[f"{ours}_std"] = mean.float(), std.float()
     return Normalizer(config, **statistics)
-
-
-def _to_radians(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Degrees of the five joints, and 0 to 100 of the gripper over its range, to radians."""
-    scale = torch.full_like(mean, math.pi / 180.0)
-    offset = torch.zeros_like(mean)
-    gripper = JOINT_NAMES.index("gripper")
-    scale[gripper] = (JOINT_UPPER_RAD[gripper] - JOINT_LOWER_RAD[gripper]) / 100.0
-    offset[gripper] = JOINT_LOWER_RAD[gripper]
-    return mean * scale + offset, std * scale
 
 
 def _difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

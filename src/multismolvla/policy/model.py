@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.expert import ActionExpert, Plan
 from multismolvla.policy.flow_matching import interpolate, target_velocity
@@ -63,11 +64,15 @@ def _frequencies(width: int, min_period: float, max_period: float, device: torch
 
 
 class MultiSmolVLA(nn.Module):
-    """The model. B samples, S streams, V views, T actions of A channels, H text channels."""
+    """The model. B samples, S streams, V views, T actions of A channels, H text channels.
 
-    def __init__(self, config: PolicyConfig) -> None:
+    Args:
+        kinematics: of the arm; needed with `config.objects`.
+    """
+
+    def __init__(self, config: PolicyConfig, kinematics: Kinematics | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.kinematics = config, kinematics
         width, expert = config.text.hidden_size, config.expert.hidden_size
         self.visual: nn.Module
         if config.encoder == "siglip":
@@ -76,7 +81,7 @@ class MultiSmolVLA(nn.Module):
             self.visual = FourMViews(config)
             self.availability = nn.Linear(len(config.streams), width)
             if config.objects:
-                self.object_tokens = ObjectTokens(config)
+                self.object_tokens = ObjectTokens(config, kinematics)
         self.text = TextModel(config.text)
         self.expert = ActionExpert(config)
         self.state_proj = nn.Linear(config.max_state_dim, width)

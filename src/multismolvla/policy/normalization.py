@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.policy.config import PolicyConfig
 from multismolvla.policy.gripper_frame import gripper_pose
 
@@ -14,16 +15,20 @@ EPSILON = 1e-8
 
 
 class Normalizer(nn.Module):
-    """Mean and standard deviation of state and action, radians, in the order of `config.joints`.
+    """Mean and standard deviation of state and action, in the order of `config.joints` and
+    `config.action_names`: radians where they are joints.
 
     With `config.relative_joints`, the actions of those joints are offsets from the measured state.
     An offset grows along the chunk, so then every row has statistics of its own: with common ones
     the first rows, which the arm follows first, would be lost beside the last.
 
+    Args:
+        kinematics: of the arm; needed with `config.objects`.
+
     Attributes:
         state_mean, state_std: (J,) float32, saved with the weights; 0 and 1 where nothing is given,
             which changes no number.
-        action_mean, action_std: like them; (chunk_size, J) with relative joints.
+        action_mean, action_std: (A,) like them; (chunk_size, J) with relative joints.
     """
 
     state_mean: Tensor
@@ -35,6 +40,8 @@ class Normalizer(nn.Module):
     def __init__(
         self,
         config: PolicyConfig,
+        kinematics: Kinematics | None = None,
+        *,
         state_mean: Tensor | None = None,
         state_std: Tensor | None = None,
         action_mean: Tensor | None = None,
@@ -42,15 +49,18 @@ class Normalizer(nn.Module):
     ) -> None:
         """
         Raises:
-            ValueError: statistics of another length, not finite, or a negative deviation.
+            ValueError: statistics of another length, not finite, or a negative deviation; objects
+                without the kinematics that place them.
         """
         super().__init__()
-        joints = (len(config.joints),)
+        if config.objects and kinematics is None:
+            raise ValueError("a model with objects needs the kinematics of its arm")
+        joints, actions = (len(config.joints),), (len(config.action_names),)
         rows = (config.chunk_size,) if config.relative_joints else ()
         relative = torch.tensor([joint in config.relative_joints for joint in config.joints])
         self.register_buffer("_relative", relative, persistent=False)
         self._per_row = bool(relative.any())  # read on every call: not from a GPU
-        self._gripper_pose = bool(config.objects)
+        self._kinematics = kinematics if config.objects else None
         self.state_width, self.action_width = config.max_state_dim, config.max_action_dim
         for name, value, default in (
             ("state_mean", state_mean, 0.0),
@@ -58,7 +68,7 @@ class Normalizer(nn.Module):
             ("action_mean", action_mean, 0.0),
             ("action_std", action_std, 1.0),
         ):
-            shape = (*rows, *joints) if name.startswith("action") else joints
+            shape = (*rows, *actions) if name.startswith("action") else joints
             if value is None:
                 value = torch.full(shape, default)
             # A copy: memory shared with the caller's could change under the model.
@@ -76,17 +86,18 @@ class Normalizer(nn.Module):
 
         With `config.objects` the gripper's pose follows the joints; see `gripper_frame.py`.
         """
-        if not self._gripper_pose:
+        if self._kinematics is None:
             return _normalize(state, self.state_mean, self.state_std, self.state_width)
         joints = _normalize(state, self.state_mean, self.state_std, state.shape[-1])
-        known = torch.cat((joints, gripper_pose(state).to(joints.dtype)), dim=-1)
+        pose = gripper_pose(self._kinematics, state).to(joints.dtype)
+        known = torch.cat((joints, pose), dim=-1)
         return F.pad(known, (0, self.state_width - known.shape[-1]))
 
     def normalize_action(self, action: Tensor, state: Tensor | None = None) -> Tensor:
-        """Radians (..., J) of any float type to (..., max_action_dim) float32, padded with 0.
+        """Radians (..., A) of any float type to (..., max_action_dim) float32, padded with 0.
 
         Args:
-            action: with relative joints the first rows of chunks, (..., P, J).
+            action: with relative joints the first rows of chunks, (..., P, A).
             state: (..., J) radians, measured when the chunk begins; needed with relative joints.
         """
         action = action - self._origin(state) if self._per_row else action
@@ -94,7 +105,7 @@ class Normalizer(nn.Module):
         return _normalize(action, mean, std, self.action_width)
 
     def unnormalize_action(self, action: Tensor, state: Tensor | None = None) -> Tensor:
-        """The model's (..., max_action_dim) to radians (..., J); what pads is cut off.
+        """The model's (..., max_action_dim) to radians (..., A); what pads is cut off.
 
         Args: as in `normalize_action`.
         """

@@ -17,13 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.policy.config import GRIPPER_POSE, PolicyConfig
 from multismolvla.policy.gripper_frame import RELATIVE, seen_from_gripper, to_base
 
 HEADS = 4
 # Numbers of an object: position 3, heading 2, held 1, logarithm of the expected error 1. Of the
-# gripper: position 3, joints 6, holding nothing 1.
-OBJECT_NUMBERS, GRIPPER_NUMBERS = 7, 10
+# gripper: position 3, the joints, holding nothing 1.
+OBJECT_NUMBERS, GRIPPER_NUMBERS = 7, 4
 # Of an object in a view: in each of two coordinate frames position 3, error 1, heading 2 and the
 # weight of the heading; then held 1 and the weight of that.
 IN_FRAME = 7
@@ -38,7 +39,7 @@ class Estimate(NamedTuple):
     """B samples, n objects.
 
     Attributes:
-        objects: (B, n, 7), gripper: (B, 10); see above. Positions are centred, in units of 0.1 m.
+        objects: (B, n, 7), gripper: (B, 4 + J); see above. Positions centred, in units of 0.1 m.
         looked: (B, n + 1, V, T) logarithm of each query's attention in each view, the gripper's
             last; of the first head only, for training to point it at the object.
         seen: (B, n + 1, H) other features; None without views.
@@ -53,8 +54,16 @@ class Estimate(NamedTuple):
 class ObjectTokens(nn.Module):
     """View tokens (B, V, T, H) -> estimate -> tokens (B, n + 1, H)."""
 
-    def __init__(self, config: PolicyConfig) -> None:
+    def __init__(self, config: PolicyConfig, kinematics: Kinematics | None) -> None:
+        """
+        Raises:
+            ValueError: there are no kinematics to place objects with.
+        """
         super().__init__()
+        if kinematics is None:
+            raise ValueError("a model with objects needs the kinematics of its arm")
+        self._axis_m = kinematics.axis_m
+        gripper = GRIPPER_NUMBERS + len(config.joints)
         width, count = config.text.hidden_size, len(config.objects) + 1
         views, state = len(config.views), len(config.joints) + GRIPPER_POSE
         self._state = state
@@ -69,13 +78,13 @@ class ObjectTokens(nn.Module):
         )
         self.read_object = nn.Linear(width, READ)
         # Named for the gripper's former name, as in the checkpoints.
-        self.read_hand = nn.Linear(width, GRIPPER_NUMBERS)
+        self.read_hand = nn.Linear(width, gripper)
         self.symmetry = nn.Parameter(torch.zeros(count - 1, len(SYMMETRIES)))
         self.write_object = nn.Sequential(
             nn.Linear(OBJECT_NUMBERS + RELATIVE, width), nn.GELU(), nn.Linear(width, width)
         )
         self.write_hand = nn.Sequential(
-            nn.Linear(GRIPPER_NUMBERS, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(gripper, width), nn.GELU(), nn.Linear(width, width)
         )
         # From zero, so that an action expert that was trained without an encoder is not disturbed.
         self.write_seen = nn.Linear(width, width)
@@ -152,7 +161,7 @@ class ObjectTokens(nn.Module):
         """The tokens of an estimate."""
         objects = estimate.objects
         pose = state[:, : self._state][:, -GRIPPER_POSE:]
-        relative = seen_from_gripper(objects[..., :3], objects[..., 3:5], pose)
+        relative = seen_from_gripper(objects[..., :3], objects[..., 3:5], pose, self._axis_m)
         tokens = self.write_object(torch.cat((objects, relative), dim=-1))
         gripper = self.write_hand(estimate.gripper)[:, None]
         tokens = torch.cat((tokens, gripper), dim=1) + self.name

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from multismolvla.argument_types import positive
+from multismolvla.argument_types import add_embodiment, positive
 from multismolvla.data.recording import OBJECTS, TASK, Recording, open_recording
 from multismolvla.faults.fault import JOINT_STATES, SEVERITIES
 from multismolvla.faults.registry import find_fault
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="small",
         help="name, folder, hub id or module:Class, as policy_node takes it (default: %(default)s)",
     )
+    add_embodiment(parser)
     parser.add_argument(
         "--faults",
         nargs="+",
@@ -189,6 +190,7 @@ def _replay(args: argparse.Namespace) -> Replayed:
     # Without noise: actions differ by what was seen, not by chance.
     policy = load_policy(
         args.policy,
+        args.embodiment,
         device=args.device,
         threads=1,
         seed=0,

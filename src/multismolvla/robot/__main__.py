@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import commands
 from multismolvla.robot.calibration import CalibrationError
 from multismolvla.robot.calibration_session import calibrate
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[common],
         help="give a servo another id",
         description="Give a servo another id, kept at power-off. Joints have the ids "
-        + ", ".join(f"{index + 1} {name}" for index, name in enumerate(JOINT_NAMES))
+        + ", ".join(f"{index + 1} {name}" for index, name in enumerate(SO101.joint_names))
         + ". New servos all have id 1: connect them one at a time.",
     )
     set_id.add_argument("old", type=_servo_id, help="id that the servo has")
@@ -99,8 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         help="move joints slowly and hold",
         description="Move joints to angles in radians, slowly, the others stay. Limits: "
         + ", ".join(
-            f"{name} {low:.2f} to {high:.2f}"
-            for name, low, high in zip(JOINT_NAMES, JOINT_LOWER_RAD, JOINT_UPPER_RAD, strict=True)
+            f"{joint.name} {joint.lower_rad:.2f} to {joint.upper_rad:.2f}" for joint in SO101.joints
         ),
     )
     move.add_argument("targets", nargs="+", type=_target, metavar="JOINT=RADIANS")
@@ -140,12 +139,13 @@ def _speed(text: str) -> float:
 
 def _target(text: str) -> tuple[int, float]:
     name, _, value = text.partition("=")
-    if name not in JOINT_NAMES:
+    if name not in SO101.joint_names:
         raise argparse.ArgumentTypeError(
-            f"'{text}' names no joint; expected JOINT=RADIANS with one of {', '.join(JOINT_NAMES)}"
+            f"'{text}' names no joint; expected JOINT=RADIANS with one of "
+            + ", ".join(SO101.joint_names)
         )
-    joint = JOINT_NAMES.index(name)
-    low, high = float(JOINT_LOWER_RAD[joint]), float(JOINT_UPPER_RAD[joint])
+    joint = SO101.joint_names.index(name)
+    low, high = float(SO101.lower_rad[joint]), float(SO101.upper_rad[joint])
     try:
         angle = float(value)
     except ValueError:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES
 from multismolvla.checked_file import json_value, load_checked
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot.protocol import MAX_ID
 from multismolvla.robot.registers import TICKS_PER_TURN
 
@@ -54,14 +54,14 @@ class MotorCalibration:
 
 
 class Calibration:
-    """Calibration of the six servos, in the order of `JOINT_NAMES`.
+    """Calibration of the six servos, in the order of `SO101.joint_names`.
 
     A joint's zero is the middle of its travel. The gripper's lower limit is the end of its travel
     where it is closed, so that an error of the sweep does not move where the fingers meet.
     """
 
     def __init__(self, motors: Mapping[str, MotorCalibration]) -> None:
-        self.motors = {name: motors[name] for name in JOINT_NAMES}
+        self.motors = {name: motors[name] for name in SO101.joint_names}
         rows = list(self.motors.values())
         self.ids: tuple[int, ...] = tuple(row.id for row in rows)
         self._min = np.array([row.range_min for row in rows])
@@ -69,9 +69,9 @@ class Calibration:
         sign = np.array([-1 if row.drive_mode else 1 for row in rows])
         self._rad_per_tick = sign * RAD_PER_TICK
         zero = (self._min + self._max) / 2
-        gripper = JOINT_NAMES.index(GRIPPER)
+        gripper = SO101.joint_names.index(GRIPPER)
         closed = self._max[gripper] if sign[gripper] < 0 else self._min[gripper]
-        zero[gripper] = closed - JOINT_LOWER_RAD[gripper] / self._rad_per_tick[gripper]
+        zero[gripper] = closed - SO101.lower_rad[gripper] / self._rad_per_tick[gripper]
         self._zero = zero
 
     def to_radians(self, ticks: np.ndarray) -> np.ndarray:
@@ -165,10 +165,12 @@ def load_calibration(path: str | Path) -> Calibration:
             f"`so101 calibrate --calibration {path}` or copy LeRobot's"
         )
     entries = dataclasses.make_dataclass(
-        "Motors", [(name, _Entry) for name in JOINT_NAMES], frozen=True
+        "Motors", [(name, _Entry) for name in SO101.joint_names], frozen=True
     )
     content = load_checked(path, entries, CalibrationError, "the calibration", json_value)
-    motors = {name: MotorCalibration(**asdict(getattr(content, name))) for name in JOINT_NAMES}
+    motors = {
+        name: MotorCalibration(**asdict(getattr(content, name))) for name in SO101.joint_names
+    }
     owners: dict[int, str] = {}
     for name, motor in motors.items():
         if motor.id in owners:

@@ -10,7 +10,7 @@ import time
 from rich.live import Live
 from rich.table import Table
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import (
@@ -60,8 +60,8 @@ class CalibrationSession:
 
     def __init__(self, bus: FeetechBus) -> None:
         self._bus = bus
-        self._ids = range(1, len(JOINT_NAMES) + 1)
-        bus.names = dict(zip(self._ids, JOINT_NAMES, strict=True))
+        self._ids = range(1, len(SO101) + 1)
+        bus.names = dict(zip(self._ids, SO101.joint_names, strict=True))
         self._offsets: list[int] = []
         self.lowest: list[int] = []
         self.highest: list[int] = []
@@ -105,7 +105,7 @@ class CalibrationSession:
         """
         motors = {}
         for name, servo, offset, low, high in zip(
-            JOINT_NAMES, self._ids, self._offsets, self.lowest, self.highest, strict=True
+            SO101.joint_names, self._ids, self._offsets, self.lowest, self.highest, strict=True
         ):
             if name == FULL_TURN:
                 low, high = 0, TICKS_PER_TURN - 1
@@ -146,6 +146,8 @@ def _enter_pressed() -> bool:
 
 def _table(session: CalibrationSession) -> Table:
     table = Table("joint", "lowest", "now", "highest")
-    for row in zip(JOINT_NAMES, session.lowest, session.present, session.highest, strict=True):
+    for row in zip(
+        SO101.joint_names, session.lowest, session.present, session.highest, strict=True
+    ):
         table.add_row(*map(str, row))
     return table

@@ -10,7 +10,7 @@ import numpy as np
 from rich.live import Live
 from rich.table import Table
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import load_calibration
@@ -41,7 +41,7 @@ def scan(options: argparse.Namespace) -> int:
         for servo in found:
             model = _read(bus, servo, registers.MODEL)
             kind = "STS3215" if model == registers.MODEL_NUMBER else f"model {model}"
-            joint = JOINT_NAMES[servo - 1] if 1 <= servo <= len(JOINT_NAMES) else "no joint's id"
+            joint = SO101.joint_names[servo - 1] if 1 <= servo <= len(SO101) else "no joint's id"
             position = _read(bus, servo, registers.PRESENT_POSITION)
             volts = _read(bus, servo, registers.PRESENT_VOLTAGE) * registers.VOLT_PER_UNIT
             faults = describe_status(bus.status_bits[servo])
@@ -104,7 +104,9 @@ def move(options: argparse.Namespace) -> int:
             time.sleep(max(0.0, due - time.monotonic()))
         reached = arm.read().positions_rad
     for joint, _ in options.targets:
-        print(f"{JOINT_NAMES[joint]} is at {reached[joint]:.3f} rad, goal {target[joint]:.3f}")
+        print(
+            f"{SO101.joint_names[joint]} is at {reached[joint]:.3f} rad, goal {target[joint]:.3f}"
+        )
     return 0
 
 
@@ -114,11 +116,11 @@ def monitor(options: argparse.Namespace) -> int:
     with FeetechBus(options.port, timeout_s=PATIENCE_S) as bus:
         arm = SO101Arm(bus, calibration)
         torque = arm.torque()
-        diagnostics = [arm.read_diagnostics(joint) for joint in range(len(JOINT_NAMES))]
+        diagnostics = [arm.read_diagnostics(joint) for joint in range(len(SO101))]
         table = _table(arm.read(), torque, diagnostics)
         with Live(table, auto_refresh=False, redirect_stderr=False) as live:
             for count in _forever():
-                joint = count % len(JOINT_NAMES)
+                joint = count % len(SO101)
                 diagnostics[joint] = arm.read_diagnostics(joint)
                 if joint == 0:
                     torque = arm.torque()
@@ -154,7 +156,7 @@ def _table(state: ArmState, torque: np.ndarray, diagnostics: list[ServoDiagnosti
     table = Table()
     for column in ("joint", "rad", "rad/s", "load %", "V", "deg C", "A", "torque", "faults"):
         table.add_column(column, justify="left" if column in ("joint", "faults") else "right")
-    for joint, (name, servo) in enumerate(zip(JOINT_NAMES, diagnostics, strict=True)):
+    for joint, (name, servo) in enumerate(zip(SO101.joint_names, diagnostics, strict=True)):
         table.add_row(
             name,
             f"{state.positions_rad[joint]:+.3f}",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 
 AMBIENT_C = 25.0
 SUPPLY_V = 12.0
@@ -27,21 +27,21 @@ class FirstOrderPlant:
 
     def __init__(
         self,
-        positions_rad: np.ndarray = HOME_RAD,
+        positions_rad: np.ndarray = SO101.home_rad,
         time_constant_s: float = 0.03,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._positions = np.array(positions_rad, dtype=float)
-        self._velocities = np.zeros(len(JOINT_NAMES))
+        self._velocities = np.zeros(len(SO101))
         self._goals = self._positions.copy()
-        self._torque = np.zeros(len(JOINT_NAMES), dtype=bool)
+        self._torque = np.zeros(len(SO101), dtype=bool)
         self._time_constant_s = time_constant_s
         self._clock = clock
         self._then_s = clock()
         # Free for tests to change.
-        self.temperatures = np.full(len(JOINT_NAMES), AMBIENT_C)
-        self.voltages = np.full(len(JOINT_NAMES), SUPPLY_V)
-        self.torque_limits = np.ones(len(JOINT_NAMES))
+        self.temperatures = np.full(len(SO101), AMBIENT_C)
+        self.voltages = np.full(len(SO101), SUPPLY_V)
+        self.torque_limits = np.ones(len(SO101))
 
     def move_to(self, positions_rad: np.ndarray) -> None:
         """Put the arm somewhere at once, goals included, as a reset of a simulation does."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import registers
 from multismolvla.robot.calibration import (
     GRIPPER,
@@ -22,11 +22,11 @@ from multismolvla.robot.protocol import BROADCAST_ID, MAX_PARAMETERS, Instructio
 from multismolvla.robot.registers import SRAM_START, TICKS_PER_TURN, Register
 
 MEMORY_BYTES = 128
-JOINTS = len(JOINT_NAMES)
+JOINTS = len(SO101)
 
 
 class Plant(Protocol):
-    """What the servos turn: six joints in the order of `JOINT_NAMES`, radians.
+    """What the servos turn: six joints in the order of `SO101.joint_names`, radians.
 
     Called from the thread that serves the bus. Arrays are (6,) float.
     """
@@ -53,15 +53,15 @@ def simulated_calibration() -> Calibration:
     """
     offsets = (-118, 1043, -987, 402, -31, 1290)
     motors = {}
-    for index, (name, offset) in enumerate(zip(JOINT_NAMES, offsets, strict=True)):
+    for index, (name, offset) in enumerate(zip(SO101.joint_names, offsets, strict=True)):
         # Limits that are symmetric about a tick; the travel goes a little beyond them.
         reach = 2047
         if name != "wrist_roll":
-            reach = int(JOINT_UPPER_RAD[index] / RAD_PER_TICK) + 1
+            reach = int(SO101.upper_rad[index] / RAD_PER_TICK) + 1
         low, high = 2048 - reach, 2048 + reach
         if name == GRIPPER:
             low = 2020
-            high = low + int((JOINT_UPPER_RAD[index] - JOINT_LOWER_RAD[index]) / RAD_PER_TICK) + 1
+            high = low + int((SO101.upper_rad[index] - SO101.lower_rad[index]) / RAD_PER_TICK) + 1
         motors[name] = MotorCalibration(index + 1, 0, offset, low, high)
     return Calibration(motors)
 

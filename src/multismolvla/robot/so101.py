@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import GRIPPER, Calibration
@@ -24,7 +24,7 @@ from multismolvla.robot.registers import (
     Register,
 )
 
-GRIPPER_JOINT = JOINT_NAMES.index(GRIPPER)
+GRIPPER_JOINT = SO101.joint_names.index(GRIPPER)
 
 # As LeRobot 0.4.4 configures an SO-101 (lerobot/robots/so101_follower/so101_follower.py): answer at
 # once, position mode, a softer loop than the factory's against shaking, full acceleration.
@@ -70,7 +70,7 @@ DIAGNOSTICS_BYTES = (
 
 @dataclass(frozen=True)
 class ArmState:
-    """One reading of the arm; arrays are (6,) in the order of `JOINT_NAMES`.
+    """One reading of the arm; arrays are (6,) in the order of `SO101.joint_names`.
 
     Attributes:
         loads: fraction of the largest motor voltage, -1 to 1.
@@ -115,7 +115,7 @@ class SO101Arm:
         self._bus = bus
         self._calibration = calibration
         self._ids = calibration.ids
-        bus.names = dict(zip(self._ids, JOINT_NAMES, strict=True))
+        bus.names = dict(zip(self._ids, SO101.joint_names, strict=True))
 
     def prepare(self) -> None:
         """Check that the servos are those of the calibration, and configure them.

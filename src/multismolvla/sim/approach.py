@@ -1,4 +1,4 @@
-"""How the open hand comes to stand around an object: direction of the fingers and their opening."""
+"""How the open gripper comes to stand around an object: direction and opening of the fingers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multismolvla import kinematics
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.sim.grasp import (
     WIDEST_GRASP_M,
-    Hand,
+    GripperPose,
     closing_yaws,
     contact_angle,
     grip_height,
@@ -33,21 +32,21 @@ TRIED_TURNS = np.deg2rad([0, 25, -25, 50, -50, 75, -75]).tolist()
 
 
 def grasp(
-    joints: np.ndarray, hand: Hand, name: str, poses: Mapping[str, np.ndarray]
+    joints: np.ndarray, gripper: GripperPose, name: str, poses: Mapping[str, np.ndarray]
 ) -> tuple[float, np.ndarray, float]:
     """Roll angle, grip point (3,) and gripper angle with which the open fingers stand around it.
 
     The direction that asks for the least turning, unless a finger would land on something else.
     """
     pose = poses[name]
-    pan = -math.atan2(pose[1], pose[0] - kinematics.PAN_X)
+    pan = -math.atan2(pose[1], pose[0] - KINEMATICS.pan_x)
     roll, blocked = _best_roll(float(joints[4]), pan, name, poses)
-    yaw = roll - pan - kinematics.ROLL_TWIST
+    yaw = roll - pan - KINEMATICS.roll_twist
     across = np.array([math.cos(yaw), math.sin(yaw), 0.0])
-    position = pose[:3] - hand.middle_offset * across
+    position = pose[:3] - gripper.middle_offset * across
     position[2] += grip_height(name, pose)
     # The shift across changed the pan angle a little: keep the fingers' direction on the table.
-    shifted = -math.atan2(position[1], position[0] - kinematics.PAN_X)
+    shifted = -math.atan2(position[1], position[0] - KINEMATICS.pan_x)
     opening = OPEN_RAD
     if blocked:
         width = max(2 * half for half in SHAPES[name].half if 2 * half < WIDEST_GRASP_M)
@@ -57,9 +56,9 @@ def grasp(
 
 def nearest_roll(yaw: float, pan: float, roll: float) -> float:
     """Roll angle within limits, nearest to `roll`, that closes along `yaw` or against it."""
-    first = kinematics.roll_for_closing_yaw(yaw, pan)
+    first = KINEMATICS.roll_for_closing_yaw(yaw, pan)
     turns = (first, first - math.pi, first + math.pi)
-    lower, upper = JOINT_LOWER_RAD[4] + 0.1, JOINT_UPPER_RAD[4] - 0.1
+    lower, upper = SO101.lower_rad[4] + 0.1, SO101.upper_rad[4] - 0.1
     return min(
         (turn for turn in turns if lower <= turn <= upper), key=lambda turn: abs(turn - roll)
     )
@@ -77,7 +76,7 @@ def _best_roll(
         candidates = [nearest_roll(yaw, pan, roll) for yaw in yaws or (0.0,)]
     costs = []
     for candidate in candidates:
-        yaw = candidate - pan - kinematics.ROLL_TWIST
+        yaw = candidate - pan - KINEMATICS.roll_twist
         hits = _hits(name, yaw, poses, REACH_M)
         narrow_hits = hits and _hits(name, yaw, poses, NARROW_REACH_M)
         cost = abs(candidate - roll) + BLOCKED_COST_RAD * (hits + narrow_hits)

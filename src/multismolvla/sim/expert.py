@@ -2,7 +2,7 @@
 
 It keeps no memory. Which phase a task is in follows from where the object is and how the fingers
 stand to it, so the law can be asked in any state, also in one that another policy reached. Phases
-meet in funnels (the closer to the place, the lower the hand may be) rather than at switches, and
+meet in funnels (the closer to the place, the lower the gripper may be) rather than at switches, and
 every test that could flip back and forth has two thresholds told apart by the gripper's own angle.
 """
 
@@ -14,30 +14,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multismolvla import kinematics
-from multismolvla.arm import HOME_RAD, JOINT_LOWER_RAD, JOINT_UPPER_RAD
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.sim.approach import grasp, nearest_roll
 from multismolvla.sim.destination import Destination, destination
 from multismolvla.sim.goals import Goal
-from multismolvla.sim.grasp import Hand, contact_angle
+from multismolvla.sim.grasp import GripperPose, contact_angle
 from multismolvla.sim.layout import half_height
 from multismolvla.sim.posture import reach
 
 ARM_SPEED_RAD_S = 1.6
 GRIPPER_SPEED_RAD_S = 2.0
-# Share of the remaining way taken per second: the hand slows down over the last centimetres.
+# Share of the remaining way taken per second: the gripper slows down over the last centimetres.
 APPROACH_RATE_HZ = 10.0
 
-CLOSED_RAD = float(JOINT_LOWER_RAD[5])
+CLOSED_RAD = float(SO101.lower_rad[5])
 # How far the fingers open beyond contact to let go: further, they would reach for the neighbours.
 RELEASE_RAD = 0.28
 
-# The hand leaves the faster, the wider the gap: metres of carrot per radian.
+# The gripper leaves the faster, the wider the gap: metres of carrot per radian.
 LEAVE_RATE = 0.2
 
-# The empty hand travels with its fingertips above the tallest object.
+# The empty gripper travels with its fingertips above the tallest object.
 HOVER_M = 0.085
-# Sides of the funnel: within the throat the hand may be all the way down.
+# Sides of the funnel: within the throat the gripper may be all the way down.
 THROAT_M, SLOPE = 0.006, 5.0
 # A radian of wrong roll, and an unopened gripper, count as this much distance.
 ROLL_WEIGHT_M, SHUT_WEIGHT_M = 0.06, 0.10
@@ -45,7 +44,7 @@ ROLL_WEIGHT_M, SHUT_WEIGHT_M = 0.06, 0.10
 
 @dataclass(frozen=True)
 class Move:
-    """Where the law wants the hand: grip point, roll angle and gripper angle."""
+    """Where the law wants the gripper: grip point, roll angle and gripper angle."""
 
     position: np.ndarray
     roll: float
@@ -66,76 +65,78 @@ def next_target(
         goals: the task's goals, bound to objects, in order.
         period_s: time until the target is due, seconds.
     """
-    hand = Hand.at(joints)
-    move = _move(joints, hand, poses, goals)
+    gripper = GripperPose.at(joints)
+    move = _move(joints, gripper, poses, goals)
     if move is None:
-        wanted = _homewards(joints, hand)
+        wanted = _homewards(joints, gripper)
     else:
-        arm = reach(_carrot(hand.position, move.position), move.roll)
+        arm = reach(_carrot(gripper.position, move.position), move.roll)
         wanted = np.array([*arm.tolist(), move.gripper])
     return _step(joints, wanted, period_s)
 
 
 def _move(
-    joints: np.ndarray, hand: Hand, poses: Mapping[str, np.ndarray], goals: Sequence[Goal]
+    joints: np.ndarray, gripper: GripperPose, poses: Mapping[str, np.ndarray], goals: Sequence[Goal]
 ) -> Move | None:
     for goal in goals:
         pose = poses[goal.name]
-        surrounded = hand.surrounds(goal.name, pose)
+        surrounded = gripper.surrounds(goal.name, pose)
         target = destination(goal, poses)
         if target.holds_already(goal, poses):
             if surrounded:
-                return _let_go(joints, hand, goal.name, pose)
+                return _let_go(joints, gripper, goal.name, pose)
             continue
-        if surrounded and hand.holds(goal.name, pose):
-            return _carry(joints, hand, goal.name, pose, target)
-        return _take(joints, hand, goal.name, poses)
+        if surrounded and gripper.holds(goal.name, pose):
+            return _carry(joints, gripper, goal.name, pose, target)
+        return _take(joints, gripper, goal.name, poses)
     return None
 
 
-def _let_go(joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray) -> Move:
-    contact = contact_angle(min(hand.width_across(name, pose), 0.050))
-    position = hand.position.copy()
-    # The jaw moves and the fixed finger does not: shift the hand so that both leave the object.
-    across = hand.rotation[:, 2]
-    position += ((pose[:3] - hand.middle) @ across) * across
+def _let_go(joints: np.ndarray, gripper: GripperPose, name: str, pose: np.ndarray) -> Move:
+    contact = contact_angle(min(gripper.width_across(name, pose), 0.050))
+    position = gripper.position.copy()
+    # The jaw moves and the fixed finger does not: shift the gripper so that both leave the object.
+    across = gripper.rotation[:, 2]
+    position += ((pose[:3] - gripper.middle) @ across) * across
     # A wall may keep the jaw from opening all the way: a small gap is enough to leave.
-    if hand.gripper > contact + 0.10:
+    if gripper.angle > contact + 0.10:
         # Slowly first: the measured jaw may lag behind the one that this law was rolled out with.
-        position[2] += min(LEAVE_RATE * (hand.gripper - contact), 0.05)
+        position[2] += min(LEAVE_RATE * (gripper.angle - contact), 0.05)
     return Move(position, float(joints[4]), contact + RELEASE_RAD)
 
 
 def _carry(
-    joints: np.ndarray, hand: Hand, name: str, pose: np.ndarray, target: Destination
+    joints: np.ndarray, gripper: GripperPose, name: str, pose: np.ndarray, target: Destination
 ) -> Move:
     roll = float(joints[4])
     if target.closing_yaw is not None:
-        pan = -math.atan2(target.position[1], target.position[0] - kinematics.PAN_X)
+        pan = -math.atan2(target.position[1], target.position[0] - KINEMATICS.pan_x)
         roll = nearest_roll(target.closing_yaw, pan, roll)
     way = target.position[:2] - pose[:2]
     distance = math.hypot(*way.tolist()) + ROLL_WEIGHT_M * max(0.0, abs(roll - joints[4]) - 0.1)
     bottom = float(pose[2]) - half_height(name, pose)
     needed = _funnel(distance, target.position[2], target.carry_height)
     freedom = _freedom(needed - bottom)
-    position = hand.position + np.array([*(freedom * way), needed - bottom])
+    position = gripper.position + np.array([*(freedom * way), needed - bottom])
     return Move(position, roll if freedom > 0 else float(joints[4]), CLOSED_RAD)
 
 
-def _take(joints: np.ndarray, hand: Hand, name: str, poses: Mapping[str, np.ndarray]) -> Move:
-    roll, position, opening = grasp(joints, hand, name, poses)
-    aside = math.hypot(*(hand.middle[:2] - poses[name][:2]).tolist())
-    above = abs(float(hand.position[2] - position[2]))
+def _take(
+    joints: np.ndarray, gripper: GripperPose, name: str, poses: Mapping[str, np.ndarray]
+) -> Move:
+    roll, position, opening = grasp(joints, gripper, name, poses)
+    aside = math.hypot(*(gripper.middle[:2] - poses[name][:2]).tolist())
+    above = abs(float(gripper.position[2] - position[2]))
     turned = abs(roll - joints[4])
     # Once closing has begun, small disturbances do not undo it.
-    slack = 1.0 if hand.gripper > opening - 0.06 else 2.5
+    slack = 1.0 if gripper.angle > opening - 0.06 else 2.5
     if aside < 0.008 * slack and above < 0.008 * slack and turned < 0.12 * slack:
         return Move(position, roll, CLOSED_RAD)
-    shut = max(0.0, opening - 0.04 - hand.gripper)
+    shut = max(0.0, opening - 0.04 - gripper.angle)
     distance = aside + ROLL_WEIGHT_M * max(0.0, turned - 0.1) + SHUT_WEIGHT_M * shut
     needed = _funnel(distance, float(position[2]), HOVER_M)
-    freedom = _freedom(needed - float(hand.position[2]))
-    position[:2] = hand.position[:2] + freedom * (position[:2] - hand.position[:2])
+    freedom = _freedom(needed - float(gripper.position[2]))
+    position[:2] = gripper.position[:2] + freedom * (position[:2] - gripper.position[:2])
     position[2] = needed
     return Move(position, roll if freedom > 0 else float(joints[4]), opening)
 
@@ -149,23 +150,23 @@ def _freedom(lacking: float) -> float:
     return min(1.0, max(0.0, 1.6 - lacking / 0.01))
 
 
-def _homewards(joints: np.ndarray, hand: Hand) -> np.ndarray:
-    home, _ = kinematics.forward(HOME_RAD)
-    aside = math.hypot(*(hand.position[:2] - home[:2]).tolist())
-    if hand.position[2] < HOVER_M - 0.01 and aside > 0.02:
-        up = np.array([*hand.position[:2], HOVER_M])
+def _homewards(joints: np.ndarray, gripper: GripperPose) -> np.ndarray:
+    home, _ = KINEMATICS.forward(SO101.home_rad)
+    aside = math.hypot(*(gripper.position[:2] - home[:2]).tolist())
+    if gripper.position[2] < HOVER_M - 0.01 and aside > 0.02:
+        up = np.array([*gripper.position[:2], HOVER_M])
         return np.append(reach(up, float(joints[4])), joints[5])
-    return HOME_RAD
+    return SO101.home_rad
 
 
 def _carrot(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """A point at most a few centimetres ahead on the way from `start` to `end`.
 
     The way turns about the pan axis instead of crossing the base; following a near point keeps the
-    hand on it, where one big step in joint space would sag.
+    gripper on it, where one big step in joint space would sag.
     """
     (x, y, height), (end_x, end_y, end_height) = start.tolist(), end.tolist()
-    x, end_x = x - kinematics.PAN_X, end_x - kinematics.PAN_X
+    x, end_x = x - KINEMATICS.pan_x, end_x - KINEMATICS.pan_x
     radii = math.hypot(x, y), math.hypot(end_x, end_y)
     angles = math.atan2(y, x), math.atan2(end_y, end_x)
     turn = math.remainder(angles[1] - angles[0], 2 * math.pi)
@@ -175,7 +176,7 @@ def _carrot(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     angle = angles[0] + turn / longest
     return np.array(
         [
-            kinematics.PAN_X + radius * math.cos(angle),
+            KINEMATICS.pan_x + radius * math.cos(angle),
             radius * math.sin(angle),
             height + rise / longest,
         ]
@@ -191,4 +192,4 @@ def _step(joints: np.ndarray, wanted: np.ndarray, period_s: float) -> np.ndarray
     target = joints + share * way
     reachable = GRIPPER_SPEED_RAD_S * period_s
     target[5] = joints[5] + min(max(way[5], -reachable), reachable)
-    return np.minimum(np.maximum(target, JOINT_LOWER_RAD), JOINT_UPPER_RAD)
+    return np.minimum(np.maximum(target, SO101.lower_rad), SO101.upper_rad)

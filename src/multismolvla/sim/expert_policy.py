@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.sim.expert import next_target
 from multismolvla.sim.goals import Goal
@@ -63,9 +63,9 @@ class ExpertPolicy:
         task = find_task(observation.task)
         poses = _checked_poses(observation.privileged)
         joints = np.asarray(observation.state, dtype=np.float64)
-        if joints.shape != (len(JOINT_NAMES),) or not np.isfinite(joints).all():
+        if joints.shape != (len(SO101),) or not np.isfinite(joints).all():
             raise ValueError(
-                f"state is {observation.state!r}; expected {len(JOINT_NAMES)} finite joint angles"
+                f"state is {observation.state!r}; expected {len(SO101)} finite joint angles"
             )
         if task is not self._task:
             self._task, self._goals, self._last = task, task.bind(poses), None
@@ -73,7 +73,7 @@ class ExpertPolicy:
         for target in rows[1:]:
             joints, poses = advance(joints, poses, target)
         while len(rows) < ROWS:
-            speed = rows[-1] - rows[-2] if len(rows) > 1 else np.zeros(len(JOINT_NAMES))
+            speed = rows[-1] - rows[-2] if len(rows) > 1 else np.zeros(len(SO101))
             target = next_target(joints, poses, self._goals, PERIOD_S)
             target[:5] = _eased(rows[-1], speed, target)[:5]
             joints, poses = advance(joints, poses, target)

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from multismolvla import kinematics
+from multismolvla.embodiment.so101 import KINEMATICS
 from multismolvla.sim.layout import SHAPES, half_height, rotation_of
 
 # From assets/so101.xml: the fixed pad's face below the roll axis, the opening at which the pads are
@@ -35,22 +35,22 @@ def contact_angle(width: float) -> float:
 
 
 @dataclass(frozen=True)
-class Hand:
-    """Pose of the hand: grip frame, gripper angle and the middle between the pads."""
+class GripperPose:
+    """Pose of the gripper: grip frame, joint angle and the middle between the pads."""
 
     position: np.ndarray
     rotation: np.ndarray
-    gripper: float
+    angle: float
 
     @classmethod
-    def at(cls, joints: np.ndarray) -> Hand:
-        """The hand at joint angles (6,), radians."""
-        return _hand_at(np.asarray(joints, np.float64).tobytes())
+    def at(cls, joints: np.ndarray) -> GripperPose:
+        """The gripper at joint angles (6,), radians."""
+        return _gripper_at(np.asarray(joints, np.float64).tobytes())
 
     @cached_property
     def gap(self) -> float:
         """Distance between the pads, metres."""
-        return max(opening(self.gripper), 0.0)
+        return max(opening(self.angle), 0.0)
 
     @cached_property
     def middle_offset(self) -> float:
@@ -78,7 +78,7 @@ class Hand:
         if not self.surrounds(name, pose):
             return False
         width = self.width_across(name, pose)
-        return self.gripper < contact_angle(min(width, 0.060)) + 0.06
+        return self.angle < contact_angle(min(width, 0.060)) + 0.06
 
     def width_across(self, name: str, pose: np.ndarray) -> float:
         """Extent of the object along the closing direction, metres."""
@@ -92,13 +92,13 @@ class Hand:
 
 
 @lru_cache(maxsize=8)
-def _hand_at(joints: bytes) -> Hand:
-    # The expert's law and the rollout of its chunk ask for the same hand up to three times.
+def _gripper_at(joints: bytes) -> GripperPose:
+    # The expert's law and the rollout of its chunk need the same pose up to three times.
     angles = np.frombuffer(joints)
-    position, rotation = kinematics.forward(angles)
+    position, rotation = KINEMATICS.forward(angles)
     for array in (position, rotation):
         array.flags.writeable = False
-    return Hand(position, rotation, float(angles[5]))
+    return GripperPose(position, rotation, float(angles[5]))
 
 
 def closing_yaws(name: str, pose: np.ndarray) -> tuple[float, ...] | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multismolvla.sim.grasp import Hand, contact_angle
+from multismolvla.sim.grasp import GripperPose, contact_angle
 from multismolvla.sim.layout import (
     BIN_CENTRE,
     BIN_FLOOR,
@@ -23,7 +23,7 @@ def advance(
     joints: np.ndarray, poses: Mapping[str, np.ndarray], target: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Joints (6,) and object poses after the joints have followed `target`."""
-    before = Hand.at(joints)
+    before = GripperPose.at(joints)
     joints, poses = target.copy(), dict(poses)
     surrounded = [name for name, pose in poses.items() if before.surrounds(name, pose)]
     held = [name for name in surrounded if before.holds(name, poses[name])]
@@ -31,7 +31,7 @@ def advance(
         # The fingers stop at the object.
         width = before.width_across(name, poses[name])
         joints[5] = max(joints[5], contact_angle(min(width, 0.060)))
-    after = Hand.at(joints)
+    after = GripperPose.at(joints)
     for name in held:
         pose = poses[name]
         holds = after.holds(name, pose)
@@ -39,7 +39,7 @@ def advance(
     return joints, poses
 
 
-def _carried(pose: np.ndarray, before: Hand, after: Hand) -> np.ndarray:
+def _carried(pose: np.ndarray, before: GripperPose, after: GripperPose) -> np.ndarray:
     turn = after.rotation @ before.rotation.T
     position = after.position + turn @ (pose[:3] - before.position)
     return np.concatenate([position, _turned(turn, pose[3:])])

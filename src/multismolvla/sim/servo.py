@@ -12,7 +12,7 @@ import threading
 import mujoco
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 
 TICK_RAD = 2 * math.pi / 4096
 # Feetech STS3215-C018 datasheet: 12 V, stall torque 30 kg cm, no-load speed 45 rpm, stall current
@@ -38,21 +38,21 @@ HEATING_TIME_S = 300.0
 
 
 class Servos:
-    """Servo state and commands in radians; joint index 0 to 5 in the order of `JOINT_NAMES`.
+    """Servo state and commands in radians; joint index 0 to 5 in the order of `SO101.joint_names`.
 
     Every method may be called from any thread: each takes the simulation's lock.
     """
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, lock: threading.RLock) -> None:
         self._model, self._data, self._lock = model, data, lock
-        self._actuators = np.array([model.actuator(name).id for name in JOINT_NAMES])
-        joints = [model.joint(name) for name in JOINT_NAMES]
+        self._actuators = np.array([model.actuator(name).id for name in SO101.joint_names])
+        joints = [model.joint(name) for name in SO101.joint_names]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._dofs = np.array([joint.dofadr[0] for joint in joints])
         self._damping = model.dof_damping[self._dofs].copy()
-        self._enabled = np.ones(len(JOINT_NAMES), dtype=bool)
+        self._enabled = np.ones(len(SO101), dtype=bool)
         self._limits = np.array(DEFAULT_TORQUE_LIMITS)
-        self._temperatures = np.full(len(JOINT_NAMES), AMBIENT_C)
+        self._temperatures = np.full(len(SO101), AMBIENT_C)
         self._apply()
 
     def positions_rad(self) -> np.ndarray:
@@ -77,7 +77,7 @@ class Servos:
     def voltages_v(self) -> np.ndarray:
         """(6,) supply voltage at the servos: they share one bus, so one value for all."""
         drop = SUPPLY_RESISTANCE_OHM * float(self.currents_a().sum())
-        return np.full(len(JOINT_NAMES), SUPPLY_V - drop)
+        return np.full(len(SO101), SUPPLY_V - drop)
 
     def temperatures_c(self) -> np.ndarray:
         """(6,) motor temperatures, degrees Celsius."""
@@ -101,7 +101,7 @@ class Servos:
             ValueError: the goal is not a finite number.
         """
         if not math.isfinite(goal):
-            raise ValueError(f"goal of {JOINT_NAMES[index]} is {goal}; expected radians")
+            raise ValueError(f"goal of {SO101.joint_names[index]} is {goal}; expected radians")
         with self._lock:
             self._data.ctrl[self._actuators[index]] = _quantise(goal)
 
@@ -118,7 +118,9 @@ class Servos:
             ValueError: the fraction lies outside 0 to 1.
         """
         if not 0.0 <= fraction <= 1.0:
-            raise ValueError(f"torque limit of {JOINT_NAMES[index]} is {fraction}; expected 0 to 1")
+            raise ValueError(
+                f"torque limit of {SO101.joint_names[index]} is {fraction}; expected 0 to 1"
+            )
         with self._lock:
             self._limits[index] = fraction
             self._apply()

@@ -9,7 +9,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from multismolvla.arm import HOME_RAD
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.sim.goals import Goal, Scene
 from multismolvla.sim.layout import SHAPES
 from multismolvla.sim.servo import Servos
@@ -26,6 +26,8 @@ class Simulation:
     One thread calls `advance` and `reset`; any thread may use `servos`, read the state and take
     snapshots. `lock` is re-entrant; hold it only to read several things of one instant.
     """
+
+    embodiment = SO101
 
     def __init__(self, seed: int = 0) -> None:
         self.lock = threading.RLock()
@@ -55,7 +57,7 @@ class Simulation:
             mujoco.mj_resetData(self.model, self._data)
             for name, pose in poses.items():
                 self._data.joint(name).qpos = pose
-            self.servos.teleport(HOME_RAD)
+            self.servos.teleport(self.embodiment.home_rad)
             mujoco.mj_forward(self.model, self._data)
             self._task, self._goals = task, task.bind(poses)
             self._steps, self._remainder_s = 0, 0.0

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.interfaces import Policy
 from multismolvla.policy.examples import FILE_NAME as EXAMPLES
 from multismolvla.policy.hub import HUB_ID, download
@@ -82,6 +83,7 @@ def find_policy(name: str) -> Factory | Path:
 
 def load_policy(
     name: str,
+    embodiment: Embodiment,
     *,
     device: str = "auto",
     threads: int | None = None,
@@ -98,6 +100,7 @@ def load_policy(
     A checkpoint takes the options that are its own. A class gets those that its constructor names.
 
     Args:
+        embodiment: the arm that it is to move.
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
         threads: of a checkpoint's sums; 0 has its dry run choose, None leaves them to torch.
         seed: of the noise; None for new noise at each start.
@@ -125,9 +128,9 @@ def load_policy(
     found = find_policy(name)
     try:
         if isinstance(found, Path):
-            policy = _load_checkpoint(found, chunking, options)
+            policy = _load_checkpoint(found, embodiment, chunking, options)
         else:
-            options |= {"chunking": chunking, "committed_s": committed_s}
+            options |= {"embodiment": embodiment, "chunking": chunking, "committed_s": committed_s}
             policy = found(**_accepted(found, options))
     except Exception as error:  # A policy is foreign code: whatever it raises ends the start.
         raise _cannot_be_made(name, error) from error
@@ -221,11 +224,13 @@ def _accepted(factory: Factory, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in names}
 
 
-def _load_checkpoint(folder: Path, chunking: str, options: Mapping[str, Any]) -> Policy:
+def _load_checkpoint(
+    folder: Path, embodiment: Embodiment, chunking: str, options: Mapping[str, Any]
+) -> Policy:
     # Imports torch, which takes seconds that a policy without a network need not wait.
     from multismolvla.policy.chunk_continuation import WHOLE_OVERLAP
     from multismolvla.policy.learned_policy import LearnedPolicy
     from multismolvla.policy.real_time_chunking import RealTimeChunking
 
     guidance = RealTimeChunking(horizon=WHOLE_OVERLAP) if chunking == "rtc" else None
-    return LearnedPolicy.load(folder, chunking=guidance, **options)
+    return LearnedPolicy.load(folder, embodiment, chunking=guidance, **options)

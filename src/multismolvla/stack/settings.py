@@ -27,6 +27,7 @@ BACKENDS = ("network", GROUND_TRUTH, "transformers")
 CHUNKINGS = ("none", "rtc")
 # Of `policy.fast_linear`, which imports torch; beside them `auto`.
 POLICY_PRECISIONS = ("float32", "int8", "bfloat16")
+EMBODIMENT = "The arm: so101, or a YAML file as docs/embodiment.md describes it."
 _REALTIME = "Run the control loop with real-time priority and locked memory where granted."
 
 
@@ -62,6 +63,7 @@ class PolicySettings:
         "Name of an installed or shipped policy, folder of a checkpoint, hub id owner/name, or "
         "module:Class.",
     )
+    embodiment: str = setting("so101", EMBODIMENT)
     policy_device: str = setting(
         "auto",
         "Where a checkpoint runs; auto uses the GPU if there is one.",
@@ -156,6 +158,7 @@ class PolicySettings:
 class DriverSettings:
     """How the arm is driven: `so101_driver`."""
 
+    embodiment: str = setting("so101", EMBODIMENT)
     port: str = setting("/dev/ttyACM0", "Serial port of the servo bus.")
     calibration: str = setting(
         str(Path.home() / ".ros" / "so101_calibration.json"),

@@ -30,6 +30,7 @@ from multismolvla.faults.scenario import Scenario
 from multismolvla.faults.scenario_file import find_scenarios, load_scenario
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import find_weights
+from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import find_task
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.command_options import (
@@ -158,6 +159,7 @@ def _run_one(
     if name not in policies:
         policies[name] = load_policy(
             without_digest(name),
+            Simulation.embodiment,
             device=device,
             threads=1,
             seed=0,

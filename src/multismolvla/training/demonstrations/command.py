@@ -18,6 +18,7 @@ from pathlib import Path
 from multismolvla.argument_types import positive, share
 from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
+from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.stack.command_options import add_config, add_streams, stream_table_file
 from multismolvla.stack.policy_loading import load_policy
@@ -215,13 +216,14 @@ def _start_worker(settings: Settings, table: Path, revision: str) -> None:
 def _load_learner(settings: Settings) -> Learner | None:
     if settings.policy == "expert":
         return None
+    arm = Simulation.embodiment
     # torch, only where it is needed.
     if settings.privileged:
         from multismolvla.training.demonstrations.privileged_policy import PrivilegedPolicy
 
-        policy = PrivilegedPolicy.load(settings.policy, threads=1, seed=settings.seed)
+        policy = PrivilegedPolicy.load(settings.policy, arm, threads=1, seed=settings.seed)
     else:
-        policy = load_policy(settings.policy, device="cpu", threads=1, noise_scale=1.0)
+        policy = load_policy(settings.policy, arm, device="cpu", threads=1, noise_scale=1.0)
     return Learner(
         policy, settings.policy, settings.expert_share, settings.stream_loss, settings.privileged
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.interfaces import ActionChunk, Observation
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.engine import InferenceEngine
@@ -43,15 +43,14 @@ class PrivilegedPolicy:
         model: MultiSmolVLA,
         tokenizer: Tokenizer,
         normalizer: Normalizer,
+        embodiment: Embodiment,
         *,
         threads: int | None = None,
         seed: int = 0,
     ) -> None:
-        if model.config.joints != JOINT_NAMES:
-            raise ValueError(
-                f"the checkpoint moves {', '.join(model.config.joints)}; "
-                f"this arm has {', '.join(JOINT_NAMES)}"
-            )
+        config = model.config
+        embodiment.check_policy(config.joints, config.action_names, "the checkpoint")
+        self._kinematics = embodiment.kinematics
         if not model.config.objects:
             raise ValueError(
                 "the checkpoint has no object tokens, so it cannot read privileged poses"
@@ -65,15 +64,21 @@ class PrivilegedPolicy:
         self.reset()
 
     @classmethod
-    def load(cls, source: str | Path, **options) -> PrivilegedPolicy:
+    def load(cls, source: str | Path, embodiment: Embodiment, **options) -> PrivilegedPolicy:
         """Load a folder or, by its id `owner/name`, a checkpoint on the hub.
 
         Raises:
             ValueError: the checkpoint cannot be read or used; one line.
         """
-        checkpoint = load_any_checkpoint(source)
+        checkpoint = load_any_checkpoint(source, embodiment)
         try:
-            return cls(checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer, **options)
+            return cls(
+                checkpoint.model,
+                checkpoint.tokenizer,
+                checkpoint.normalizer,
+                embodiment,
+                **options,
+            )
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
 
@@ -100,7 +105,9 @@ class PrivilegedPolicy:
             first = zlib.crc32(np.float32([*state[0], *poses.ravel()]).tobytes())
             self._rng = np.random.default_rng([self._seed, first])
         labels = torch.full((1, len(config.views), 0, 0), torch.nan)
-        scene = known_scene(self._rng, auxiliary_targets(state, poses, config.objects, labels))
+        scene = known_scene(
+            self._rng, auxiliary_targets(state, self._kinematics, poses, config.objects, labels)
+        )
         noise = self._rng.standard_normal((1, config.chunk_size, config.max_action_dim), np.float32)
         joints = torch.from_numpy(state)
         language = self._tokenizer.encode([observation.task])

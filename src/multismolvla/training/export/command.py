@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from multismolvla.argument_types import add_embodiment
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.policy.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -24,7 +26,6 @@ from multismolvla.policy.checkpoint import (
     resolve,
     save_checkpoint,
 )
-from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.dry_run import synthetic_observation
 from multismolvla.policy.examples import FILE_NAME as EXAMPLES
 from multismolvla.policy.learned_policy import LearnedPolicy
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/export"), metavar="DIR", help="default: %(default)s"
     )
+    add_embodiment(parser)
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -66,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Export; return 0, or 1 with one line of what is wrong."""
     try:
-        facts = export(args.folder, args.out, args.precision, args.report)
+        facts = export(args.folder, args.embodiment, args.out, args.precision, args.report)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -78,7 +80,9 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def export(source: str, out: Path, precision: str, report: Path | None) -> Facts:
+def export(
+    source: str, embodiment: Embodiment, out: Path, precision: str, report: Path | None
+) -> Facts:
     """Write the checkpoint and what belongs to it into `out`.
 
     Raises:
@@ -91,11 +95,11 @@ def export(source: str, out: Path, precision: str, report: Path | None) -> Facts
         raise ExportError(f"--out {out} is the checkpoint itself; name another folder")
     history = without_places(whole_history(folder)) | {"precision": precision}
     evaluation = evaluation_section(report.read_text()) if report else None
-    original = load_checkpoint(folder)
+    original = load_checkpoint(folder, embodiment)
     _check_range(folder, original.model, PRECISIONS[precision])
     parameters = sum(parameter.numel() for parameter in original.model.parameters())
     exported = original._replace(model=original.model.to(PRECISIONS[precision]))
-    if not _holds(out, exported):
+    if not _holds(out, embodiment, exported):
         save_checkpoint(out, *exported)
     if (folder / EXAMPLES).is_file():
         shutil.copyfile(folder / EXAMPLES, out / EXAMPLES)
@@ -105,36 +109,36 @@ def export(source: str, out: Path, precision: str, report: Path | None) -> Facts
         parameters=parameters,
         size_bytes=sum(file.stat().st_size for file in files),
         precision=precision,
-        difference_rad=largest_difference(load_any_checkpoint(folder), load_any_checkpoint(out)),
+        difference_rad=largest_difference(folder, out, embodiment),
         compared=COMPARED,
     )
     (out / CARD_FILE).write_text(render_model_card(original.config, history, facts, evaluation))
     return facts
 
 
-def largest_difference(one: Checkpoint, other: Checkpoint) -> float:
+def largest_difference(one: Path, other: Path, embodiment: Embodiment) -> float:
     """Largest difference of two checkpoints' actions, radians, on the same random observations."""
-    policies = [
-        LearnedPolicy(each.model, each.tokenizer, each.normalizer, seed=0) for each in (one, other)
-    ]
-    streams = one.config.streams
+    policies = [LearnedPolicy.load(folder, embodiment, seed=0) for folder in (one, other)]
+    streams = policies[0].streams
     rng = np.random.default_rng(0)
     largest = 0.0
     for _ in range(COMPARED):
-        observation = synthetic_observation(streams, [stream.name for stream in streams], rng)
+        observation = synthetic_observation(
+            streams, [stream.name for stream in streams], rng, embodiment.rest_state
+        )
         first, second = (policy.infer(observation).actions for policy in policies)
         largest = max(largest, float(np.abs(first - second).max()))
     return largest
 
 
-def _holds(folder: Path, checkpoint: Checkpoint) -> bool:
+def _holds(folder: Path, embodiment: Embodiment, checkpoint: Checkpoint) -> bool:
     """Whether just this is there already.
 
     It is not written again then: safetensors lists its metadata in any order, and other bytes would
     make it another policy for an evaluation.
     """
     try:
-        there = load_checkpoint(folder)
+        there = load_checkpoint(folder, embodiment)
     except CheckpointError:
         return False
     if (there.config, there.tokenizer.content) != (

@@ -20,7 +20,7 @@ from multismolvla.policy.object_tokens import Estimate
 from multismolvla.training.policy.auxiliary_targets import AuxiliaryTargets
 
 MILLIMETRES = 1000.0 * SCALE_M
-JOINTS = slice(3, 9)
+JOINTS = slice(3, -1)
 OBJECT_LABELS = slice(LABELS.index("cube"), None)
 # Most of a frame is table and background.
 FOREGROUND_WEIGHT = 8.0

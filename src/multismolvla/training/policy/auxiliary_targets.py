@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.policy.gripper_frame import CENTRE_M, SCALE_M
-from multismolvla.sim.grasp import Hand
+from multismolvla.sim.grasp import GripperPose
 from multismolvla.sim.layout import SHAPES, rotation_of
 
 # An axis whose vertical part is larger than this has no heading worth the name.
@@ -29,8 +30,8 @@ class AuxiliaryTargets:
             unknown.
         headings: (B, n, 2) cosine and sine of the heading times the object's symmetry; NaN where
             there is none: of round objects and of unknown ones.
-        gripper: (B, 3) grip point, likewise.
-        joints: (B, 6) radians.
+        gripper: (B, 3) grip point, likewise; NaN without kinematics.
+        joints: (B, J) radians.
         held: (B,) int64 object in the gripper, n for none.
         labels: (B, V, T, L) shares of the labels within each token's part of the frame; NaN
             where there is no segmentation.
@@ -45,15 +46,26 @@ class AuxiliaryTargets:
 
 
 def auxiliary_targets(
-    state: np.ndarray, poses: np.ndarray, objects: Sequence[str], labels: Tensor
+    state: np.ndarray,
+    kinematics: Kinematics | None,
+    poses: np.ndarray,
+    objects: Sequence[str],
+    labels: Tensor,
 ) -> AuxiliaryTargets:
-    """From joints (B, 6), poses (B, n, 7) in the order of `objects`, and label shares."""
-    hands = [Hand.at(joints) for joints in state.astype(np.float64)]
+    """From joints (B, J), poses (B, n, 7) in the order of `objects`, and label shares.
+
+    What is held is known of the simulated table's arm alone, which is the one that has objects.
+    """
+    joints = state.astype(np.float64)
+    grips = np.full((len(state), 3), np.nan)
+    if kinematics is not None:
+        grips = np.stack([kinematics.forward(row)[0] for row in joints])
     positions = (poses[..., :3] - np.array(CENTRE_M)) / SCALE_M
-    grips = (np.stack([gripper.position for gripper in hands]) - np.array(CENTRE_M)) / SCALE_M
+    grips = (grips - np.array(CENTRE_M)) / SCALE_M
     headings = np.full((*poses.shape[:2], 2), np.nan)
     held = np.full(len(state), len(objects))
-    for sample, gripper in enumerate(hands):
+    for sample, row in enumerate(joints if objects else ()):
+        gripper = GripperPose.at(row)
         for index, name in enumerate(objects):
             pose = poses[sample, index].astype(np.float64)
             if name not in SHAPES or not np.isfinite(pose).all():

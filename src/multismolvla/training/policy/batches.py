@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from multismolvla.data.cache import TrainingCache
+from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.faults.fault import FrameFault
 from multismolvla.faults.registry import FAULTS
 from multismolvla.modalities.conversion import from_counts
@@ -71,7 +72,7 @@ class Group:
         mask: (B, S) bool, True = usable; `lost`, (B, S) bool: masked on purpose or damaged.
         language, language_mask: (B, L).
         state: (B, max_state_dim), joints with noise, normalised.
-        joints: (B, 6) radians, without noise.
+        joints: (B, J) radians, without noise.
         actions: (B, T, A) normalised; noise (B, K, T, A) and time (B, K).
         targets: of the auxiliary heads, or None.
         views, present: (B, V, T, H) encoded before, and (B, V) which of them there are, or None.
@@ -138,6 +139,7 @@ class BatchMaker:
         config: PolicyConfig,
         tokenizer: Tokenizer,
         normalizer: Normalizer,
+        kinematics: Kinematics | None,
         phase: PhaseRecipe,
         seed: Sequence[int],
         rank: int = 0,
@@ -158,6 +160,7 @@ class BatchMaker:
         if not len(indices):
             raise ValueError(f"{cache.folder}: has no samples to train on")
         self._cache, self._indices, self._config = cache, indices, config
+        self._kinematics = kinematics
         self._normalizer, self._phase, self._seed = normalizer, phase, tuple(seed)
         self._rank, self._processes = rank, processes
         self._views, self._teacher = views, teacher
@@ -303,7 +306,8 @@ class BatchMaker:
         side = round(config.tokens_per_view**0.5)
         shares = label_shares(labels, config.views, side, len(samples))
         poses = cache.array("object_poses")[samples]
-        return auxiliary_targets(cache.array("state")[samples], poses, cache.objects, shares)
+        state = cache.array("state")[samples]
+        return auxiliary_targets(state, self._kinematics, poses, cache.objects, shares)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         # Without the rank: the processes share one order and take different parts of it.

@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from multismolvla.argument_types import add_embodiment
 from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.stack.settings import shipped_config
 from multismolvla.training.policy.recipe import RecipeError
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="change a value of the recipe, as in phases.0.steps=100; may be repeated",
     )
     add_streams(parser)
+    add_embodiment(parser)
     parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 lets it choose")
     parser.add_argument(
         "--minutes", type=float, help="stop after this time; the same command continues"
@@ -79,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
             recipe,
             folder,
             streams,
+            args.embodiment,
             args.cpu,
             args.mixed_precision,
             git_says("rev-parse", "HEAD"),

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multismolvla.arm import JOINT_NAMES
-
-# The gripper's measured angle shows what it holds, not its command: its targets stay absolute.
-RELATIVE_JOINTS = JOINT_NAMES[:-1]
-
+from multismolvla.embodiment.description import Embodiment
 
 KINDS = ("perception", "action_expert", "policy")
 
@@ -229,7 +225,8 @@ class Recipe:
 
     Attributes:
         phases: one after another, each from the averaged weights of the one before.
-        relative_joints: joints whose actions are offsets from the measured state.
+        relative_joints: joints whose actions are offsets from the measured state; None for all but
+            the grippers.
         object_tokens: the model estimates where the objects of the data are and reads it as tokens.
         seed: of everything that is drawn.
         save_minutes: time between two saved states.
@@ -240,7 +237,7 @@ class Recipe:
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     phases: tuple[PhaseRecipe, ...] = ()
-    relative_joints: tuple[str, ...] = RELATIVE_JOINTS
+    relative_joints: tuple[str, ...] | None = None
     object_tokens: bool = True
     seed: int = 0
     save_minutes: float = 5.0
@@ -251,6 +248,19 @@ class Recipe:
         _need(len(self.phases) > 0, "phases", self.phases, "at least one phase")
         names = [phase.name for phase in self.phases]
         _need(len(set(names)) == len(names), "phases", names, "different names")
+
+
+def relative_joints(recipe: Recipe, arm: Embodiment) -> tuple[str, ...]:
+    """Those of the recipe; else all joints but the grippers, none where actions are no joints.
+
+    The measured angle of a gripper says what it holds and not what was commanded: its targets stay
+    angles.
+    """
+    if recipe.relative_joints is not None:
+        return recipe.relative_joints
+    if not arm.commands_joints:
+        return ()
+    return tuple(name for name in arm.joint_names if name not in arm.gripper_joints)
 
 
 def _need(condition: bool, key: str, value: object, expected: str) -> None:

@@ -14,6 +14,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from tqdm import tqdm
 
 from multismolvla.data.cache import TrainingCache
+from multismolvla.embodiment.description import Embodiment
+from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
 from multismolvla.policy.config import PolicyConfig
@@ -30,7 +32,12 @@ from multismolvla.training.policy.loader import Loader
 from multismolvla.training.policy.objective import Objective
 from multismolvla.training.policy.phase_run import PhaseRun
 from multismolvla.training.policy.progress import Progress
-from multismolvla.training.policy.recipe import PhaseRecipe, Recipe, RecipeError
+from multismolvla.training.policy.recipe import (
+    PhaseRecipe,
+    Recipe,
+    RecipeError,
+    relative_joints,
+)
 from multismolvla.training.policy.recipe_file import as_dict
 from multismolvla.training.policy.schedule import choose_trainable
 from multismolvla.training.policy.starting_model import starting_model
@@ -95,7 +102,12 @@ LEAST_STD_RAD = 0.02
 STATISTICS_BLOCK = 4096
 
 
-def make_normalizer(config: PolicyConfig, cache: TrainingCache, indices: np.ndarray) -> Normalizer:
+def make_normalizer(
+    config: PolicyConfig,
+    kinematics: Kinematics | None,
+    cache: TrainingCache,
+    indices: np.ndarray,
+) -> Normalizer:
     """Statistics of the states and chunks of the samples `indices`.
 
     Absolute actions share one mean and deviation per joint, relative ones have them per row.
@@ -107,8 +119,9 @@ def make_normalizer(config: PolicyConfig, cache: TrainingCache, indices: np.ndar
     for start in range(0, len(indices), STATISTICS_BLOCK):
         block = np.sort(indices[start : start + STATISTICS_BLOCK])
         chunk = cache.array("chunk")[block, :rows].astype(np.float64)
-        chunk -= np.where(relative, cache.array("state")[block], 0.0)[:, None]
-        if not config.relative_joints:
+        if config.relative_joints:
+            chunk -= np.where(relative, cache.array("state")[block], 0.0)[:, None]
+        else:
             chunk = chunk.reshape(-1, chunk.shape[-1])
         count += len(chunk)
         total = total + chunk.sum(axis=0)
@@ -117,6 +130,7 @@ def make_normalizer(config: PolicyConfig, cache: TrainingCache, indices: np.ndar
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
     return Normalizer(
         config,
+        kinematics,
         state_mean=torch.from_numpy(states.mean(axis=0)),
         state_std=torch.from_numpy(np.maximum(states.std(axis=0), LEAST_STD_RAD)),
         action_mean=torch.from_numpy(mean),
@@ -136,6 +150,7 @@ class Run:
     Args:
         folder: of checkpoints (`<phase>/`), state, and logs.
         table: file of the stream table.
+        embodiment: the arm that is to be moved.
         revision: commit of the code, kept with the weights.
         fresh: start again and delete what is in the folder.
 
@@ -148,12 +163,16 @@ class Run:
         recipe: Recipe,
         folder: Path,
         table: Path,
+        embodiment: Embodiment,
         cpu: bool,
         mixed_precision: str,
         revision: str,
         fresh: bool = False,
     ) -> None:
+        # The state of a run names them, whether the recipe does or not.
+        recipe = dataclasses.replace(recipe, relative_joints=relative_joints(recipe, embodiment))
         self._recipe, self._folder, self._revision = recipe, folder, revision
+        self._embodiment = embodiment
         # The language model is idle in a perception phase.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._accelerator = Accelerator(
@@ -171,9 +190,13 @@ class Run:
         self._run = fingerprint(content)
         place = find_place(folder / "state", self._run)
         self._place = place or Place(0, 0, 0.0)
-        model, tokenizer, normalizer = starting_model(recipe, self._streams, self._cache)
+        model, tokenizer, normalizer = starting_model(
+            recipe, self._streams, self._cache, embodiment
+        )
         self._model, self._tokenizer = model, tokenizer
-        self._normalizer = normalizer or make_normalizer(model.config, self._cache, self._train)
+        self._normalizer = normalizer or make_normalizer(
+            model.config, embodiment.kinematics, self._cache, self._train
+        )
         width = model.config.text.hidden_size
         torch.manual_seed(recipe.seed + 1)
         self._heads = AuxiliaryHeads(model.config.objects, width)
@@ -220,7 +243,9 @@ class Run:
         self._teacher: MultiSmolVLA | None = None
         if phase.distillation:
             cameras = [stream for stream in self._streams if stream.modality.channels == 3]
-            self._teacher = load_teacher(phase.teacher, cameras).to(self._accelerator.device)
+            self._teacher = load_teacher(phase.teacher, self._embodiment, cameras).to(
+                self._accelerator.device
+            )
         return Objective(self._model, self._heads, phase, self._teacher)
 
     def _phase_run(
@@ -230,7 +255,12 @@ class Run:
         if phase.cache:
             cache = self._caches[phase.cache]
             train = samples_of(cache, "train", 0)
-        common = (self._model.config, self._tokenizer, self._normalizer)
+        common = (
+            self._model.config,
+            self._tokenizer,
+            self._normalizer,
+            self._embodiment.kinematics,
+        )
         seed, accelerator = (self._recipe.seed, index), self._accelerator
         views = None
         if phase.frozen_views:
@@ -352,13 +382,13 @@ def choose_streams(cache: TrainingCache, table: Path, recipe: Recipe) -> tuple[S
     return tuple(chosen[name] for name in known.names if name in chosen)
 
 
-def load_teacher(source: str, cameras: list[Stream]) -> MultiSmolVLA:
+def load_teacher(source: str, embodiment: Embodiment, cameras: list[Stream]) -> MultiSmolVLA:
     """A SmolVLA's RGB encoder, made to look at our cameras.
 
     Raises:
         ValueError: it cannot be read.
     """
-    teacher = load_any_checkpoint(source).model.eval().requires_grad_(False)
+    teacher = load_any_checkpoint(source, embodiment).model.eval().requires_grad_(False)
     teacher.config = dataclasses.replace(teacher.config, streams=tuple(cameras))
     views = SiglipViews(teacher.config)
     views.load_state_dict(teacher.visual.state_dict())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from multismolvla.data.cache import TrainingCache
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.policy.base_model import with_fourm_encoder
 from multismolvla.policy.checkpoint import Checkpoint
 from multismolvla.policy.checkpoint_source import load_any_checkpoint
@@ -17,7 +18,7 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.object_tokens import ObjectTokens
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import Stream
-from multismolvla.training.policy.recipe import Recipe, RecipeError
+from multismolvla.training.policy.recipe import Recipe, RecipeError, relative_joints
 from multismolvla.training.policy.recipe_file import changed
 
 # Weights with an entry per stream (dimension 1), and per view (dimension 0).
@@ -49,7 +50,7 @@ def with_fewer_streams(model: MultiSmolVLA, names: Sequence[str]) -> MultiSmolVL
     columns = [known.index(stream.name) for stream in config.streams if stream.name in names]
     kept = dataclasses.replace(config, streams=tuple(config.streams[i] for i in columns))
     rows = [config.views.index(view) for view in kept.views]
-    fewer = MultiSmolVLA(kept)
+    fewer = MultiSmolVLA(kept, model.kinematics)
     weights = model.state_dict()
     weights[PER_STREAM] = weights[PER_STREAM][:, columns]
     for name in PER_VIEW:
@@ -67,7 +68,7 @@ READ = ("object_tokens.write_object.", "object_tokens.write_hand.", "object_toke
 
 
 def starting_model(
-    recipe: Recipe, streams: Sequence[Stream], cache: TrainingCache
+    recipe: Recipe, streams: Sequence[Stream], cache: TrainingCache, embodiment: Embodiment
 ) -> tuple[MultiSmolVLA, Tokenizer, Normalizer | None]:
     """Model, tokenizer, and the statistics that the weights know; None for those of the data.
 
@@ -77,31 +78,31 @@ def starting_model(
     """
     model = recipe.model
     ours = {
-        "relative_joints": recipe.relative_joints,
+        "relative_joints": relative_joints(recipe, embodiment),
         "period_s": cache.period_s,
         "objects": cache.objects if recipe.object_tokens else (),
     }
     if model.start and model.preset != "base":
-        checkpoint = load_any_checkpoint(model.start)
+        checkpoint = load_any_checkpoint(model.start, embodiment)
         checkpoint = _narrowed(checkpoint, "model.start", model.start, streams)
         for key, value in ours.items():
             has = getattr(checkpoint.config, key)
             if has != value:
                 raise RecipeError(f"{model.start} has {key} {has}; the recipe and its data {value}")
         if model.encoder:
-            _take_encoder(checkpoint, model.encoder, streams)
+            _take_encoder(checkpoint, model.encoder, streams, embodiment)
         return checkpoint.model, checkpoint.tokenizer, checkpoint.normalizer
     if model.preset not in PRESETS:
         raise RecipeError(f"model.preset is {model.preset!r}; expected one of {', '.join(PRESETS)}")
     if model.preset == "base" and model.start:
-        smolvla = load_any_checkpoint(model.start)
+        smolvla = load_any_checkpoint(model.start, embodiment)
         built = with_fourm_encoder(smolvla.model, streams, FourMConfig(), model.fourm_weights)
         built.config = dataclasses.replace(built.config, **ours)
         if built.config.objects:
-            built.object_tokens = ObjectTokens(built.config)
+            built.object_tokens = ObjectTokens(built.config, embodiment.kinematics)
         return built.float(), smolvla.tokenizer, None
     try:
-        preset = PRESETS[model.preset](tuple(streams), ours["objects"])
+        preset = PRESETS[model.preset](tuple(streams), embodiment, ours["objects"])
         config = dataclasses.replace(changed(preset, model.overrides), **ours)
     except ConfigError as error:
         raise RecipeError(f"model: {error}") from None
@@ -112,7 +113,7 @@ def starting_model(
             f"model: text.vocab_size is {config.text.vocab_size}; the shipped tokenizer has "
             f"{tokenizer.vocabulary_size} tokens"
         )
-    return MultiSmolVLA(config), tokenizer, None
+    return MultiSmolVLA(config, embodiment.kinematics), tokenizer, None
 
 
 def _narrowed(
@@ -131,9 +132,11 @@ def _narrowed(
     return checkpoint._replace(model=model, config=model.config)
 
 
-def _take_encoder(checkpoint: Checkpoint, source: str, streams: Sequence[Stream]) -> None:
+def _take_encoder(
+    checkpoint: Checkpoint, source: str, streams: Sequence[Stream], embodiment: Embodiment
+) -> None:
     """Replace the checkpoint's encoder and object queries by those of another one."""
-    other = _narrowed(load_any_checkpoint(source), "model.encoder", source, streams)
+    other = _narrowed(load_any_checkpoint(source, embodiment), "model.encoder", source, streams)
     if other.config != checkpoint.config:
         raise RecipeError(f"model.encoder: {source} is another model than model.start")
     for name in ("state_mean", "state_std"):

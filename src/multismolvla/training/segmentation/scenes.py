@@ -8,8 +8,8 @@ import math
 import mujoco
 import numpy as np
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
-from multismolvla.kinematics import UnreachableError, forward, inverse
+from multismolvla.embodiment.pan_pitch_arm import UnreachableError
+from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.modalities.conversion import condition
 from multismolvla.modalities.registry import find_modality
 from multismolvla.modalities.segmentation import LABELS
@@ -86,7 +86,7 @@ class Scenes:
     @property
     def joints(self) -> np.ndarray:
         """(6,) joint angles of the last scene, radians."""
-        return np.array([float(self._data.joint(name).qpos[0]) for name in JOINT_NAMES])
+        return np.array([float(self._data.joint(name).qpos[0]) for name in SO101.joint_names])
 
     @property
     def object_poses(self) -> dict[str, np.ndarray]:
@@ -117,22 +117,22 @@ class Scenes:
 
     def _pose_arm(self) -> None:
         rng = self._rng
-        joints = rng.uniform(JOINT_LOWER_RAD, JOINT_UPPER_RAD)
+        joints = rng.uniform(SO101.lower_rad, SO101.upper_rad)
         if rng.random() > _ANYWHERE:
             point = [rng.uniform(*_X), rng.uniform(*_Y), rng.uniform(*_HAND_HEIGHT)]
             pitch, roll = rng.uniform(0.7, math.pi / 2), rng.uniform(-1.7, 1.7)
             with contextlib.suppress(UnreachableError):
-                joints[:5] = inverse(point, pitch, roll)
-            joints = joints.clip(JOINT_LOWER_RAD, JOINT_UPPER_RAD)
+                joints[:5] = KINEMATICS.inverse(point, pitch, roll)
+            joints = joints.clip(SO101.lower_rad, SO101.upper_rad)
             joints[5] = rng.uniform(0.1, 0.9)
         self._joints = joints
-        for name, position in zip(JOINT_NAMES, joints, strict=True):
+        for name, position in zip(SO101.joint_names, joints, strict=True):
             self._data.joint(name).qpos = position
 
     def _pose_objects(self) -> None:
         rng = self._rng
         held = rng.choice(list(SHAPES)) if rng.random() < _HELD else None
-        grip, rotation = forward(self._joints)
+        grip, rotation = KINEMATICS.forward(self._joints)
         for name, shape in SHAPES.items():
             luck = rng.random()
             x, y, z = rng.uniform(*_X), rng.uniform(*_Y), 0.0

@@ -1,0 +1,1 @@
+"""An arm as data: joints, limits, gripper, kinematics, action space. numpy only."""

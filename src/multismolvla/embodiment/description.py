@@ -1,0 +1,218 @@
+"""An arm as data: everything that the rest of the stack may know of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from multismolvla.embodiment.kinematics import EmbodimentError, Kinematics
+
+JOINT_TARGETS, END_EFFECTOR_DELTAS = "joint_targets", "end_effector_deltas"
+ACTION_KINDS = (JOINT_TARGETS, END_EFFECTOR_DELTAS)
+# No joint of an arm turns farther; an angle beyond it was meant in degrees.
+MOST_RAD = 4.0 * math.pi
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One joint: limits, largest speed and acceleration of its setpoint, and its angle at home."""
+
+    name: str
+    lower_rad: float
+    upper_rad: float
+    max_velocity_rad_s: float
+    max_acceleration_rad_s2: float
+    home_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("lower_rad", "upper_rad", "home_rad"):
+            if not abs(getattr(self, key)) <= MOST_RAD:
+                self._refuse(key, f"radians, at most {MOST_RAD:.1f} either way; degrees?")
+        if self.lower_rad >= self.upper_rad:
+            self._refuse("lower_rad", f"less than upper_rad, {self.upper_rad}")
+        if not self.lower_rad <= self.home_rad <= self.upper_rad:
+            self._refuse("home_rad", f"{self.lower_rad} to {self.upper_rad}, the joint's limits")
+        for key in ("max_velocity_rad_s", "max_acceleration_rad_s2"):
+            if not 0 < getattr(self, key) < math.inf:
+                self._refuse(key, "a positive number")
+
+    def _refuse(self, key: str, expected: str) -> None:
+        raise EmbodimentError(
+            f"{key} is {getattr(self, key)} for '{self.name}'; expected {expected}"
+        )
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """A joint that opens and closes fingers, and its angles there."""
+
+    joint: str
+    closed_rad: float
+    open_rad: float
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """What an action of the policy is.
+
+    Attributes:
+        kind: `joint_targets`, one angle per joint, or `end_effector_deltas`, steps of the gripper's
+            pose that a controller outside of this stack follows.
+        names: of the numbers, in order.
+        lower, upper: their bounds.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in ACTION_KINDS:
+            raise EmbodimentError(f"kind is '{self.kind}'; expected {' or '.join(ACTION_KINDS)}")
+        _different("names", self.names)
+        for key in ("lower", "upper"):
+            count = len(getattr(self, key))
+            if count != len(self.names):
+                raise EmbodimentError(
+                    f"{key} has {count} numbers; expected {len(self.names)}, one per name"
+                )
+        for name, lower, upper in zip(self.names, self.lower, self.upper, strict=True):
+            if not lower < upper:
+                raise EmbodimentError(
+                    f"lower is {lower} for '{name}'; expected less than upper, {upper}"
+                )
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """One kind of arm. Arrays have one number per joint, in the order of `joints`.
+
+    Attributes:
+        grippers: the joints that are fingers.
+        kinematics: None where nothing needs to know where the gripper is.
+        action: what the policy commands; None for joint targets.
+        state: names of the numbers that the policy is shown of the arm; empty for the joints.
+        views: namespaces of the cameras that belong to it, "" for one without.
+    """
+
+    name: str
+    joints: tuple[Joint, ...]
+    grippers: tuple[Gripper, ...] = ()
+    kinematics: Kinematics | None = None
+    action: ActionSpace | None = None
+    state: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.joints:
+            raise EmbodimentError("joints is empty; expected at least one joint")
+        _different("joints", self.joint_names)
+        for gripper in self.grippers:
+            if gripper.joint not in self.joint_names:
+                raise EmbodimentError(
+                    f"grippers.joint is '{gripper.joint}'; expected {', '.join(self.joint_names)}"
+                )
+            joint = self.joints[self.joint_names.index(gripper.joint)]
+            for key in ("closed_rad", "open_rad"):
+                angle = getattr(gripper, key)
+                if not joint.lower_rad <= angle <= joint.upper_rad:
+                    raise EmbodimentError(
+                        f"grippers.{key} is {angle} for '{gripper.joint}'; "
+                        f"expected {joint.lower_rad} to {joint.upper_rad}, the joint's limits"
+                    )
+        if self.kinematics is not None and self.kinematics.joints > len(self.joints):
+            raise EmbodimentError(
+                f"kinematics moves {self.kinematics.joints} joints; "
+                f"expected at most {len(self.joints)}, those of the arm"
+            )
+        if self.action is not None and self.action.kind == JOINT_TARGETS:
+            self.check_joints(self.action.names, "action.names")
+        _different("state", self.state)
+
+    def __len__(self) -> int:
+        """Number of joints."""
+        return len(self.joints)
+
+    @cached_property
+    def joint_names(self) -> tuple[str, ...]:
+        return tuple(joint.name for joint in self.joints)
+
+    @cached_property
+    def lower_rad(self) -> np.ndarray:
+        return self._array("lower_rad")
+
+    @cached_property
+    def upper_rad(self) -> np.ndarray:
+        return self._array("upper_rad")
+
+    @cached_property
+    def home_rad(self) -> np.ndarray:
+        """The pose that every episode starts from."""
+        return self._array("home_rad")
+
+    @cached_property
+    def velocity_rad_s(self) -> np.ndarray:
+        return self._array("max_velocity_rad_s")
+
+    @cached_property
+    def acceleration_rad_s2(self) -> np.ndarray:
+        return self._array("max_acceleration_rad_s2")
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the numbers of a state."""
+        return self.state or self.joint_names
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the numbers of an action."""
+        return self.joint_names if self.action is None else self.action.names
+
+    @property
+    def commands_joints(self) -> bool:
+        """Whether an action is a target per joint, which a joint trajectory can carry."""
+        return self.action is None or self.action.kind == JOINT_TARGETS
+
+    @property
+    def rest_state(self) -> np.ndarray:
+        """A state to try a policy with: home, or zeros where states are not joints."""
+        return np.zeros(len(self.state)) if self.state else self.home_rad
+
+    @property
+    def gripper_joints(self) -> tuple[str, ...]:
+        return tuple(gripper.joint for gripper in self.grippers)
+
+    def check_joints(self, found: Sequence[str], where: str) -> None:
+        """Raise EmbodimentError unless `found` are the joints of this arm, in its order."""
+        self._check("joints", tuple(found), self.joint_names, where)
+
+    def check_policy(self, state: Sequence[str], action: Sequence[str], where: str) -> None:
+        """Raise EmbodimentError unless a policy of these states and actions moves this arm."""
+        self._check("states", tuple(state), self.state_names, where)
+        self._check("actions", tuple(action), self.action_names, where)
+
+    def _check(
+        self, what: str, found: tuple[str, ...], expected: tuple[str, ...], where: str
+    ) -> None:
+        if found != expected:
+            raise EmbodimentError(
+                f"{where}: {what} are {', '.join(found) or 'missing'}; "
+                f"the arm '{self.name}' has {', '.join(expected)}"
+            )
+
+    def _array(self, key: str) -> np.ndarray:
+        values = np.array([getattr(joint, key) for joint in self.joints])
+        values.flags.writeable = False
+        return values
+
+
+def _different(where: str, names: Iterable[str]) -> None:
+    names = tuple(names)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise EmbodimentError(f"{where} has '{twice[0]}' twice; expected different names")
