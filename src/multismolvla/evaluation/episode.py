@@ -18,14 +18,8 @@ from multismolvla.faults.scenario import Scenario
 from multismolvla.interfaces import Policy
 from multismolvla.robot.so101 import ArmState
 from multismolvla.sim.tasks import find_task
-from multismolvla.stack.closed_loop import (
-    INSTRUCTION_NS,
-    ClosedLoop,
-    Ended,
-    Episode,
-    Moment,
-    Spectator,
-)
+from multismolvla.stack.closed_loop import INSTRUCTION_NS, ClosedLoop
+from multismolvla.stack.episode import Ended, Episode, Moment, Spectator
 from multismolvla.stack.settings import PolicySettings
 
 MASKS = ("detector", "oracle")

@@ -90,7 +90,7 @@ class Clip:
     def on_frames(
         self, since_s: float, frames: Mapping[str, np.ndarray], mask: Mapping[str, bool]
     ) -> None:
-        """Take in what the cameras see; see `closed_loop.Spectator`."""
+        """Take in what the cameras see; see `episode.Spectator`."""
         self._seen += 1
         if self._seen % (CAMERA_HZ // RATE_HZ) == 1:
             views = [

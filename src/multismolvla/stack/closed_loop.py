@@ -9,14 +9,12 @@ compute; its answer arrives `latency_s` later.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import replace
 
 import mujoco
-import numpy as np
 
 from multismolvla.control.safety import Command, Setpoint
-from multismolvla.faults.delivery_queue import DeliveryQueue, FaultSchedule
+from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import PoseCheck
@@ -27,6 +25,7 @@ from multismolvla.sim.tasks import DEFAULT_MAX_STEPS, STEP_S, find_task
 from multismolvla.stack.arm import SimulatedArm, safety_filter
 from multismolvla.stack.arm_runner import ArmRunner
 from multismolvla.stack.delayed_inference import DelayedInference
+from multismolvla.stack.episode import Ended, Episode, Moment, Observer, Spectator
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.perception import Perception
 from multismolvla.stack.policy_runner import PolicyRunner
@@ -41,99 +40,6 @@ CAMERA_HZ = 15
 WARM_UP_S = 0.8
 # The clock starts at one second: zero means that there is no clock yet.
 INSTRUCTION_NS = round((1.0 + WARM_UP_S) * 1e9)
-
-
-@dataclass(frozen=True)
-class Episode:
-    """What happens to the robot, whatever drives it.
-
-    Attributes:
-        task, seed: of the scene.
-        faults: stream -> its faults, on the clock of the loop.
-        oracle: streams are masked exactly while a fault of theirs lasts, not by their health.
-        latency_s: simulated duration of an inference.
-        dropped_share: see `DelayedInference`.
-        lasts_s: minimum duration of the episode, seconds from the instruction.
-    """
-
-    task: str
-    seed: int
-    faults: Mapping[str, FaultSchedule] = field(default_factory=dict)
-    oracle: bool = False
-    latency_s: float = 0.1
-    dropped_share: float | None = None
-    lasts_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What holds in one control period, `since_s` seconds after the instruction.
-
-    Attributes:
-        available: stream -> whether it is in use.
-        states: stream -> name of its health's state.
-        damaged: streams that are damaged, themselves or all that they are made from.
-        joints_known: joint states are fresh enough for the arm to move.
-        holds: nothing may be executed.
-    """
-
-    since_s: float
-    available: Mapping[str, bool]
-    states: Mapping[str, str]
-    damaged: set[str]
-    joints_known: bool
-    holds: bool
-
-
-class Observer(Protocol):
-    """Sees an episode as it goes, and changes nothing."""
-
-    def on_moment(self, moment: Moment) -> None:
-        """Take in a control period after the instruction."""
-        ...
-
-    def on_state(self, state: ArmState) -> None:
-        """Take in a reading of the arm, one per period of the driver."""
-        ...
-
-    def on_setpoint(self, command: Command | None, setpoint: Setpoint) -> None:
-        """Take in what was commanded and what the safety filter made of it."""
-        ...
-
-
-class Spectator(Protocol):
-    """Is shown what cameras see, at their rate, before any damage.
-
-    Attributes:
-        streams: the streams to be shown; they are rendered even where nothing else looks at them.
-    """
-
-    streams: tuple[str, ...]
-
-    def on_frames(
-        self, since_s: float, frames: Mapping[str, np.ndarray], mask: Mapping[str, bool]
-    ) -> None:
-        """Take in the frames, in SI units, `since_s` seconds after the instruction.
-
-        Args:
-            mask: which streams are in use.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How an episode ended.
-
-    Attributes:
-        success: every goal of the task was reached in time.
-        duration_s: from the instruction to success, or to the time limit.
-        policy: the runner, for what it has counted.
-    """
-
-    success: bool
-    duration_s: float
-    policy: PolicyRunner
 
 
 class ClosedLoop:
