@@ -36,7 +36,7 @@ def grasp(
 ) -> tuple[float, np.ndarray, float]:
     """Roll angle, grip point (3,) and gripper angle with which the open fingers stand around it.
 
-    The direction that asks for the least turning, unless a finger would land on something else.
+    The direction that needs the least rotation, unless a finger would land on something else.
     """
     pose = poses[name]
     pan = -math.atan2(pose[1], pose[0] - KINEMATICS.pan_x)

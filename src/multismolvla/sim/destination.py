@@ -31,7 +31,7 @@ RELEASE_M = 0.003
 # An object lower than this above its support counts as put down; in the bin it may drop a little.
 PUT_DOWN_M, DROP_M = 0.007, 0.020
 
-# Height of the load's lowest point on the way: over the bin's rim, and over a standing cylinder.
+# Height of the load's lowest point while carried: over the bin's rim, and over a standing cylinder.
 OVER_RIM_M, OVER_ALL_M = 0.055, 0.068
 
 
@@ -43,7 +43,7 @@ class Destination:
         position: (3,) x and y of its centre and height of its lowest point, metres, at release.
         support: height of what it will stand on.
         put_down: how far above the support it may be let go.
-        carry_height: height of its lowest point on the way.
+        carry_height: height of its lowest point while carried.
         closing_yaw: direction, up to half a turn, along which the fingers shall close; None = any.
     """
 

@@ -1,9 +1,9 @@
 """The scripted expert: a feedback law from the state of arm and objects to the next joint target.
 
 It keeps no memory. Which phase a task is in follows from where the object is and how the fingers
-stand to it, so the law can be asked in any state, also in one that another policy reached. Phases
+stand to it, so the law works in any state, also in one that another policy reached. Phases
 meet in funnels (the closer to the place, the lower the gripper may be) rather than at switches, and
-every test that could flip back and forth has two thresholds told apart by the gripper's own angle.
+every test that could flip back and forth has two thresholds, chosen by the gripper's own angle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from multismolvla.sim.posture import reach
 
 ARM_SPEED_RAD_S = 1.6
 GRIPPER_SPEED_RAD_S = 2.0
-# Share of the remaining way taken per second: the gripper slows down over the last centimetres.
+# Share of the remaining path per second: the gripper slows down over the last centimetres.
 APPROACH_RATE_HZ = 10.0
 
 CLOSED_RAD = float(SO101.lower_rad[5])
@@ -146,7 +146,7 @@ def _funnel(distance: float, low: float, high: float) -> float:
 
 
 def _freedom(lacking: float) -> float:
-    """Share of the sideways way that may be taken while `lacking` metres of height are missing."""
+    """Share of the sideways motion allowed while `lacking` metres of height are missing."""
     return min(1.0, max(0.0, 1.6 - lacking / 0.01))
 
 
@@ -160,9 +160,9 @@ def _homewards(joints: np.ndarray, gripper: GripperPose) -> np.ndarray:
 
 
 def _carrot(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """A point at most a few centimetres ahead on the way from `start` to `end`.
+    """A point at most a few centimetres ahead on the path from `start` to `end`.
 
-    The way turns about the pan axis instead of crossing the base; following a near point keeps the
+    The path turns about the pan axis instead of crossing the base; following a near point keeps the
     gripper on it, where one big step in joint space would sag.
     """
     (x, y, height), (end_x, end_y, end_height) = start.tolist(), end.tolist()

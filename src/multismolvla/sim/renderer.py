@@ -64,7 +64,7 @@ class Renderer:
     def colour_and_depth(
         self, colour: bool, depth: bool
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return colour (H, W, 3) uint8 and depth (H, W) float32 metres, None where not asked for.
+        """Return colour (H, W, 3) uint8 and depth (H, W) float32 metres, None where not requested.
 
         Depth is the distance along the optical axis, up to the far plane where there is nothing.
         """

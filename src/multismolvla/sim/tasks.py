@@ -57,13 +57,13 @@ def _apart(poses: Poses) -> bool:
 
 # Twelve language tasks in four suites: spatial, object, goal, long.
 #
-# The suites follow LIBERO (Liu et al. 2023): the same skills asked for by relation, by object, by
+# The suites follow LIBERO (Liu et al. 2023): the same skills described by relation, by object, by
 # goal and as a sequence.
 
 # By how much the object that an instruction means must stand out from the next one.
 RELATION_MARGIN_M = 0.03
 # The cube starts at least this far from the cylinder that it is to be put beside, and so far from
-# the brick does its way there lie.
+# the brick does its path lie.
 BESIDE_START_M = 0.095
 BESIDE_WAY_M = 0.050
 
@@ -77,7 +77,7 @@ class Task:
     Attributes:
         id: short name.
         suite: `spatial`, `object`, `goal` or `long`.
-        instruction: what the policy is told.
+        instruction: what the policy gets.
         goals: what must hold at the end. In a task of the spatial suite there is one goal whose
             object is a placeholder until `bind` has looked at the table.
         measure: spatial suite: the object with the smallest value of this is meant.
