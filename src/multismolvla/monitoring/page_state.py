@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from multismolvla.monitoring.health_panel import Light, Line, StreamState, as_used, verdict
 from multismolvla.monitoring.history import Span, StateHistory, ValueHistory
-from multismolvla.monitoring.last_said import LastSaid
+from multismolvla.monitoring.newest_status import NewestStatus
 
 # How far back timeline and plots go.
 SPAN_S = 60.0
@@ -53,14 +53,14 @@ class PageState:
     def __init__(self, streams: Iterable[str]) -> None:
         self._health = {name: StreamState("LOST", ("status_late",), 0.0) for name in streams}
         self._timelines = {name: StateHistory(SPAN_S) for name in self._health}
-        self._said = LastSaid()
+        self._newest_status = NewestStatus()
         self.queue_s = ValueHistory(SPAN_S)
         self.latency_ms = ValueHistory(SPAN_S)
         self._inferences = ""
 
     def on_policy(self, now_s: float, values: Mapping[str, str]) -> None:
         """Take the values of the policy's status."""
-        self._said.take("policy", now_s, values)
+        self._newest_status.take("policy", now_s, values)
         queue_s = _number(values.get("queue_s"))
         if queue_s is not None:
             self.queue_s.add(now_s, queue_s)
@@ -72,7 +72,7 @@ class PageState:
 
     def on_driver(self, now_s: float, values: Mapping[str, str]) -> None:
         """Take the values of the driver's status, with its `level` (a digit) and `message`."""
-        self._said.take("driver", now_s, values)
+        self._newest_status.take("driver", now_s, values)
 
     def on_streams(self, now_s: float, health: Mapping[str, StreamState]) -> None:
         """Take the health of every stream, and note what is masked now."""
@@ -82,11 +82,11 @@ class PageState:
 
     def policy(self, now_s: float) -> Mapping[str, str] | None:
         """Newest values of the policy, None where it is silent."""
-        return self._said.newest("policy", now_s)
+        return self._newest_status.newest("policy", now_s)
 
     def driver(self, now_s: float) -> Mapping[str, str] | None:
         """Newest values of the driver, None where it is silent."""
-        return self._said.newest("driver", now_s)
+        return self._newest_status.newest("driver", now_s)
 
     def streams(self, now_s: float) -> dict[str, StreamView]:
         """Every stream as it is now: masked if it is lost, or if the policy reports it."""

@@ -21,7 +21,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.monitoring import health_panel
 from multismolvla.monitoring.gripper_path import ExecutedPath, PlannedPath, in_arm_order
-from multismolvla.monitoring.last_said import LastSaid
+from multismolvla.monitoring.newest_status import NewestStatus
 from multismolvla.nodes import monitor_messages
 from multismolvla.nodes.depth_cloud import DepthCloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
@@ -87,7 +87,7 @@ class MonitorNode(Node):
         self._plan = PlannedPath(self._arm.kinematics)
         self._way = ExecutedPath(self._arm.kinematics, path_s)
         self._next_sample_s = 0.0
-        self._said = LastSaid()
+        self._newest_status = NewestStatus()
 
         self._planned_path = self.create_publisher(Marker, "monitor/planned_path", 1)
         self._executed_path = self.create_publisher(Path, "monitor/executed_path", 1)
@@ -149,17 +149,20 @@ class MonitorNode(Node):
         self._way.add(self._now_ns(), joints)
 
     def _on_policy(self, message: DiagnosticArray) -> None:
-        self._said.take("policy", time.monotonic(), reported(message))
+        self._newest_status.take("policy", time.monotonic(), reported(message))
 
     def _on_driver(self, message: DiagnosticArray) -> None:
-        self._said.take("driver", time.monotonic(), reported(message))
+        self._newest_status.take("driver", time.monotonic(), reported(message))
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
     def _draw(self) -> None:
         now_ns, now_s = self._now_ns(), time.monotonic()
-        policy, driver = self._said.newest("policy", now_s), self._said.newest("driver", now_s)
+        policy, driver = (
+            self._newest_status.newest("policy", now_s),
+            self._newest_status.newest("driver", now_s),
+        )
         if policy is None or policy.get("mode") != "running":
             self._planned_path.publish(monitor_messages.no_planned_path())
         else:

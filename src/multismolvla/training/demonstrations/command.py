@@ -192,9 +192,7 @@ def _record_all(
         # Running episodes take a second or two to end, and end whole.
         outcomes.close()
     failed = sum(plan.done - plan.kept for plan in plans.values())
-    print(
-        f"{args.out}: {there} episodes of {len(tasks)} tasks, {failed} failed ones are in failed/"
-    )
+    print(f"{args.out}: {there} episodes of {len(tasks)} tasks, {failed} failed (in failed/)")
     return 0
 
 
