@@ -39,6 +39,14 @@ def test_bfloat16_is_what_the_flags_say(tmp_path, flags, bfloat16, amx):
     assert (processor.has_bfloat16, processor.has_amx_bfloat16) == (bfloat16, amx)
 
 
+@pytest.mark.parametrize(
+    ("flags", "has"), [("avx2", False), ("avx2 avx_vnni", False), ("avx512f avx512_vnni", True)]
+)
+def test_int8_is_summed_at_once_only_with_avx512_vnni(tmp_path, flags, has):
+    (tmp_path / "cpuinfo").write_text(f"model name : x\nflags : {flags}\n")
+    assert read_processor(tmp_path / "cpuinfo").has_int8_dot == has
+
+
 def test_without_the_file_the_architecture_is_known(tmp_path):
     processor = read_processor(tmp_path / "absent")
     assert processor.name == platform.machine() and not processor.has_bfloat16

@@ -45,6 +45,11 @@ class Processor:
         """Whether it multiplies bfloat16 in tiles (AMX), several times as fast as float32."""
         return "amx_bf16" in self.flags
 
+    @property
+    def has_int8_dot(self) -> bool:
+        """Whether it sums products of bytes in 32 bits at once; without, pairs saturate 16 bits."""
+        return "avx512_vnni" in self.flags
+
     def __str__(self) -> str:
         return f"{self.name} ({', '.join(self.arithmetic) or 'no AVX-512'})"
 
