@@ -158,7 +158,6 @@ class PolicySettings:
 class DriverSettings:
     """How the arm is driven: `so101_driver`."""
 
-    embodiment: str = setting("so101", EMBODIMENT)
     port: str = setting("/dev/ttyACM0", "Serial port of the servo bus.")
     calibration: str = setting(
         str(Path.home() / ".ros" / "so101_calibration.json"),
