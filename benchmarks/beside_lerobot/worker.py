@@ -89,9 +89,10 @@ def lerobot(folder: str, language_model: str) -> Chunk:
 
 def checkpoint(folder: str, precision: str) -> Chunk:
     """Our SmolVLA, from the folder that LeRobot loads."""
+    from multismolvla.embodiment.so101 import SO101
     from multismolvla.policy.lerobot_checkpoint import load_lerobot
 
-    model, _ = load_lerobot(folder)
+    model, _ = load_lerobot(folder, SO101)
     return _ours(model, precision)
 
 

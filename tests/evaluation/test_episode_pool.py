@@ -55,9 +55,9 @@ def test_a_policy_is_loaded_once_for_all_episodes_that_run_it_alike(monkeypatch)
     loaded = []
     load = episode_pool.load_policy
 
-    def counted(name, **options):
+    def counted(name, embodiment, **options):
         loaded.append((name, options["committed_s"]))
-        return load(name, **options)
+        return load(name, embodiment, **options)
 
     monkeypatch.setattr(episode_pool, "load_policy", counted)
     worker = EpisodeWorker(SETTINGS)

@@ -39,7 +39,7 @@ def test_the_killed_process_of_all_sensors_holds_the_arm_and_work_resumes(stack)
 def test_a_killed_policy_leaves_the_arm_holding_and_work_resumes(stack):
     start_moving(stack)
     os.kill(pid_of("policy_node"), signal.SIGKILL)
-    stack.policy = {}
+    stack.watch.policy = {}
     stack.wait_until(lambda: stack.driver.get("state") == "HOLD", "the driver to hold", HANG_S)
     held = positions(stack)
     stack.wait_until(lambda: stack.policy, "the policy to return", HANG_S)
@@ -55,7 +55,7 @@ def test_a_killed_driver_leaves_the_servos_holding_and_work_resumes(stack):
     last = positions(stack)
     # Nothing to go on with: what moves the arm until it is measured again is not the policy.
     stack.idle()
-    stack.joints_rad = None
+    stack.watch.joints_rad = None
     stack.wait_until(lambda: stack.joints_rad is not None, "the driver to return", HANG_S)
     # Servos without commands go to their last goal, a quarter of a second ahead at 2 rad/s, and
     # stay there: the arm has not fallen meanwhile.

