@@ -8,8 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
-
 
 @dataclass(frozen=True)
 class Observation:
@@ -22,7 +20,7 @@ class Observation:
             Celsius; segmentation (H, W) uint8 labels.
         mask: True per stream that may be used. A masked stream's frame must not influence the
             action.
-        state: (6,) float64 joint positions, radians, in the order of `JOINT_NAMES`.
+        state: (J,) float64 joint positions, radians, in the order of the arm's joints.
         task: the language instruction; empty means that there is no task.
         privileged: object name -> (7,) x, y, z, qw, qx, qy, qz in the robot's base frame, metres.
             Only a simulator can fill it, and only the scripted expert reads it.
@@ -46,7 +44,7 @@ class ActionChunk:
     Attributes:
         stamp_ns: stamp of the observation of this chunk.
         period_s: time between two rows, seconds.
-        actions: (T, 6) float64 joint targets, radians, in the order of `JOINT_NAMES`.
+        actions: (T, J) float64 joint targets, radians, in the order of the arm's joints.
     """
 
     stamp_ns: int
@@ -54,9 +52,9 @@ class ActionChunk:
     actions: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.actions.ndim != 2 or self.actions.shape[1] != len(JOINT_NAMES):
+        if self.actions.ndim != 2:
             raise ValueError(
-                f"actions have shape {self.actions.shape}; expected (T, {len(JOINT_NAMES)})"
+                f"actions have shape {self.actions.shape}; expected (T, J), J joints of the arm"
             )
         if not self.period_s > 0:
             raise ValueError(f"period_s is {self.period_s}; expected a positive time in seconds")

@@ -13,6 +13,7 @@ from multismolvla.control.inference import (
 )
 from multismolvla.control.policy_loop import Playback, PolicyLoop
 from multismolvla.control.policy_view import PolicyView, StreamGate, StreamMask
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.streams import Stream, StreamTable
 
@@ -56,7 +57,7 @@ class Robot:
             StreamGate(TABLE, 1), self.view, self.queue, schedule,
             Playback(self.queue, 3, STEP_NS), 0.5,
         )  # fmt: skip
-        self.inference = Inference(self.policy, schedule, self.queue)
+        self.inference = Inference(self.policy, schedule, self.queue, SO101.joint_names)
         self.now_ns = S
 
     def tick(self, task="go", usable=("rgb", "depth"), sees=True, not_ready=""):

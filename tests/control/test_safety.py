@@ -12,6 +12,7 @@ from multismolvla.embodiment.so101 import SO101
 
 TICK_NS = 10_000_000
 LIMITS = SafetyLimits(
+    names=SO101.joint_names,
     lower_rad=SO101.lower_rad,
     upper_rad=SO101.upper_rad,
     velocity_rad_s=np.full(6, 3.0),
@@ -197,6 +198,7 @@ def test_a_clock_that_jumps_back_moves_nothing():
 )
 def test_limits_that_make_no_sense_are_refused(key, value):
     given_limits = {
+        "names": SO101.joint_names,
         "lower_rad": SO101.lower_rad,
         "upper_rad": SO101.upper_rad,
         "velocity_rad_s": np.full(6, 3.0),

@@ -10,13 +10,13 @@ ROW = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
 def test_joints_are_matched_by_name():
-    trajectory = Trajectory(0, SO101.joint_names[::-1], [0.0], [ROW[::-1]])
+    trajectory = Trajectory(0, SO101.joint_names[::-1], [0.0], [ROW[::-1]], SO101.joint_names)
     np.testing.assert_array_equal(trajectory.sample(0)[0], ROW)
 
 
 def test_interpolates_between_points_and_rests_beyond_them():
     end = [value + 1.0 for value in ROW]
-    trajectory = Trajectory(10**9, SO101.joint_names, [0.0, 0.1], [ROW, end])
+    trajectory = Trajectory(10**9, SO101.joint_names, [0.0, 0.1], [ROW, end], SO101.joint_names)
     position, velocity = trajectory.sample(10**9 + 25_000_000)
     np.testing.assert_allclose(position, np.add(ROW, 0.25))
     np.testing.assert_allclose(velocity, 10.0)
@@ -46,4 +46,4 @@ def test_interpolates_between_points_and_rests_beyond_them():
 )
 def test_refuses(names, offsets, rows, message):
     with pytest.raises(TrajectoryError, match=message):
-        Trajectory(0, names, offsets, rows)
+        Trajectory(0, names, offsets, rows, SO101.joint_names)

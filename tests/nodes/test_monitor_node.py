@@ -85,7 +85,9 @@ class Watched:
         rows = np.tile(SO101.home_rad, (60, 1))
         rows[:, 0] = np.linspace(0, 1, 60)
         now_ns = self.graph.probe.get_clock().now().nanoseconds
-        self.send("policy/chunk", trajectory_message(now_ns, [i * 10**9 for i in range(60)], rows))
+        offsets = [i * 10**9 for i in range(60)]
+        chunk = trajectory_message(SO101.joint_names, now_ns, offsets, rows)
+        self.send("policy/chunk", chunk)
         return rows
 
     def until(self, topic: str, condition) -> None:

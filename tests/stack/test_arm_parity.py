@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.control.safety import SafetyState
 from multismolvla.control.trajectory import Trajectory
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.robot.registers import TORQUE_LIMIT
@@ -31,7 +31,7 @@ class Side:
         self.settle = lambda: None
         self.runner = ArmRunner(
             lambda: open_arm(self),
-            safety_filter(DriverSettings(ramp_s=0.2)),
+            safety_filter(DriverSettings(ramp_s=0.2), SO101),
             lambda: self.now_ns,
             lambda state: self.states.append(state.positions_rad),
             lambda severity, text: None,
@@ -72,7 +72,8 @@ def direct():
 
 
 def swing(now_ns, target):
-    return Trajectory(now_ns, JOINT_NAMES, [0.0, 0.04], [list(target), list(target + 0.01)])
+    names = SO101.joint_names
+    return Trajectory(now_ns, names, [0.0, 0.04], [list(target), list(target + 0.01)], names)
 
 
 def test_both_arms_get_the_same_goals(on_bus, direct):
@@ -80,10 +81,10 @@ def test_both_arms_get_the_same_goals(on_bus, direct):
         for side in (on_bus, direct):
             # Nothing is commanded for a while, then something out of reach, then nothing again.
             if 20 <= number < 100:
-                swung = HOME_RAD + 0.3 * np.sin(number / 25.0)
+                swung = SO101.home_rad + 0.3 * np.sin(number / 25.0)
                 side.runner.follow(swing(side.now_ns, swung))
             elif 130 <= number < 180:
-                side.runner.follow(swing(side.now_ns, JOINT_UPPER_RAD + 0.1))
+                side.runner.follow(swing(side.now_ns, SO101.upper_rad + 0.1))
             elif number == 200:
                 side.runner.stop()
             side.tick()

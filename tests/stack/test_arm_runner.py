@@ -29,7 +29,12 @@ class Loop:
             self.open,
             SafetyFilter(
                 SafetyLimits(
-                    SO101.lower_rad, SO101.upper_rad, np.full(6, 3.0), np.full(6, 30.0), ramp_s=0.0
+                    SO101.joint_names,
+                    SO101.lower_rad,
+                    SO101.upper_rad,
+                    np.full(6, 3.0),
+                    np.full(6, 30.0),
+                    ramp_s=0.0,
                 )
             ),
             lambda: self.now_ns,
@@ -48,7 +53,8 @@ class Loop:
         for _ in range(count):
             self.now_ns += 10_000_000
             if target is not None:
-                self.loop.follow(Trajectory(self.now_ns, SO101.joint_names, [0.0], [list(target)]))
+                names = SO101.joint_names
+                self.loop.follow(Trajectory(self.now_ns, names, [0.0], [list(target)], names))
             self.loop.tick()
         return self.loop.status()
 
@@ -169,7 +175,7 @@ def test_a_fault_is_said_once_and_so_is_its_end(loop):
 def test_a_slow_loop_is_as_fast_as_allowed():
     """Each period accounts for its whole length, however long that is."""
     settings = DriverSettings(rate_hz=10.0, max_velocity_rad_s=1.0, ramp_s=0.0)
-    safety = safety_filter(settings)
+    safety = safety_filter(settings, SO101)
     goals = [
         safety.step(now_ns, SO101.lower_rad, Command(now_ns, SO101.upper_rad)).goal_rad
         for now_ns in range(10**9, 2 * 10**9, 10**8)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from multismolvla.arm import HOME_RAD
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.sim.expert_policy import COMMITTED_S, ExpertPolicy
@@ -29,7 +28,7 @@ class Plain:
     """Takes no option."""
 
     def infer(self, observation):
-        return ActionChunk(observation.stamp_ns, 0.1, np.tile(HOME_RAD, (2, 1)))
+        return ActionChunk(observation.stamp_ns, 0.1, np.tile(SO101.home_rad, (2, 1)))
 
     def reset(self) -> None:
         pass

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.arm import HOME_RAD, JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.nodes import policy_node, stream_synchronizer
 from multismolvla.sensing.lag import LagMeter
@@ -56,7 +56,7 @@ class Swings:
 
 
 def state_at(tick):
-    return HOME_RAD + 0.02 * np.sin(tick / 10.0 + np.arange(6))
+    return SO101.home_rad + 0.02 * np.sin(tick / 10.0 + np.arange(6))
 
 
 def messages_at(tick):
@@ -146,7 +146,7 @@ class Without:
 
     def __init__(self, table):
         settings = PolicySettings(**SETTINGS)
-        self.runner = Recorded(Swings(), table, settings)
+        self.runner = Recorded(Swings(), SO101.joint_names, table, settings)
         self.inference = DelayedInference(self.runner, 0.0)
         self.synchronizer = Counted(
             table.names, round(settings.slop_s * 1e9), round(settings.max_wait_s * 1e9)
@@ -226,7 +226,7 @@ class Live:
             pairs = [KeyValue(key=k, value=v) for k, v in {**values, "frames": "1"}.items()]
             message = DiagnosticArray(status=[DiagnosticStatus(name=name, values=pairs)])
         elif kind == "joint_states":
-            message = JointState(name=list(JOINT_NAMES), position=payload.tolist())
+            message = JointState(name=list(SO101.joint_names), position=payload.tolist())
         elif kind == "task":
             message = String(data=payload)
         else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.action_queue import ActionQueue, QueueLevel
 from multismolvla.interfaces import ActionChunk, Observation, Policy
 from multismolvla.modalities.registry import modality_of
@@ -259,8 +260,8 @@ class InferenceSchedule:
 # A chunk is checked before it may move the arm.
 
 
-def check_chunk(chunk: object, observation: Observation) -> ActionChunk:
-    """Return the policy's chunk if it can be executed.
+def check_chunk(chunk: object, observation: Observation, joint_names: Sequence[str]) -> ActionChunk:
+    """Return the policy's chunk if an arm with these joints can execute it.
 
     Raises:
         ValueError: one line that names what is wrong.
@@ -268,16 +269,16 @@ def check_chunk(chunk: object, observation: Observation) -> ActionChunk:
     if not isinstance(chunk, ActionChunk):
         raise ValueError(f"the policy returned {type(chunk).__name__}; expected an ActionChunk")
     actions = np.asarray(chunk.actions)
-    if actions.ndim != 2 or actions.shape[1] != len(JOINT_NAMES) or len(actions) == 0:
+    if actions.ndim != 2 or actions.shape[1] != len(joint_names) or len(actions) == 0:
         raise ValueError(
-            f"the chunk has shape {actions.shape}; expected (T, {len(JOINT_NAMES)}) with T >= 1"
+            f"the chunk has shape {actions.shape}; expected (T, {len(joint_names)}) with T >= 1"
         )
     if not np.issubdtype(actions.dtype, np.floating):
         raise ValueError(f"the chunk holds {actions.dtype}; expected floating point radians")
     if not np.isfinite(actions).all():
         row, joint = np.argwhere(~np.isfinite(actions))[0]
         raise ValueError(
-            f"the chunk has {actions[row, joint]} for {JOINT_NAMES[joint]} in row {row}; "
+            f"the chunk has {actions[row, joint]} for {joint_names[joint]} in row {row}; "
             "expected finite radians"
         )
     if chunk.stamp_ns != observation.stamp_ns:
@@ -299,13 +300,23 @@ class Inference:
     A policy that has `forget_chunk` is called when its last chunk is not the queued one: it came
     too late, or the queue has been cleared since.
 
+    Args:
+        joint_names: of the arm; a chunk has one column for each.
+
     Attributes:
         latency_s: of the last inference, from its start to the merge.
         inferences: chunks merged so far.
     """
 
-    def __init__(self, policy: Policy, schedule: InferenceSchedule, actions: ActionQueue) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        schedule: InferenceSchedule,
+        actions: ActionQueue,
+        joint_names: Sequence[str],
+    ) -> None:
         self._policy = policy
+        self._joint_names = joint_names
         self._schedule = schedule
         self._actions = actions
         self._reset_due = True
@@ -345,7 +356,7 @@ class Inference:
             return None
         if generation != self._merged_generation:
             self._forget_chunk()
-        return check_chunk(self._policy.infer(observation), observation)
+        return check_chunk(self._policy.infer(observation), observation, self._joint_names)
 
     def merge(
         self,
@@ -358,7 +369,7 @@ class Inference:
         """Queue the chunk; False if the queue has been cleared since the request.
 
         Args:
-            anchor: (6,) where the arm is, for a chunk that arrives at an empty queue.
+            anchor: (J,) where the arm is, for a chunk that arrives at an empty queue.
 
         Raises:
             ValueError: the chunk came after its own end.

@@ -12,10 +12,6 @@ from enum import Enum
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
-
-JOINTS = len(JOINT_NAMES)
-
 
 class SafetyState(str, Enum):
     IDLE = "IDLE"
@@ -29,15 +25,17 @@ class SafetyLimits:
     """What the arm is allowed to do.
 
     Attributes:
-        lower_rad, upper_rad: (6,) joint limits.
-        velocity_rad_s: (6,) largest speed of a setpoint.
-        acceleration_rad_s2: (6,) largest change of that speed per second.
+        names: of the J joints.
+        lower_rad, upper_rad: (J,) joint limits.
+        velocity_rad_s: (J,) largest speed of a setpoint.
+        acceleration_rad_s2: (J,) largest change of that speed per second.
         command_timeout_s: age from which a command counts for nothing.
         ramp_s: time over which the speed limit rises to its full value after IDLE.
         max_step_s: longest time that one step accounts for; after a stall of the loop the setpoint
             continues from where it was instead of jumping ahead.
     """
 
+    names: tuple[str, ...]
     lower_rad: np.ndarray
     upper_rad: np.ndarray
     velocity_rad_s: np.ndarray
@@ -47,10 +45,11 @@ class SafetyLimits:
     max_step_s: float = 0.03
 
     def __post_init__(self) -> None:
+        joints = len(self.names)
         for name in ("lower_rad", "upper_rad", "velocity_rad_s", "acceleration_rad_s2"):
             values = np.array(getattr(self, name), dtype=float)
-            if values.shape != (JOINTS,) or not np.isfinite(values).all():
-                raise ValueError(f"{name} is {values}; expected {JOINTS} finite numbers")
+            if values.shape != (joints,) or not np.isfinite(values).all():
+                raise ValueError(f"{name} is {values}; expected {joints} finite numbers")
             object.__setattr__(self, name, values)
         for name in ("velocity_rad_s", "acceleration_rad_s2"):
             if (getattr(self, name) <= 0).any():
@@ -63,7 +62,7 @@ class SafetyLimits:
 
 @dataclass(frozen=True)
 class Command:
-    """A target for now: (6,) radians, its velocity if known, and when it was made."""
+    """A target for now: (J,) radians, its velocity if known, and when it was made."""
 
     stamp_ns: int
     target_rad: np.ndarray
@@ -75,7 +74,7 @@ class Setpoint:
     """What to do now.
 
     Attributes:
-        goal_rad: (6,) goals to write, or None: write nothing, so that the servos keep theirs.
+        goal_rad: (J,) goals to write, or None: write nothing, so that the servos keep theirs.
         state: see the module.
         reason: why the arm does not follow, or what was changed; empty when it just follows.
     """
@@ -95,13 +94,18 @@ class SafetyFilter:
 
     def __init__(self, limits: SafetyLimits) -> None:
         self._limits = limits
+        self._still = np.zeros(len(limits.names))
         self.state = SafetyState.IDLE
         self.reason = "no command yet"
-        self._position = np.zeros(JOINTS)
-        self._velocity = np.zeros(JOINTS)
+        self._position = self._velocity = self._still
         self._then_ns: int | None = None
         self._started_ns = 0
         self._ramping = True
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Of the arm, in the order of its setpoints."""
+        return self._limits.names
 
     @property
     def moving(self) -> bool:
@@ -118,7 +122,7 @@ class SafetyFilter:
 
     def freeze(self, reason: str) -> None:
         """HOLD at once, because nothing can be written; a stop remains a stop."""
-        self._velocity = np.zeros(JOINTS)
+        self._velocity = self._still
         self._then_ns = None
         if self.state is not SafetyState.STOPPED:
             self.state, self.reason = SafetyState.HOLD, reason
@@ -130,7 +134,7 @@ class SafetyFilter:
         """Return what to do at `now_ns`.
 
         Args:
-            pose_rad: (6,) where the arm is held now; read only when the filter is not `moving`.
+            pose_rad: (J,) where the arm is held now; read only when the filter is not `moving`.
             command: the newest command, None where there is none.
             reason: why there is none.
         """
@@ -163,8 +167,11 @@ class SafetyFilter:
             if name == "velocity" and given is None:
                 continue
             values = np.asarray(given)
-            if values.shape != (JOINTS,):
-                return f"command refused: {name} has shape {values.shape}, expected ({JOINTS},)"
+            if values.shape != self._still.shape:
+                return (
+                    f"command refused: {name} has shape {values.shape}, "
+                    f"expected {self._still.shape}"
+                )
             if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
                 return f"command refused: {name} is not finite: {values}"
         age_s = (now_ns - command.stamp_ns) * 1e-9
@@ -177,7 +184,7 @@ class SafetyFilter:
         """Begin to track, from rest or out of a braking; False where the pose is unusable."""
         if at_rest:
             pose = np.array(pose_rad, dtype=float)
-            if pose.shape != (JOINTS,) or not np.isfinite(pose).all():
+            if pose.shape != self._still.shape or not np.isfinite(pose).all():
                 self.reason = "the arm's pose is unknown"
                 return False
             self._position = pose
@@ -194,9 +201,9 @@ class SafetyFilter:
         limited = target != command.target_rad
         self.reason = ""
         if limited.any():
-            names = [JOINT_NAMES[joint] for joint in np.flatnonzero(limited)]
+            names = [limits.names[joint] for joint in np.flatnonzero(limited)]
             self.reason = f"at the joint limit: {', '.join(names)}"
-        target_velocity = np.zeros(JOINTS)
+        target_velocity = self._still
         if command.velocity_rad_s is not None:
             top = limits.velocity_rad_s
             target_velocity = np.where(limited, 0.0, np.clip(command.velocity_rad_s, -top, top))
@@ -207,7 +214,7 @@ class SafetyFilter:
     def _brake(self, elapsed_s: float) -> Setpoint:
         if not self._velocity.any():
             return Setpoint(None, self.state, self.reason)
-        self._advance(elapsed_s, np.zeros(JOINTS), self._limits.velocity_rad_s)
+        self._advance(elapsed_s, self._still, self._limits.velocity_rad_s)
         return Setpoint(self._position.copy(), self.state, self.reason)
 
     def _top_speed(self, now_ns: int) -> np.ndarray:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
-
 
 class TrajectoryError(ValueError):
     """A trajectory cannot be followed; the message says what is wrong with it."""
@@ -21,6 +19,7 @@ class Trajectory:
         names: joint of each column, any order.
         offsets_s: (T,) time of each row after the header's, increasing.
         positions_rad: T rows of joint targets, radians.
+        joints: of the arm, in its order: that of the columns of `sample`.
 
     Raises:
         TrajectoryError: names, times or positions do not fit the arm or are not finite.
@@ -32,11 +31,12 @@ class Trajectory:
         names: Sequence[str],
         offsets_s: Sequence[float],
         positions_rad: Sequence[Sequence[float]],
+        joints: Sequence[str],
     ) -> None:
         for name in names:
-            if name not in JOINT_NAMES:
-                raise TrajectoryError(f"unknown joint '{name}'; expected {', '.join(JOINT_NAMES)}")
-        for name in JOINT_NAMES:
+            if name not in joints:
+                raise TrajectoryError(f"unknown joint '{name}'; expected {', '.join(joints)}")
+        for name in joints:
             if list(names).count(name) != 1:
                 raise TrajectoryError(
                     f"joint '{name}' is there {list(names).count(name)} times; "
@@ -45,31 +45,29 @@ class Trajectory:
         if not positions_rad:
             raise TrajectoryError("no points; expected at least one")
         for row in positions_rad:
-            if len(row) != len(JOINT_NAMES):
-                raise TrajectoryError(
-                    f"a point has {len(row)} positions; expected {len(JOINT_NAMES)}"
-                )
-        columns = [list(names).index(name) for name in JOINT_NAMES]
+            if len(row) != len(joints):
+                raise TrajectoryError(f"a point has {len(row)} positions; expected {len(joints)}")
+        columns = [list(names).index(name) for name in joints]
         self.stamp_ns = stamp_ns
         self._positions = np.array(positions_rad, dtype=float)[:, columns]
         self._offsets_s = np.array(offsets_s, dtype=float)
         bad = ~np.isfinite(self._positions).all(axis=0)
         if bad.any():
             raise TrajectoryError(
-                f"{JOINT_NAMES[int(np.argmax(bad))]} has a position that is not finite"
+                f"{joints[int(np.argmax(bad))]} has a position that is not finite"
             )
         if not np.isfinite(self._offsets_s).all() or (np.diff(self._offsets_s) <= 0).any():
             raise TrajectoryError("time_from_start does not increase from point to point")
 
     def sample(self, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return target (6,) radians and its velocity (6,) radians per second at `now_ns`.
+        """Return target (J,) radians and its velocity (J,) radians per second at `now_ns`.
 
         Before the first point the target is the first, after the last point the last, at rest.
         """
         time_s = (now_ns - self.stamp_ns) * 1e-9
         after = int(np.searchsorted(self._offsets_s, time_s, side="right"))
         if after == 0 or after == len(self._offsets_s):
-            return self._positions[max(0, after - 1)].copy(), np.zeros(len(JOINT_NAMES))
+            return self._positions[max(0, after - 1)].copy(), np.zeros(self._positions.shape[1])
         start_s, end_s = self._offsets_s[after - 1 : after + 1]
         start, end = self._positions[after - 1 : after + 1]
         velocity = (end - start) / (end_s - start_s)

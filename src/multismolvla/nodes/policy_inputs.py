@@ -6,6 +6,7 @@ An image is converted once, when the set that it belongs to is complete.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from cv_bridge import CvBridge
@@ -15,7 +16,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
 from multismolvla.control.policy_view import PolicyView
 from multismolvla.nodes.lag_probe import LagProbe
@@ -35,6 +35,7 @@ class PolicyInputs:
     """Subscribes; written by the executor's thread, read by the control and inference threads.
 
     Args:
+        joint_names: of the arm, in the order of states.
         view: gets what comes in.
         privileged: take in the true poses of objects, which only a script needs.
     """
@@ -42,12 +43,14 @@ class PolicyInputs:
     def __init__(
         self,
         node: Node,
+        joint_names: Sequence[str],
         table: StreamTable,
         view: PolicyView,
         settings: PolicySettings,
         privileged: bool = False,
     ) -> None:
         self._node = node
+        self._joint_names = joint_names
         self._table = table
         self._probe = LagProbe(node, PROBE_S)
         # The longest period of a camera that is to be thinned out to half.
@@ -106,8 +109,9 @@ class PolicyInputs:
 
     def _on_joint_states(self, message: JointState) -> None:
         positions = dict(zip(message.name, message.position, strict=False))
-        state = np.array([positions.get(name, np.nan) for name in JOINT_NAMES])
-        missing = [n for n, value in zip(JOINT_NAMES, state, strict=True) if not np.isfinite(value)]
+        names = self._joint_names
+        state = np.array([positions.get(name, np.nan) for name in names])
+        missing = [n for n, value in zip(names, state, strict=True) if not np.isfinite(value)]
         problem = f"joint_states has no finite position for {', '.join(missing)}" if missing else ""
         if problem and problem != self._joint_problem:
             self._node.get_logger().error(f"{problem}; the message is ignored")

@@ -76,12 +76,14 @@ class PolicyNode(Node):
         weights = find_weights(settings.pose_check)
         check = PoseCheck(weights, table.derived) if weights else None
         log = partial(log_event, self)
-        self._runner = PolicyRunner(policy, table, settings, check, log)
+        self._runner = PolicyRunner(policy, self._arm.joint_names, table, settings, check, log)
         self._runner.give_task(settings.task)
         self._report = PolicyReport(self, self._runner, settings)
         # A policy of somebody else may read the privileged poses.
         privileged = getattr(policy, "reads_privileged", True)
-        self._inputs = PolicyInputs(self, table, self._runner.view, settings, privileged)
+        self._inputs = PolicyInputs(
+            self, self._arm.joint_names, table, self._runner.view, settings, privileged
+        )
         for qos in TASK_QOS:
             self.create_subscription(String, "task", self._on_task, qos)
         self._load_watch = LoadWatch(self, self._inputs.statuses, self._lag_s)
@@ -133,7 +135,8 @@ class PolicyNode(Node):
         tick = self._runner.tick(now_ns, inputs.states_of_streams(), inputs.lag_s, not_ready)
         if tick.targets is not None:
             offsets = [i * self._runner.step_ns for i in range(len(tick.targets))]
-            self._trajectory.publish(trajectory_message(now_ns, offsets, tick.targets))
+            names = self._arm.joint_names
+            self._trajectory.publish(trajectory_message(names, now_ns, offsets, tick.targets))
         if tick.request is not None:
             self._policy.submit(tick.request)
         if tick.changed or time.monotonic() >= self._next_status:
@@ -169,7 +172,9 @@ class PolicyNode(Node):
         if queued is not None and self.context.ok():
             offsets = (queued.times_ns - queued.times_ns[0]).tolist()
             self._chunk.publish(
-                trajectory_message(int(queued.times_ns[0]), offsets, queued.targets)
+                trajectory_message(
+                    self._arm.joint_names, int(queued.times_ns[0]), offsets, queued.targets
+                )
             )
 
 

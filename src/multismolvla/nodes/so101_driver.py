@@ -11,8 +11,8 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.trajectory import TrajectoryError
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.nodes.diagnostics import DIAGNOSTICS_PERIOD_S
 from multismolvla.nodes.driver_status import DriverStatus
 from multismolvla.nodes.parameters import declare_settings, reject_unknown
@@ -78,7 +78,7 @@ class SO101Driver(LifecycleNode):
         clock, settings = self.get_clock(), self._settings
         self._runner = ArmRunner(
             lambda: SO101Arm(FeetechBus(settings.port, retries=RETRIES), calibration),
-            safety_filter(settings),
+            safety_filter(settings, SO101),
             lambda: clock.now().nanoseconds,
             self._publish_state,
             partial(log_event, self),
@@ -141,7 +141,8 @@ class SO101Driver(LifecycleNode):
         if runner is None or not self._active:
             return
         try:
-            runner.follow(read_trajectory(message, self.get_clock().now().nanoseconds))
+            now_ns = self.get_clock().now().nanoseconds
+            runner.follow(read_trajectory(message, now_ns, SO101.joint_names))
         except TrajectoryError as error:
             runner.hold(f"joint_trajectory refused: {error}")
 
@@ -167,7 +168,7 @@ class SO101Driver(LifecycleNode):
         return response
 
     def _publish_state(self, state: ArmState) -> None:
-        message = JointState(name=list(JOINT_NAMES))
+        message = JointState(name=list(SO101.joint_names))
         message.header.stamp = self.get_clock().now().to_msg()
         message.position = state.positions_rad.tolist()
         message.velocity = state.velocities_rad_s.tolist()

@@ -12,7 +12,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.nodes.misconfigured import MISCONFIGURED
 from multismolvla.pictures.episode_log import Sample
 from multismolvla.streams import StreamTable
@@ -115,8 +115,8 @@ class StackWatch:
 
     def _on_joints(self, message: JointState) -> None:
         position = dict(zip(message.name, message.position, strict=True))
-        self.joints_rad = np.array([position[name] for name in JOINT_NAMES])
+        self.joints_rad = np.array([position[name] for name in SO101.joint_names])
 
     def _on_target(self, message: JointTrajectory) -> None:
         position = dict(zip(message.joint_names, message.points[0].positions, strict=True))
-        self.target_rad = np.array([position[name] for name in JOINT_NAMES])
+        self.target_rad = np.array([position[name] for name in SO101.joint_names])

@@ -8,15 +8,14 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.trajectory import Trajectory
 
 
 def trajectory_message(
-    stamp_ns: int, offsets_ns: Sequence[int], targets: np.ndarray
+    joint_names: Sequence[str], stamp_ns: int, offsets_ns: Sequence[int], targets: np.ndarray
 ) -> JointTrajectory:
-    """Targets (N, 6) in radians at `stamp_ns + offsets_ns[i]`."""
-    message = JointTrajectory(joint_names=list(JOINT_NAMES))
+    """Targets (N, J) of these joints in radians at `stamp_ns + offsets_ns[i]`."""
+    message = JointTrajectory(joint_names=list(joint_names))
     message.header.stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
     message.points = [
         JointTrajectoryPoint(
@@ -28,9 +27,12 @@ def trajectory_message(
     return message
 
 
-def read_trajectory(message: JointTrajectory, now_ns: int) -> Trajectory:
-    """The trajectory of a message; a stamp of zero means now, as for ros2_control's
-    joint_trajectory_controller.
+def read_trajectory(
+    message: JointTrajectory, now_ns: int, joint_names: Sequence[str]
+) -> Trajectory:
+    """The trajectory of a message, for an arm with these joints.
+
+    A stamp of zero means now, as for ros2_control's joint_trajectory_controller.
 
     Raises:
         TrajectoryError: names, times or positions do not fit the arm or are not finite.
@@ -41,4 +43,5 @@ def read_trajectory(message: JointTrajectory, now_ns: int) -> Trajectory:
         message.joint_names,
         [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points],
         [point.positions for point in message.points],
+        joint_names,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from multismolvla.data.recording import OBJECTS, TASK, Event, Recording
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.faults.record import FaultRecord
@@ -133,7 +134,7 @@ class _Pass:
         least = min(own.min_visual_streams, len(table))
         own = replace(own, chunk_entry="stamp", min_visual_streams=least)
         self._timeout_s = own.joint_states_timeout_s
-        self._policy = PolicyRunner(policy, table, own, check)
+        self._policy = PolicyRunner(policy, SO101.joint_names, table, own, check)
         self._view = self._policy.view
         self._inference = DelayedInference(self._policy, settings.latency_s)
         self._grids_per_tick = max(1, round(self._policy.step_ns / GRID_NS))

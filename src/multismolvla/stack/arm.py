@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.control.safety import SafetyFilter, SafetyLimits, SafetyState
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.robot.so101 import ArmState, ServoDiagnostics, held_pose_rad
 from multismolvla.sim.servo import Servos
 from multismolvla.stack.settings import DriverSettings
@@ -32,13 +32,13 @@ class Arm(Protocol):
         """Read positions, velocities and loads."""
 
     def held_pose_rad(self, state: ArmState) -> np.ndarray:
-        """(6,) pose from which a movement can start without a jerk, the goals where they hold."""
+        """(J,) pose from which a movement can start without a jerk, the goals where they hold."""
 
     def write_goals_rad(self, goals_rad: np.ndarray) -> None:
-        """Send (6,) goals to all servos."""
+        """Send (J,) goals to all servos."""
 
     def torque(self) -> np.ndarray:
-        """(6,) bool: which servos have their torque on."""
+        """(J,) bool: which servos have their torque on."""
 
     def check_torque(self) -> None:
         """Raise `TorqueLost` if a servo has its torque off."""
@@ -111,8 +111,8 @@ class SimulatedArm:
 
     def set_torque(self, enabled: bool) -> None:
         positions_rad, torque = self._servos.positions_rad(), self.torque()
-        for joint in range(len(JOINT_NAMES)):
-            if enabled and not torque[joint]:
+        for joint, has_torque in enumerate(torque):
+            if enabled and not has_torque:
                 # A servo keeps its old goal while limp, and would run there.
                 self._servos.set_goal_rad(joint, positions_rad[joint])
             self._servos.set_torque(joint, enabled)
@@ -133,13 +133,14 @@ class SimulatedArm:
         """Nothing: the simulator goes on."""
 
 
-def safety_filter(settings: DriverSettings) -> SafetyFilter:
+def safety_filter(settings: DriverSettings, embodiment: Embodiment) -> SafetyFilter:
     """The filter that keeps the limits of the arm and of the settings."""
-    joints = np.ones(len(JOINT_NAMES))
+    joints = np.ones(len(embodiment))
     return SafetyFilter(
         SafetyLimits(
-            JOINT_LOWER_RAD,
-            JOINT_UPPER_RAD,
+            embodiment.joint_names,
+            embodiment.lower_rad,
+            embodiment.upper_rad,
             settings.max_velocity_rad_s * joints,
             settings.max_acceleration_rad_s2 * joints,
             settings.command_timeout_s,

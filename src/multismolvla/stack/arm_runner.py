@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.safety import Command, SafetyFilter, SafetyState, Setpoint
 from multismolvla.control.trajectory import Trajectory
 from multismolvla.robot.errors import (
@@ -264,10 +263,11 @@ class ArmRunner:
     def _diagnose(self, arm: Arm) -> None:
         self._ticks += 1
         if self._ticks % DIAGNOSTICS_TICKS == 0:
-            joint = self._ticks // DIAGNOSTICS_TICKS % len(JOINT_NAMES)
+            names = self._safety.joint_names
+            joint = self._ticks // DIAGNOSTICS_TICKS % len(names)
             read = arm.read_diagnostics(joint)
             with self._lock:
-                self._diagnostics[JOINT_NAMES[joint]] = read
+                self._diagnostics[names[joint]] = read
             # A servo whose supply fails for a moment answers again, but limp.
             if joint == 0 and self._has_torque:
                 arm.check_torque()

@@ -140,7 +140,9 @@ class _Run:
             check.forget()
         least = min(settings.min_visual_streams, len(table))
         settings = replace(settings, min_visual_streams=least)
-        self._policy = PolicyRunner(policy, table, settings, check)
+        self._policy = PolicyRunner(
+            policy, self._simulation.embodiment.joint_names, table, settings, check
+        )
         self._view = self._policy.view
         self._inference = DelayedInference(self._policy, episode.latency_s, episode.dropped_share)
         self._perception = None
@@ -156,7 +158,7 @@ class _Run:
         self._arm = ArmRunner(
             lambda: SimulatedArm(self._simulation.servos),
             # An episode begins with an arm that has been commanded before: no slow start.
-            safety_filter(replace(loop.settings.driver, ramp_s=0.0)),
+            safety_filter(replace(loop.settings.driver, ramp_s=0.0), self._simulation.embodiment),
             lambda: self._now_ns,
             self._on_state,
             lambda severity, text: None,

@@ -6,12 +6,11 @@ infers (`infer`, `merge`). Evaluation and replay call the same methods in turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.control.action_queue import (
     ENTRIES,
     ActionQueue,
@@ -62,7 +61,7 @@ class PolicyTick:
     """What a control period has decided.
 
     Attributes:
-        targets: (N, 6) radians, setpoints for now and the next periods; None to send nothing.
+        targets: (N, J) radians, setpoints for now and the next periods; None to send nothing.
         request: the inference that is to start now, if any.
         holds: nothing may be executed.
         changed: mode, reason or mask are not those of the last period.
@@ -78,6 +77,7 @@ class PolicyRunner:
     """Queue, schedule, playback, gate and view around one policy.
 
     Args:
+        joint_names: of the arm, in the order of states and targets.
         check: compares every set of frames with the joints; None for no check.
         on_event: gets (severity, text): `info`, `warning` or `error`, once per change.
 
@@ -93,12 +93,14 @@ class PolicyRunner:
     def __init__(
         self,
         policy: Policy,
+        joint_names: Sequence[str],
         table: StreamTable,
         settings: PolicySettings,
         check: SetCheck | None = None,
         on_event: Callable[[str, str], None] = lambda severity, text: None,
     ) -> None:
         self._name = settings.policy
+        self._joint_names = tuple(joint_names)
         self._on_event = on_event
         self._queue = ActionQueue(
             merge_strategy(settings.merge, settings.crossfade_s), ENTRIES[settings.chunk_entry]
@@ -118,7 +120,7 @@ class PolicyRunner:
             self._playback,
             settings.joint_states_timeout_s,
         )
-        self._inference = Inference(policy, schedule, self._queue)
+        self._inference = Inference(policy, schedule, self._queue, self._joint_names)
         self._contradicting: list[str] = []
         self._wanted_task = self.task = ""
         self.mode = Mode("idle", "")
@@ -163,7 +165,8 @@ class PolicyRunner:
     def trajectory(self, now_ns: int, targets: np.ndarray) -> Trajectory:
         """The setpoints of a tick as the arm runner follows them."""
         offsets_s = np.arange(len(targets)) * self.step_ns * 1e-9
-        return Trajectory(now_ns, JOINT_NAMES, offsets_s, list(targets))
+        names = self._joint_names
+        return Trajectory(now_ns, names, offsets_s, list(targets), names)
 
     def _start_anew(self, now_ns: int) -> None:
         self._loop.start_anew(now_ns)
