@@ -4,6 +4,7 @@ import numpy as np
 
 from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import Episode
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.registry import modality_of
 
 STREAMS = ("rgb", "depth", "thermal", "wrist/segmentation")
@@ -22,6 +23,7 @@ def made_up_episode(seed=0, rows=9, every=2, streams=STREAMS, **changes):
 
     values = {
         "instruction": f"do number {seed}",
+        "joints": SO101.joint_names,
         "stamps_ns": 10**9 + np.arange(rows) * PERIOD_NS,
         "state": rng.normal(size=(rows, 6)),
         "action": rng.normal(size=(rows, 6)),

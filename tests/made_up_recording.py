@@ -7,6 +7,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from multismolvla.data import bag_messages as messages
+from multismolvla.embodiment.so101 import SO101
 
 EPOCH_NS = 1_760_000_000 * 10**9
 CAMERA_MS = 1000 / 15
@@ -113,12 +114,14 @@ def camera(topic, kind, count=24, start_ms=10.0, lag_ms=20.0, frames=None, encod
 def arm(prefix="", lasts_ms=1600, task="wave", command_ms=5.0):
     """Entries of a task, of joints at 100 Hz that move 1 rad/s, and of one command."""
     ramp = np.linspace(0.0, 0.5, 16)[:, None] * np.ones(6)
-    points = messages.trajectory(at(command_ms), np.arange(16) * 33_333_333, ramp)
+    points = messages.trajectory(
+        at(command_ms), SO101.joint_names, np.arange(16) * 33_333_333, ramp
+    )
     found = [
         (0.0, f"{prefix}/task", messages.STRING, messages.text(task)),
         (command_ms, f"{prefix}/joint_trajectory", messages.TRAJECTORY, points),
     ]
     for time_ms in range(0, lasts_ms + 1, 10):
-        state = messages.joint_state(at(time_ms), np.full(6, time_ms * 1e-3))
+        state = messages.joint_state(at(time_ms), SO101.joint_names, np.full(6, time_ms * 1e-3))
         found.append((float(time_ms), f"{prefix}/joint_states", messages.JOINT_STATE, state))
     return found

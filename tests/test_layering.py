@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "multismolvla"
 PORTABLE = ROOT / "packages" / "ros2_portable"
 
-SHARED = {"streams", "modalities", "arm", "embodiment", "interfaces", "argument_types"}
+SHARED = {"streams", "modalities", "embodiment", "interfaces", "argument_types"}
 SHARED |= {"priority", "setting", "processor", "shared_memory", "checked_file"}
 SHARED |= {"markdown", "worker_pool"}
 CORES = {"control", "sensing", "faults", "monitoring", "robot", "sim", "segmentation", "policy"}
@@ -41,13 +41,15 @@ LIGHT = {
     "pose_check": {"numpy", "cv2", "safetensors"},
     "web": {"numpy", "viser"},
     "modalities": {"numpy", "cv2"},
-    "arm": {"numpy"},
     "embodiment": {"numpy"},
     "priority": set(),
     "setting": set(),
     "processor": set(),
     "shared_memory": set(),
 }
+
+# They are handed an arm, whichever it is.
+KNOW_NO_ARM = {"control", "sensing", "faults", "policy", "data", "monitoring", "pose_check"}
 
 ROS_LIBRARIES = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros"}
 ROS_LIBRARIES |= {"message_filters", "rcl_interfaces", "rclpy", "ros2cli", "rosidl_runtime_py"}
@@ -113,6 +115,17 @@ def test_the_drawing_of_the_architecture_shows_the_layering():
     for part, may_import in MAY_IMPORT.items():
         for lower in may_import | (SHARED - {part} if part not in SHARED else set()):
             assert floors[lower] < floors[part], f"{part} may import {lower}; draw it above"
+
+
+def test_the_cores_are_handed_an_arm_and_import_none():
+    violations = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in python_files(PACKAGE)
+        if part_of(path) in KNOW_NO_ARM
+        for name in imported_names(path)
+        if name.startswith("multismolvla.embodiment.so101")
+    ]
+    assert not violations, "\n".join(violations)
 
 
 def test_only_the_nodes_know_ros():

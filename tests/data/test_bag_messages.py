@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_recording import at, image, png, scene, status, write_recording
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag import find_episodes, is_episode
 from multismolvla.data.recorded_bag import open_bag
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.registry import modality_of
 
 TYPES = messages.typestore().types
@@ -92,22 +92,22 @@ def test_compressed_images_keep_16_bits_and_drop_alpha():
 
 
 def test_joints_come_in_our_order_whatever_theirs_is_and_a_missing_one_is_nan():
-    names = list(reversed(JOINT_NAMES))
+    names = list(reversed(SO101.joint_names))
     positions = np.arange(6.0)
     message = TYPES[messages.JOINT_STATE](
         messages.header(0), names[:5], positions[:5], np.zeros(0), np.zeros(0)
     )
-    found = messages.joint_positions(message)
+    found = messages.joint_positions(message, SO101.joint_names)
     np.testing.assert_array_equal(found, [np.nan, 4.0, 3.0, 2.0, 1.0, 0.0])
-    ours = read(messages.joint_state(at(1.0), positions), messages.JOINT_STATE)
-    np.testing.assert_array_equal(messages.joint_positions(ours), positions)
+    ours = read(messages.joint_state(at(1.0), SO101.joint_names, positions), messages.JOINT_STATE)
+    np.testing.assert_array_equal(messages.joint_positions(ours, SO101.joint_names), positions)
 
 
 def test_points_of_a_trajectory_count_from_its_stamp_or_from_its_arrival():
     offsets_ns = np.array([0, 33_333_333, 2 * 10**9])
     targets = np.arange(18.0).reshape(3, 6)
     for stamp_ns, start_ns in ((at(3.0), at(3.0)), (0, at(7.0))):
-        data = messages.trajectory(stamp_ns, offsets_ns, targets)
+        data = messages.trajectory(stamp_ns, SO101.joint_names, offsets_ns, targets)
         times_ns, found = messages.points(read(data, messages.TRAJECTORY), at(7.0))
         np.testing.assert_array_equal(times_ns, start_ns + offsets_ns)
         np.testing.assert_array_equal(found, targets)

@@ -8,12 +8,13 @@ from made_up_episode import STREAMS, made_up_episode
 
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.data.cache_writer import CacheWriter, samples_of
+from multismolvla.embodiment.so101 import SO101
 
 SIZES = dict.fromkeys(STREAMS, (6, 8))
 
 
 def write(folder, episodes, streams=SIZES, objects=("cube", "brick"), **options):
-    with CacheWriter(folder, dict(streams), objects, **options) as writer:
+    with CacheWriter(folder, SO101.joint_names, dict(streams), objects, **options) as writer:
         for number, episode in enumerate(episodes):
             writer.add(f"episode {number}", episode)
     return TrainingCache(folder)

@@ -20,10 +20,10 @@ SHAPES = {stream: (6, 8, 3) if stream.endswith("rgb") else (6, 8) for stream in 
 
 
 def write(folder, episodes, shapes=SHAPES, objects=("cube", "brick")):
-    with LeRobotWriter(folder, dict(shapes), objects) as writer:
+    with LeRobotWriter(folder, SO101, dict(shapes), objects) as writer:
         for episode in episodes:
             writer.add(episode)
-    return LeRobotReader(folder)
+    return LeRobotReader(folder, SO101)
 
 
 def test_episodes_come_back_as_they_were(tmp_path):
@@ -156,7 +156,7 @@ def foreign(folder, fps=10, rows=8, codec="libx264", names=None):
 
 def test_a_data_set_of_others_is_read_through_a_camera_map(tmp_path):
     reader = LeRobotReader(
-        foreign(tmp_path), {"front": "rgb", "observation.images.hand": "wrist/rgb"}
+        foreign(tmp_path), SO101, {"front": "rgb", "observation.images.hand": "wrist/rgb"}
     )
     episode = reader.read(1)
     # 8 frames at 10 Hz are 22 rows at 30 Hz.
@@ -175,25 +175,25 @@ def test_frames_are_brought_to_the_streams_size(tmp_path):
     def resize(stream, frame):
         return cv2.resize(frame, (5, 3))
 
-    episode = LeRobotReader(foreign(tmp_path), {"front": "rgb"}, resize=resize).read(0)
+    episode = LeRobotReader(foreign(tmp_path), SO101, {"front": "rgb"}, resize=resize).read(0)
     assert episode.streams == ("rgb",) and episode.frames["rgb"].shape == (8, 3, 5, 3)
 
 
 def test_what_cannot_be_used_is_one_line(tmp_path):
     foreign(tmp_path / "a")
     with pytest.raises(EpisodeError, match=r"say which camera.*front.*hand"):
-        LeRobotReader(tmp_path / "a")
+        LeRobotReader(tmp_path / "a", SO101)
     with pytest.raises(EpisodeError, match="no camera 'top'"):
-        LeRobotReader(tmp_path / "a", {"top": "rgb"})
+        LeRobotReader(tmp_path / "a", SO101, {"top": "rgb"})
     foreign(tmp_path / "b", names=[f"joint_{i}" for i in range(7)])
     with pytest.raises(EpisodeError, match=r"observation\.state is joint_0"):
-        LeRobotReader(tmp_path / "b", {"front": "rgb"})
+        LeRobotReader(tmp_path / "b", SO101, {"front": "rgb"})
     info = tmp_path / "b" / layout.INFO
     info.write_text(info.read_text().replace("v3.0", "v2.1"))
     with pytest.raises(EpisodeError, match=r"v2\.1"):
-        LeRobotReader(tmp_path / "b", {"front": "rgb"})
+        LeRobotReader(tmp_path / "b", SO101, {"front": "rgb"})
     video = tmp_path / "a/videos/observation.images.front/chunk-000/file-000.mp4"
     video.write_bytes(b"nothing")
     with pytest.raises(EpisodeError, match="cannot read the video") as refusal:
-        LeRobotReader(tmp_path / "a", {"front": "rgb"}).read(0)
+        LeRobotReader(tmp_path / "a", SO101, {"front": "rgb"}).read(0)
     assert "\n" not in str(refusal.value)

@@ -21,6 +21,7 @@ from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag_info import read_info
 from multismolvla.data.recorded_bag import BagError, open_bag
 from multismolvla.data.recording import COMMAND, OBJECTS, TASK, open_recording
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.modalities.conversion import to_units
 from multismolvla.pose_check.check import NONE
@@ -51,7 +52,7 @@ def ours(tmp_path_factory):
 
 
 def test_raw_images_come_before_conditioned_ones_and_labels_are_made_of_them(ours):
-    recording = open_recording(ours, TABLE, "bot")
+    recording = open_recording(ours, TABLE, SO101, "bot")
     assert recording.topics["rgb"] == "/bot/rgb/image_raw"
     assert recording.streams == ["rgb", "depth"] and recording.judged == []
     assert not recording.labels_recorded
@@ -61,15 +62,15 @@ def test_raw_images_come_before_conditioned_ones_and_labels_are_made_of_them(our
 
 
 def test_a_namespace_has_its_own_recording_info(ours):
-    recording = open_recording(ours, TABLE, "/bot/")
+    recording = open_recording(ours, TABLE, SO101, "/bot/")
     assert (recording.first_task, recording.pose_check) == ("wave", "simulation")
     assert recording.git_revision == "x"
     with pytest.raises(BagError, match="images of no stream"):
-        open_recording(ours, TABLE)
+        open_recording(ours, TABLE, SO101)
 
 
 def test_what_sensor_nodes_passed_on_is_taken_with_their_statuses_where_wanted(ours):
-    recording = open_recording(ours, TABLE, "bot", judged=True)
+    recording = open_recording(ours, TABLE, SO101, "bot", judged=True)
     assert recording.topics["rgb"] == "/bot/rgb/image" and recording.judged == ["rgb", "depth"]
     statuses = values_of(recording, "depth/status")
     assert statuses == [StreamStatus(State.DEGRADED, (), 15.0, 0.01, 9)]
@@ -82,7 +83,7 @@ def test_what_sensor_nodes_passed_on_is_taken_with_their_statuses_where_wanted(o
     [("auto", None), ("network", None), ("recorded", "/bot/segmentation/image_raw")],
 )
 def test_where_labels_come_from(ours, labels, expected):
-    recording = open_recording(ours, TABLE, "bot", labels=labels)
+    recording = open_recording(ours, TABLE, SO101, "bot", labels=labels)
     assert recording.topics.get("segmentation") == expected
     assert recording.labels_recorded == (expected is not None)
 
@@ -92,13 +93,16 @@ def test_labels_that_the_recorded_stack_took_are_taken(tmp_path):
     entries += camera("/segmentation/image_raw", "segmentation", count=3)
     told = info({"segmentation": "ground_truth"})
     entries.append((0.0, "/recording_info", messages.STRING, told))
-    assert "segmentation" in open_recording(write_recording(tmp_path / "a", entries), TABLE).streams
+    assert (
+        "segmentation"
+        in open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101).streams
+    )
 
 
 def test_a_bag_of_conditioned_images_alone_has_its_labels_recorded(tmp_path):
     entries = camera("/rgb/image", "rgb", count=3)
     entries += camera("/segmentation/image", "segmentation", count=3)
-    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE)
+    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101)
     assert recording.streams == ["rgb", "segmentation"] and recording.labels_recorded
 
 
@@ -115,7 +119,7 @@ def test_counts_mean_what_the_recorded_nodes_took_them_for(tmp_path):
         }
     )
     entries.append((90.0, "/recording_info", messages.STRING, told))
-    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE)
+    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101)
     (depth,), (thermal,) = (values_of(recording, name) for name in ("depth", "wrist/thermal"))
     assert float(depth[0, 0]) == pytest.approx(0.5)
     assert float(thermal[0, 0]) == pytest.approx(100.0)
@@ -139,16 +143,16 @@ def test_events_come_in_order_and_never_go_back(tmp_path):
     """A recorder with a cache writes a message behind one that came later."""
     entries = [*arm(lasts_ms=100), *camera("/rgb/image_raw", "rgb", count=2, lag_ms=0.0)]
     folder = write_recording(tmp_path / "a", entries)
-    events = list(open_recording(folder, TABLE).events())
+    events = list(open_recording(folder, TABLE, SO101).events())
     times_ns = [event.now_ns for event in events]
     assert times_ns == sorted(times_ns) and times_ns[0] == EPOCH_NS
     assert {event.source for event in events} == {"rgb", JOINT_STATES, TASK}
-    assert open_recording(folder, TABLE).end_ns == times_ns[-1]
+    assert open_recording(folder, TABLE, SO101).end_ns == times_ns[-1]
 
 
 def test_commands_come_where_they_are_wanted(tmp_path):
     entries = [*arm(lasts_ms=100), *camera("/rgb/image_raw", "rgb", count=2)]
-    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE)
+    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101)
     assert values_of(recording, COMMAND) == []
     ((times_ns, targets),) = values_of(recording, COMMAND, commands=True)
     assert times_ns[0] == at(5.0) and targets.shape == (16, 6)
@@ -156,13 +160,26 @@ def test_commands_come_where_they_are_wanted(tmp_path):
     assert first_ns == times_ns[0] and (first == targets[0]).all()
 
 
+def test_a_recording_of_another_arm_is_refused_in_one_line(tmp_path):
+    state = messages.joint_state(at(1.0), ("pan", "tilt"), np.zeros(2))
+    entries = [
+        (1.0, "/joint_states", messages.JOINT_STATE, state),
+        *camera("/rgb/image_raw", "rgb", count=1),
+    ]
+    bag = write_recording(tmp_path / "a", entries)
+    with pytest.raises(BagError, match=r"/a: /joint_states has the joints pan, tilt; .*'so101'"):
+        open_recording(bag, TABLE, SO101)
+
+
 def test_messages_that_are_not_ours_are_problems_and_nothing_stops(tmp_path):
     types = messages.typestore().types
     strange = types[messages.JOINT_STATE](messages.header(at(1.0)), ["elbow"], *[np.zeros(1)] * 3)
     joints = messages.serialize(strange, messages.JOINT_STATE)
+    whole = messages.joint_state(at(0.5), SO101.joint_names, np.zeros(6))
     command = types[messages.TRAJECTORY](messages.header(at(1.0)), ["elbow"], [])
     half = camera("/rgb/image_raw", "rgb", count=1)[0][3][:1000]
     entries = [
+        (0.5, "/joint_states", messages.JOINT_STATE, whole),
         (1.0, "/joint_states", messages.JOINT_STATE, joints),
         (
             2.0,
@@ -175,7 +192,7 @@ def test_messages_that_are_not_ours_are_problems_and_nothing_stops(tmp_path):
         (5.0, "/thermal/image_raw", messages.IMAGE, image(5.0, scene("depth", 0), "yuv422")),
         (6.0, "/rgb/image_raw", messages.IMAGE, image(6.0, scene("rgb", 1))),
     ]
-    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE)
+    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101)
     events = list(recording.events(commands=True))
     problems = {event.source: event.problem for event in events if event.problem}
     assert problems[JOINT_STATES] == problems[COMMAND] == "not our joints"
@@ -193,7 +210,7 @@ def test_an_image_that_cannot_be_decoded_is_played_without_pixels(tmp_path):
     data = messages.serialize(garbage, messages.COMPRESSED_IMAGE)
     entries = [(1.0, "/rgb/image_raw/compressed", messages.COMPRESSED_IMAGE, data)]
     entries += camera("/rgb/image_raw/compressed", "rgb", count=1, encode=png)
-    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE)
+    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101)
     (broken, whole) = (
         messages.typestore().deserialize_cdr(data, messages.IMAGE)
         for _, _, data in recording.messages()
@@ -204,7 +221,7 @@ def test_an_image_that_cannot_be_decoded_is_played_without_pixels(tmp_path):
 
 def test_a_stamp_of_zero_counts_as_the_time_of_arrival(tmp_path):
     entries = [(7.0, "/rgb/image_raw", messages.IMAGE, messages.image("rgb", 0, scene("rgb", 0)))]
-    (event,) = open_recording(write_recording(tmp_path / "a", entries), TABLE).events()
+    (event,) = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101).events()
     assert event.stamp_ns == event.now_ns == at(7.0)
 
 
@@ -213,7 +230,7 @@ def test_poses_of_objects_are_read(tmp_path):
     entries = camera("/rgb/image_raw", "rgb", count=1)
     told = messages.objects(at(2.0), {"cube": pose})
     entries.append((2.0, "/ground_truth/objects", messages.MARKERS, told))
-    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE)
+    recording = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101)
     (poses,) = values_of(recording, OBJECTS)
     np.testing.assert_allclose(poses["cube"], pose)
 
@@ -236,7 +253,7 @@ GIVEN = {"rgb": "/front", "wrist/rgb": "/hand/compressed", "joint_states": "/arm
 
 
 def test_a_bag_of_others_is_mapped_and_what_it_lacks_is_named(foreign):
-    recording = open_recording(foreign, TABLE, given=GIVEN, labels="recorded")
+    recording = open_recording(foreign, TABLE, SO101, given=GIVEN, labels="recorded")
     assert "100.000 s ahead" in recording.clock.note
     assert recording.missing == [n for n in TABLE.names if n not in ("rgb", "wrist/rgb")]
     frames = {}
@@ -253,10 +270,10 @@ def test_a_stream_table_maps_topics_too(foreign, tmp_path):
         file.write_text(shipped.read().replace("{name: rgb,", "{name: rgb, topic: /front,"))
     table = load_stream_table(file)
     assert table.streams == TABLE.streams
-    assert open_recording(foreign, table).topics["rgb"] == "/front"
+    assert open_recording(foreign, table, SO101).topics["rgb"] == "/front"
     # What is given on the command line comes first.
     given = {"rgb": "/hand/compressed"}
-    assert open_recording(foreign, table, given=given).topics["rgb"] == "/hand/compressed"
+    assert open_recording(foreign, table, SO101, given=given).topics["rgb"] == "/hand/compressed"
 
 
 @pytest.mark.parametrize(
@@ -270,5 +287,5 @@ def test_a_stream_table_maps_topics_too(foreign, tmp_path):
 )
 def test_what_a_bag_lacks_is_one_line(foreign, given, complaint):
     with pytest.raises(BagError, match=complaint) as caught:
-        open_recording(foreign, TABLE, given=given)
+        open_recording(foreign, TABLE, SO101, given=given)
     assert str(caught.value).count("\n") == 0

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.depth import DEPTH
 from multismolvla.modalities.rgb import RGB
 from multismolvla.modalities.segmentation import LABELS, SEGMENTATION
@@ -80,17 +81,18 @@ def test_film_has_every_frame(tmp_path):
 
 
 def test_timeline_paints_masked_time(tmp_path):
-    write_timeline(tmp_path / "clean.png", TABLE, [episode()])
-    write_timeline(tmp_path / "damaged.png", TABLE, [episode(masked="rgb")])
+    write_timeline(tmp_path / "clean.png", TABLE, SO101.joint_names, [episode()])
+    write_timeline(tmp_path / "damaged.png", TABLE, SO101.joint_names, [episode(masked="rgb")])
     red = tuple(int(MASKED[i : i + 2], 16) for i in (5, 3, 1))
     clean, damaged = (cv2.imread(str(tmp_path / f"{n}.png")) for n in ("clean", "damaged"))
     assert (damaged == red).all(-1).sum() > (clean == red).all(-1).sum() + 1000
 
 
-@pytest.mark.parametrize("write", [write_contact_sheet, write_timeline])
-def test_an_empty_run_is_refused_in_one_line(write, tmp_path):
+def test_an_empty_run_is_refused_in_one_line(tmp_path):
     empty = episode(frames=0)
     with pytest.raises(ValueError, match="the run has no"):
-        write(tmp_path / "x.png", TABLE, [empty])
+        write_contact_sheet(tmp_path / "x.png", TABLE, [empty])
+    with pytest.raises(ValueError, match="the run has no"):
+        write_timeline(tmp_path / "x.png", TABLE, SO101.joint_names, [empty])
     with pytest.raises(ValueError, match="no frames"):
         write_film(tmp_path / "x.mp4", TABLE, [empty], 10)

@@ -98,6 +98,7 @@ def test_faults_and_conditions_know_it(table):
 def test_it_is_stored_and_varied(table, tmp_path):
     stored = np.stack([counts(seed, 96) for seed in range(4)])
     episode = Episode(
+        joints=SO101.joint_names,
         instruction="look",
         stamps_ns=np.arange(8, dtype=np.int64) * 33_333_333,
         **dict.fromkeys(("state", "action", "executed"), np.zeros((8, 6))),
@@ -108,7 +109,9 @@ def test_it_is_stored_and_varied(table, tmp_path):
         success=True,
         meta={},
     )
-    with CacheWriter(tmp_path / "cache", {"events": (96, 96)}, (), validation_share=0.0) as writer:
+    with CacheWriter(
+        tmp_path / "cache", SO101.joint_names, {"events": (96, 96)}, (), validation_share=0.0
+    ) as writer:
         writer.add("one", episode)
     cached = TrainingCache(tmp_path / "cache").array("events")
     np.testing.assert_array_equal(cached, stored)

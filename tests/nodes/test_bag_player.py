@@ -15,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recorded_bag import BagError
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.nodes.bag_player import READY, WAITING_TASK, BagPlayer
 
 LATCHED = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -42,8 +43,14 @@ def bag(tmp_path):
             stamp_ns = START_NS + number * 60_000_000
             frame = np.full((4, 6, 3), number, np.uint8)
             writer.write(camera, stamp_ns, messages.image("rgb", stamp_ns, frame))
-            writer.write(arm, stamp_ns, messages.joint_state(stamp_ns, np.full(6, 0.1 * number)))
-            targets = messages.trajectory(stamp_ns, np.array([0]), np.zeros((1, 6)))
+            writer.write(
+                arm,
+                stamp_ns,
+                messages.joint_state(stamp_ns, SO101.joint_names, np.full(6, 0.1 * number)),
+            )
+            targets = messages.trajectory(
+                stamp_ns, SO101.joint_names, np.array([0]), np.zeros((1, 6))
+            )
             writer.write(command, stamp_ns, targets)
     return folder
 

@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recording import open_recording
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.conversion import to_counts
 from multismolvla.modalities.registry import find_modality
 from multismolvla.nodes.depth_node import DepthNode
@@ -130,7 +131,7 @@ def test_live_nodes_replay_and_training_see_the_same_frames(graph, bag, streams_
     # How long a message waits for this process is the machine's affair, not the recording's.
     monkeypatch.setattr(Waiting, "of", lambda *_: 0)
     table = load_stream_table(streams_file)
-    recording = open_recording(bag, table)
+    recording = open_recording(bag, table, SO101)
     replayed = [made for made in perceived(recording) if isinstance(made, SynchronizedSet)]
     bridge = CvBridge()
     live = {
@@ -149,7 +150,7 @@ def test_live_nodes_replay_and_training_see_the_same_frames(graph, bag, streams_
     used = {n: sum(made.messages[n] is not None for made in replayed) for n in table.names}
     assert used["rgb"] < used["depth"] < used["thermal"] == len(replayed)
 
-    (episode,) = read_robot_bag(bag, table)
+    (episode,) = read_robot_bag(bag, table, SO101)
     for name in table.names:
         frames = [made.messages[name] for made in replayed if made.messages[name] is not None]
         counts = np.stack([to_counts(table[name].modality, frame) for frame in frames])

@@ -13,7 +13,7 @@ from multismolvla.training.pose_check import command as pose_network
 @pytest.mark.parametrize("modality", modalities(), ids=kinds())
 def test_numpy_equals_torch(modality):
     torch.manual_seed(0)
-    trained = pose_network.PoseNetwork(modality.pose_channels)
+    trained = pose_network.PoseNetwork(modality.pose_channels, 6)
     network = PoseNetwork({name: value.numpy() for name, value in trained.state_dict().items()})
     pictures, joints = torch.randn(4, modality.pose_channels, SIZE, SIZE), torch.randn(4, 6)
     with torch.inference_mode():
@@ -25,7 +25,7 @@ def test_numpy_equals_torch(modality):
 
 
 def test_a_missing_layer_is_named():
-    arrays = {n: p.numpy() for n, p in pose_network.PoseNetwork(1).state_dict().items()}
+    arrays = {n: p.numpy() for n, p in pose_network.PoseNetwork(1, 6).state_dict().items()}
     del arrays["compare.2.bias"]
     with pytest.raises(ValueError, match=r"no layer 'compare\.2\.bias'"):
         PoseNetwork(arrays)

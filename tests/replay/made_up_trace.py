@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.replay.trace import Plan, Trace
 from multismolvla.streams import StreamTable, load_stream_table
 
@@ -28,6 +29,7 @@ def made_up_trace(name="clean", ticks=200, offset=0.0, acting_from=10, **changes
     ]
     values = {
         "name": name,
+        "joints": SO101.joint_names,
         "streams": CAMERAS.names,
         "ticks_ns": ticks_ns,
         "targets": targets,

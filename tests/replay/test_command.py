@@ -11,6 +11,7 @@ from made_up_recording import arm, at, camera, image, info, png, scene, status, 
 from multismolvla.cli import main
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recording import open_recording
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.replay import command
 from multismolvla.replay.command import expand
@@ -93,7 +94,7 @@ def test_the_policy_is_shown_what_the_recording_means(still, without_expert, tmp
     assert run(folder, tmp_path / "out") == 0
     made = {
         one.stamp_ns: one.messages
-        for one in perceived(open_recording(folder, TABLE, labels="recorded"))
+        for one in perceived(open_recording(folder, TABLE, SO101, labels="recorded"))
         if isinstance(one, SynchronizedSet)
     }
     assert len(still.seen) >= 1 and still.seen[0].task == "wave"
@@ -115,7 +116,9 @@ def test_a_camera_that_broke_in_the_recording_is_masked_and_the_other_is_not(bro
     if broken == "unreadable":
         cameras = [(t, n, k, d if t < 750 else d[: len(d) // 3]) for t, n, k, d in cameras]
     entries = [*arm(lasts_ms=2000), *cameras, *camera("/depth/image_raw", "depth", count=30)]
-    source = open_recording(write_recording(tmp_path / "bag", entries), TABLE, labels="recorded")
+    source = open_recording(
+        write_recording(tmp_path / "bag", entries), TABLE, SO101, labels="recorded"
+    )
     trace = replay(source, Still(), ReplaySettings())
     used = dict(zip(trace.streams, trace.available.T, strict=True))
     assert trace.error == "" and used["depth"][25:].all()

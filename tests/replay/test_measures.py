@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_trace import CAMERAS, TICK_NS, made_up_trace, masked
 
-from multismolvla.arm import JOINT_NAMES
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.faults.record import FaultRecord
 from multismolvla.faults.scenario import Scenario, ScheduledFault
@@ -26,7 +26,7 @@ def test_an_offset_is_the_error_of_every_joint_and_horizon():
     error = action_error(other, clean.setpoints(), other.acting_from_ns)
     assert error.ticks == 190 and error.overall == pytest.approx(0.25)
     for values in (error.mean, error.rms, error.worst):
-        assert list(values) == list(JOINT_NAMES)
+        assert list(values) == list(SO101.joint_names)
         assert list(values.values()) == pytest.approx([0.25] * 6)
     # A plan of 0.2 s has something to compare 0 and 0.1 s ahead, and nothing later.
     assert [(ahead_s, count) for ahead_s, _, count in error.by_horizon] == [(0.0, 4), (0.1, 4)]

@@ -8,6 +8,7 @@ from made_up_recording import EPOCH_NS, at, camera, status, write_recording
 
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recording import open_recording
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.replay.measures import agreement, agreement_sentence
 from multismolvla.replay.recorded_stack import observe
@@ -29,7 +30,9 @@ def acted():
     targets[:10] = np.nan
     available = np.ones((TICKS, 2), bool)
     available[60:100, 0] = False
-    return Trace("acted", CAMERAS.names, ticks_ns, targets, available, int(ticks_ns[10]))
+    return Trace(
+        "acted", SO101.joint_names, CAMERAS.names, ticks_ns, targets, available, int(ticks_ns[10])
+    )
 
 
 def written(acted):
@@ -56,18 +59,22 @@ def written(acted):
         entries.append((time_ms, "/rgb/status", messages.STATUS, status(time_ms, state)))
         entries.append((time_ms, "/depth/status", messages.STATUS, status(time_ms, "OK", "depth")))
         if tick >= 10:
-            command = messages.trajectory(at(time_ms), np.zeros(1, np.int64), row[None])
+            command = messages.trajectory(
+                at(time_ms), SO101.joint_names, np.zeros(1, np.int64), row[None]
+            )
             entries.append((time_ms, "/joint_trajectory", messages.TRAJECTORY, command))
         if tick in (10, 60, 110):
             offsets_ns = np.arange(5) * TICK_MS * 1_000_000
-            chunk = messages.trajectory(at(time_ms), offsets_ns, np.repeat(row[None], 5, axis=0))
+            chunk = messages.trajectory(
+                at(time_ms), SO101.joint_names, offsets_ns, np.repeat(row[None], 5, axis=0)
+            )
             entries.append((time_ms, "/policy/chunk", messages.TRAJECTORY, chunk))
     return entries
 
 
 def opened(folder, entries, namespace=""):
     bag = write_recording(folder, entries, EPOCH_NS + AHEAD_NS)
-    return open_recording(bag, CAMERAS, namespace, judged=True)
+    return open_recording(bag, CAMERAS, SO101, namespace, judged=True)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from multismolvla.cli import main
 from multismolvla.data.bag import PERIOD_NS, write_episode
 from multismolvla.data.recording import open_recording
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.scenario import Scenario, ScheduledFault
 from multismolvla.interfaces import ActionChunk
 from multismolvla.replay.measures import action_error, mask_onsets
@@ -43,7 +44,7 @@ def bag(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(bag):
-    return open_recording(bag, CAMERAS)
+    return open_recording(bag, CAMERAS, SO101)
 
 
 def run(source, *faults: ScheduledFault, clean=None, min_visual_streams=1, **settings):

@@ -24,6 +24,7 @@ from multismolvla.data.bag import PERIOD_NS, read_episode, write_episode
 from multismolvla.data.cache import TrainingCache
 from multismolvla.data.cache_writer import samples_of
 from multismolvla.data.episode import EpisodeError
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.conversion import condition, from_counts, to_counts
 from multismolvla.modalities.depth import DEPTH
 from multismolvla.modalities.rgb import RGB
@@ -40,7 +41,7 @@ WARM_UP = 5
 
 
 def read(folder, entries, table=TABLE, namespace=""):
-    (episode,) = read_robot_bag(write_recording(folder, entries), table, namespace)
+    (episode,) = read_robot_bag(write_recording(folder, entries), table, SO101, namespace)
     return episode
 
 
@@ -179,7 +180,7 @@ def test_each_instruction_is_an_episode(tmp_path):
     entries = [*arm(), *camera("/rgb/image_raw", "rgb")]
     entries.append((810.0, "/task", messages.STRING, messages.text("stop waving")))
     entries.append((811.0, *entries[1][1:]))
-    first, second = read_robot_bag(write_recording(tmp_path / "bag", entries), TABLE)
+    first, second = read_robot_bag(write_recording(tmp_path / "bag", entries), TABLE, SO101)
     assert [first.instruction, second.instruction] == ["wave", "stop waving"]
     assert len(first.frames["rgb"]) + len(second.frames["rgb"]) == len(ALL)
 
@@ -195,7 +196,7 @@ def test_stamps_of_another_clock_than_the_recorders(tmp_path):
     """A bag of a simulation: what comes when counts on the clock of the stamps."""
     entries = [*arm(), *camera("/rgb/image_raw", "rgb"), *camera("/depth/image_raw", "depth")]
     hour_later = write_recording(tmp_path / "bag", entries, EPOCH_NS + 3600 * 10**9)
-    (episode,) = read_robot_bag(hour_later, TABLE)
+    (episode,) = read_robot_bag(hour_later, TABLE, SO101)
     assert used(episode, "rgb") == ALL and episode.action[3, 0] > episode.state[0, 0]
 
 
@@ -205,7 +206,7 @@ def test_a_recording_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path):
     data = (whole / "whole.mcap").read_bytes()
     (tmp_path / "bags" / "cut").mkdir(parents=True)
     (tmp_path / "bags" / "cut" / "cut_0.mcap").write_bytes(data[: len(data) // 2])
-    (episode,) = read_robot_bag(tmp_path / "bags" / "cut", TABLE)
+    (episode,) = read_robot_bag(tmp_path / "bags" / "cut", TABLE, SO101)
     numbers = used(episode, "rgb")
     assert numbers == list(range(WARM_UP, numbers[-1] + 1)) and 20 < len(numbers) < 196
     assert "cut off" in episode.meta["damage"]
@@ -215,7 +216,7 @@ def test_a_demonstration_read_as_a_robots_bag_is_the_same(tmp_path):
     with closing(DemonstrationRecorder(TABLE, TABLE.names)) as recorder:
         write_episode(tmp_path / "d", recorder.record("red_cube_in_bin", 1, 0.5, max_steps=21))
     ours = read_episode(tmp_path / "d")
-    (theirs,) = read_robot_bag(tmp_path / "d", TABLE)
+    (theirs,) = read_robot_bag(tmp_path / "d", TABLE, SO101)
     # Demonstrations are not judged: their cameras cannot break. Their time begins at zero, a stamp
     # that the health of a stream does not believe.
     lost = WARM_UP + 1
@@ -242,10 +243,10 @@ def test_labels_are_made_of_what_is_used_where_none_were_recorded(tmp_path):
     folder = write_recording(
         tmp_path / "bag", [*entries, *camera("/depth/image_raw", "depth", frames=broken)]
     )
-    (episode,) = read_robot_bag(folder, TABLE, segmenter=Painter)
+    (episode,) = read_robot_bag(folder, TABLE, SO101, segmenter=Painter)
     labels = episode.frames["segmentation"][:, 0, 0].tolist()
     assert labels[:5] == [2] * 5 and labels[-5:] == [1] * 5
-    (unlabelled,) = read_robot_bag(folder, TABLE, labels="recorded", segmenter=Painter)
+    (unlabelled,) = read_robot_bag(folder, TABLE, SO101, labels="recorded", segmenter=Painter)
     assert "segmentation" not in unlabelled.frames
 
 
@@ -263,7 +264,7 @@ def test_a_bag_without_what_is_needed_is_one_line(tmp_path):
         ("d", "", "there is no such bag"),
     ):
         with pytest.raises(EpisodeError, match=complaint) as refusal:
-            read_robot_bag(tmp_path / name, TABLE, namespace)
+            read_robot_bag(tmp_path / name, TABLE, SO101, namespace)
         assert "\n" not in str(refusal.value)
 
 
@@ -282,9 +283,9 @@ def test_the_settings_of_the_robot_decide_what_is_usable(tmp_path):
     config.mkdir()
     values = "/**: {ros__parameters: {recovery_frames: 12}}\n"
     (config / "rgb_node.yaml").write_text(values)
-    (source,) = find_sources([folder], ForeignData(config=config, labels="recorded"))
+    (source,) = find_sources([folder], SO101, ForeignData(config=config, labels="recorded"))
     assert used(source.load(), "rgb") == list(range(12, FRAMES))
-    (source,) = find_sources([folder], ForeignData(labels="recorded"))
+    (source,) = find_sources([folder], SO101, ForeignData(labels="recorded"))
     assert used(source.load(), "rgb") == ALL
 
 

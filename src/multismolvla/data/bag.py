@@ -25,7 +25,6 @@ import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode, EpisodeError
 
@@ -144,12 +143,16 @@ def _write(writer: Writer, episode: Episode) -> None:
         for stream, number in frames_at[row]:
             frame = episode.frames[stream][number]
             write(f"/{stream}/image", stamp_ns, messages.image(stream, stamp_ns, frame))
-        write(JOINTS, stamp_ns, messages.joint_state(stamp_ns, episode.state[row]))
+        write(JOINTS, stamp_ns, messages.joint_state(stamp_ns, episode.joints, episode.state[row]))
         if row in chunk_of:
             chunk = episode.chunks[chunk_of[row]]
-            write(CHUNK, stamp_ns, messages.trajectory(stamp_ns, chunk_offsets_ns, chunk))
+            write(
+                CHUNK,
+                stamp_ns,
+                messages.trajectory(stamp_ns, episode.joints, chunk_offsets_ns, chunk),
+            )
         for topic, targets in ((LABEL, episode.action), (COMMAND, episode.executed)):
-            command = messages.trajectory(stamp_ns, next_ns, targets[row : row + 1])
+            command = messages.trajectory(stamp_ns, episode.joints, next_ns, targets[row : row + 1])
             write(topic, stamp_ns, command)
         if episode.object_poses:
             poses = {name: poses[row] for name, poses in episode.object_poses.items()}
@@ -160,6 +163,7 @@ def _read(reader: Reader, custom: dict) -> Episode:
     stamps: dict[str, list[int]] = defaultdict(list)
     values: dict[str, list] = defaultdict(list)
     store = messages.typestore()
+    joints: tuple[str, ...] = ()
     for connection, logged_ns, data in reader.messages():
         message = store.deserialize_cdr(data, connection.msgtype)
         topic = connection.topic
@@ -168,7 +172,7 @@ def _read(reader: Reader, custom: dict) -> Episode:
         elif connection.msgtype == messages.TRAJECTORY:
             value = np.array([point.positions for point in message.points])
         elif connection.msgtype == messages.JOINT_STATE:
-            value = message.position
+            joints, value = tuple(message.name), message.position
         elif connection.msgtype == messages.MARKERS:
             value = {marker.ns: messages.pose(marker.pose) for marker in message.markers}
         else:
@@ -185,6 +189,7 @@ def _read(reader: Reader, custom: dict) -> Episode:
     chunks = np.array(values[CHUNK], np.float32)
     return Episode(
         instruction=custom["instruction"],
+        joints=joints,
         stamps_ns=rows_ns,
         state=np.array(values[JOINTS]),
         action=np.concatenate(values[LABEL]),
@@ -200,7 +205,7 @@ def _read(reader: Reader, custom: dict) -> Episode:
         },
         success=custom["success"],
         meta=custom["meta"],
-        chunks=chunks.reshape(len(chunks), -1 if len(chunks) else CHUNK_ROWS, len(JOINT_NAMES)),
+        chunks=chunks.reshape(len(chunks), -1 if len(chunks) else CHUNK_ROWS, len(joints)),
         chunk_index=np.searchsorted(rows_ns, np.array(stamps[CHUNK], np.int64)),
     )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.recorded_bag import RecordedBag
 from multismolvla.modalities.modality import Modality
 from multismolvla.modalities.registry import modality_of
@@ -79,12 +78,12 @@ def image(stream: str, stamp_ns: int, frame: np.ndarray) -> bytes:
     )
 
 
-def joint_state(stamp_ns: int, positions: np.ndarray) -> bytes:
-    """Joint positions (6,) in radians."""
+def joint_state(stamp_ns: int, joints: Sequence[str], positions: np.ndarray) -> bytes:
+    """Positions (J,) of these joints in radians."""
     empty = np.zeros(0)
     message = _type(JOINT_STATE)(
         header=header(stamp_ns),
-        name=list(JOINT_NAMES),
+        name=list(joints),
         position=np.ascontiguousarray(positions, np.float64),
         velocity=empty,
         effort=empty,
@@ -92,8 +91,10 @@ def joint_state(stamp_ns: int, positions: np.ndarray) -> bytes:
     return serialize(message, JOINT_STATE)
 
 
-def trajectory(stamp_ns: int, offsets_ns: np.ndarray, targets: np.ndarray) -> bytes:
-    """Joint targets (N, 6) in radians at `stamp_ns + offsets_ns`."""
+def trajectory(
+    stamp_ns: int, joints: Sequence[str], offsets_ns: np.ndarray, targets: np.ndarray
+) -> bytes:
+    """Targets (N, J) of these joints in radians at `stamp_ns + offsets_ns`."""
     point, duration = (
         _type("trajectory_msgs/msg/JointTrajectoryPoint"),
         _type("builtin_interfaces/msg/Duration"),
@@ -109,9 +110,7 @@ def trajectory(stamp_ns: int, offsets_ns: np.ndarray, targets: np.ndarray) -> by
         )
         for offset, row in zip(offsets_ns, targets.astype(np.float64), strict=True)
     ]
-    message = _type(TRAJECTORY)(
-        header=header(stamp_ns), joint_names=list(JOINT_NAMES), points=points
-    )
+    message = _type(TRAJECTORY)(header=header(stamp_ns), joint_names=list(joints), points=points)
     return serialize(message, TRAJECTORY)
 
 
@@ -217,7 +216,7 @@ def pixels(message: object) -> np.ndarray:
 
 
 def points(message: object, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times (N,) and targets (N, 6) of a deserialised trajectory; a stamp of zero means now."""
+    """Times (N,) and targets (N, J) of a deserialised trajectory; a stamp of zero means now."""
     start_ns = stamp_of(message.header) or now_ns
     offsets = [p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in message.points]
     targets = np.array([point.positions for point in message.points])
@@ -235,10 +234,10 @@ def status_values(message: object) -> dict[str, str]:
     return {pair.key: pair.value for status in message.status[:1] for pair in status.values}
 
 
-def joint_positions(message: object) -> np.ndarray:
-    """Positions (6,) of a deserialised JointState in our order, NaN where it has none."""
+def joint_positions(message: object, joints: Sequence[str]) -> np.ndarray:
+    """Positions (J,) of these joints in a deserialised JointState, NaN where it has none."""
     positions = dict(zip(message.name, message.position, strict=False))
-    return np.array([positions.get(name, np.nan) for name in JOINT_NAMES])
+    return np.array([positions.get(name, np.nan) for name in joints])
 
 
 def _type(name: str) -> type:

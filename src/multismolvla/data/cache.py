@@ -16,6 +16,15 @@ import numpy as np
 INDEX_FILE = "cache.json"
 FORMAT = 1
 SPLITS = ("train", "validation")
+# Of the arm in caches from before they named its joints: there was one kind.
+SO101_JOINTS = (
+    "shoulder_pan",
+    "shoulder_lift",
+    "elbow_flex",
+    "wrist_flex",
+    "wrist_roll",
+    "gripper",
+)
 
 
 class CacheError(ValueError):
@@ -32,8 +41,8 @@ class Batch:
             what the policy's `prepare_frame` takes.
         mask: (B, S) bool in the order of the cache's streams, True = usable. Frames that are not
             usable are zeros.
-        state: (B, 6) float32 joints, radians.
-        chunk: (B, K, 6) float32 targets, radians; row 0 belongs to the instant of the frames.
+        state: (B, J) float32 joints, radians.
+        chunk: (B, K, J) float32 targets, radians; row 0 belongs to the instant of the frames.
         instruction: (B,) int64, index into `TrainingCache.instructions`.
         object_poses: (B, n, 7) float32 x, y, z, qw, qx, qy, qz in the order of
             `TrainingCache.objects`; NaN where unknown.
@@ -63,6 +72,7 @@ class TrainingCache:
     """Random access to the samples of a cache folder. Safe to open in several processes.
 
     Attributes:
+        joints: names of the arm's joints, the order of `Batch.state`.
         streams: names of the streams, the order of `Batch.mask`.
         instructions: texts; `Batch.instruction` points here.
         objects: names of the objects with poses; empty where no simulator knew them.
@@ -90,6 +100,7 @@ class TrainingCache:
             raise CacheError(f"{path}: not valid JSON: {error}") from None
         if not isinstance(index, dict) or index.get("format") != FORMAT:
             raise CacheError(f"{path}: not a cache of format {FORMAT}; make it again")
+        self.joints: tuple[str, ...] = tuple(index.get("joints", SO101_JOINTS))
         self.streams: tuple[str, ...] = tuple(index["streams"])
         self.instructions: tuple[str, ...] = tuple(index["instructions"])
         self.objects: tuple[str, ...] = tuple(index["objects"])

@@ -12,7 +12,6 @@ from types import TracebackType
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.cache import ARRAYS, FORMAT, INDEX_FILE, CacheError, array_file
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode
 from multismolvla.modalities.registry import modality_of
@@ -26,8 +25,8 @@ class Samples:
         rows: (n,) int64 rows of the episode.
         frame_of: stream -> (n,) int64 index into the episode's frames, -1 where there is none that
             may be used.
-        state: (n, 6) float32 radians.
-        chunk: (n, K, 6) float32 radians.
+        state: (n, J) float32 radians.
+        chunk: (n, K, J) float32 radians.
     """
 
     rows: np.ndarray
@@ -62,10 +61,12 @@ def samples_of(episode: Episode, every: int = 1, chunk_rows: int = CHUNK_ROWS) -
 
 
 def sample_layout(
-    streams: Mapping[str, tuple[int, int]], objects: int, chunk_rows: int = CHUNK_ROWS
+    streams: Mapping[str, tuple[int, int]],
+    joints: int,
+    objects: int,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
     """Array -> type and shape of one sample, for streams of (height, width); see `cache.Batch`."""
-    joints = len(JOINT_NAMES)
     layout: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
         "mask": (np.dtype(bool), (len(streams),)),
         "state": (np.dtype(np.float32), (joints,)),
@@ -119,6 +120,7 @@ class CacheWriter:
 
     Args:
         folder: of the cache; replaced if it holds one.
+        joints: names of the arm's joints.
         streams: stream -> (height, width), the order of the masks. An episode's other streams are
             left out; those that it lacks are masked.
         objects: names of the objects whose poses are kept.
@@ -129,6 +131,7 @@ class CacheWriter:
     def __init__(
         self,
         folder: Path,
+        joints: tuple[str, ...],
         streams: dict[str, tuple[int, int]],
         objects: tuple[str, ...],
         *,
@@ -148,7 +151,7 @@ class CacheWriter:
         ):
             raise CacheError(f"{folder}: is not empty and holds no cache; name another folder")
         self._workplace = self._folder.parent / f".writing-{self._folder.name}"
-        self._streams, self._objects = streams, objects
+        self._joints, self._streams, self._objects = joints, streams, objects
         self._every, self._validation_share = every, validation_share
         self._chunk_rows = chunk_rows
         self._instructions: dict[str, int] = {}
@@ -158,7 +161,9 @@ class CacheWriter:
     def __enter__(self) -> CacheWriter:
         shutil.rmtree(self._workplace, ignore_errors=True)
         self._workplace.mkdir(parents=True)
-        layout = sample_layout(self._streams, len(self._objects), self._chunk_rows)
+        layout = sample_layout(
+            self._streams, len(self._joints), len(self._objects), self._chunk_rows
+        )
         self._arrays = {
             name: GrowingArray(array_file(self._workplace, name), dtype, shape)
             for name, (dtype, shape) in layout.items()
@@ -169,8 +174,13 @@ class CacheWriter:
         """Add an episode; `name` decides its split. Return how many samples it gave.
 
         Raises:
-            CacheError: a stream has another size than the cache.
+            CacheError: a stream has another size than the cache, or the arm other joints.
         """
+        if episode.joints != self._joints:
+            raise CacheError(
+                f"{name}: joints are {', '.join(episode.joints)}; "
+                f"the cache has {', '.join(self._joints)}"
+            )
         samples = samples_of(episode, self._every, self._chunk_rows)
         count = len(samples.rows)
         mask = np.zeros((count, len(self._streams)), bool)
@@ -238,6 +248,7 @@ class CacheWriter:
         index = {
             "format": FORMAT,
             "samples": self._samples,
+            "joints": list(self._joints),
             "streams": list(self._streams),
             "instructions": list(self._instructions),
             "objects": list(self._objects),

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.modalities.registry import modality_of
 
 PERIOD_S = 1 / 30
@@ -28,11 +27,12 @@ class Episode:
 
     Attributes:
         instruction: the task.
+        joints: names of the J joints, in the order of states and actions.
         stamps_ns: (T,) int64, one row per control step, rising.
-        state: (T, 6) float64 measured joints at the row's instant, radians.
-        action: (T, 6) float64 the label: the expert's target, without noise, for one period after
+        state: (T, J) float64 measured joints at the row's instant, radians.
+        action: (T, J) float64 the label: the expert's target, without noise, for one period after
             the row's instant. What an environment's `step` should get.
-        executed: (T, 6) float64 what was commanded: the label plus noise, or a learner's action.
+        executed: (T, J) float64 what was commanded: the label plus noise, or a learner's action.
         frames: stream -> (N, H, W[, 3]) counts as its kind has them: uint8 rgb and labels, uint16
             depth in millimetres (0 = no return), uint16 thermal in centikelvin.
         frame_index: stream -> (N,) int64 rising, the row that each frame belongs to.
@@ -41,12 +41,13 @@ class Episode:
             simulator.
         success: whether the task was done at the end.
         meta: task id, seed, noise, git revision, source, ... as plain values.
-        chunks: (M, 50, 6) float32 the expert's own chunk from the state of a row; row 0 of a chunk
-            is the target for the row's own instant. May be empty.
+        chunks: (M, 50, J) float32 the expert's own chunk from the state of a row; row 0 of a chunk
+            is the target for the row's own instant. None becomes an empty one.
         chunk_index: (M,) int64 rising, the row that each chunk belongs to.
     """
 
     instruction: str
+    joints: tuple[str, ...]
     stamps_ns: np.ndarray
     state: np.ndarray
     action: np.ndarray
@@ -57,13 +58,14 @@ class Episode:
     object_poses: Mapping[str, np.ndarray]
     success: bool
     meta: Mapping[str, str | int | float]
-    chunks: np.ndarray = field(
-        default_factory=lambda: np.zeros((0, CHUNK_ROWS, len(JOINT_NAMES)), np.float32)
-    )
+    chunks: np.ndarray | None = None
     chunk_index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
-        rows, joints = len(self.stamps_ns), len(JOINT_NAMES)
+        rows, joints = len(self.stamps_ns), len(self.joints)
+        if self.chunks is None:
+            none = np.zeros((0, CHUNK_ROWS, joints), np.float32)
+            object.__setattr__(self, "chunks", none)
         if rows == 0 or np.any(np.diff(self.stamps_ns) <= 0):
             raise EpisodeError("the stamps of an episode must rise, and there must be one at least")
         for name in ("state", "action", "executed"):
@@ -95,7 +97,7 @@ class Episode:
         return tuple(self.frames)
 
     def chunk_at(self, row: int, length: int = CHUNK_ROWS) -> np.ndarray:
-        """The learner's target (length, 6) float32 for an observation at `row`, radians.
+        """The learner's target (length, J) float32 for an observation at `row`, radians.
 
         The recorded chunk where there is one. Else from the labels: the target of the row's own
         instant is the label of the row before, and the last label repeats beyond the end. In an

@@ -7,7 +7,7 @@ Our own columns beside LeRobot's carry no prefix that LeRobot's policies look fo
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
+from multismolvla.embodiment import lerobot_units
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.registry import modality_of
 
 VERSION = "v3.0"
@@ -47,12 +48,14 @@ def feature(dtype: str, shape: tuple[int, ...], names: list[str] | None) -> dict
     return {"dtype": dtype, "shape": list(shape), "names": names}
 
 
-def joint_feature() -> dict:
-    return feature("float32", (len(JOINT_NAMES),), [f"{name}.pos" for name in JOINT_NAMES])
+def joint_feature(joints: Sequence[str]) -> dict:
+    return feature("float32", (len(joints),), [f"{name}.pos" for name in joints])
 
 
-def features(shapes: dict[str, tuple[int, ...]], objects: tuple[str, ...]) -> dict[str, dict]:
-    """`features` of info.json for streams with frames of these shapes, and these objects."""
+def features(
+    joints: Sequence[str], shapes: dict[str, tuple[int, ...]], objects: tuple[str, ...]
+) -> dict[str, dict]:
+    """`features` of info.json: joints, streams with frames of these shapes, objects."""
     streams = list(shapes)
     found = {
         camera_key(stream): feature(
@@ -61,10 +64,10 @@ def features(shapes: dict[str, tuple[int, ...]], objects: tuple[str, ...]) -> di
         for stream, shape in shapes.items()
     }
     found |= {
-        STATE: joint_feature(),
-        ACTION: joint_feature(),
-        EXECUTED: joint_feature(),
-        CHUNK: feature("float32", (CHUNK_ROWS * len(JOINT_NAMES),), None),
+        STATE: joint_feature(joints),
+        ACTION: joint_feature(joints),
+        EXECUTED: joint_feature(joints),
+        CHUNK: feature("float32", (CHUNK_ROWS * len(joints),), None),
         FRESH: feature("bool", (len(streams),), streams),
         AVAILABLE: feature("bool", (len(streams),), streams),
     }
@@ -77,8 +80,8 @@ def features(shapes: dict[str, tuple[int, ...]], objects: tuple[str, ...]) -> di
     return found
 
 
-def to_radians(values: np.ndarray, units: str) -> np.ndarray:
-    """Joints (..., 6) of a data set in radians: LeRobot has degrees and, for the gripper, per cent.
+def to_radians(values: np.ndarray, units: str, embodiment: Embodiment) -> np.ndarray:
+    """Joints (..., J) of a data set in radians; `lerobot` is what `lerobot_units` describes.
 
     Raises:
         EpisodeError: there are no such units.
@@ -87,11 +90,7 @@ def to_radians(values: np.ndarray, units: str) -> np.ndarray:
         return values.astype(np.float64)
     if units != "lerobot":
         raise EpisodeError(f"units are '{units}'; expected {' or '.join(UNITS)}")
-    gripper = JOINT_NAMES.index("gripper")
-    scale = np.full(len(JOINT_NAMES), math.pi / 180.0)
-    offset = np.zeros(len(JOINT_NAMES))
-    scale[gripper] = (JOINT_UPPER_RAD[gripper] - JOINT_LOWER_RAD[gripper]) / 100.0
-    offset[gripper] = JOINT_LOWER_RAD[gripper]
+    scale, offset = lerobot_units.to_radians(embodiment)
     return values * scale + offset
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode, EpisodeError
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.registry import modality_of
 
 
@@ -57,6 +57,7 @@ class LeRobotReader:
 
     Args:
         folder: of the data set.
+        embodiment: the arm that it is of.
         cameras: camera of the data set, with or without `observation.images.` -> our stream. For
             the data sets of others; streams that no camera is mapped to do not exist in the
             episodes, which masks them in training. Ours know their own.
@@ -67,6 +68,7 @@ class LeRobotReader:
     def __init__(
         self,
         folder: str | Path,
+        embodiment: Embodiment,
         cameras: Mapping[str, str] | None = None,
         units: str = "lerobot",
         resize: Resize | None = None,
@@ -76,6 +78,7 @@ class LeRobotReader:
             EpisodeError: it is no data set v3.0 of this arm, or a camera is not in it.
         """
         self.folder = Path(folder)
+        self._embodiment = embodiment
         self._info = self._json(layout.INFO)
         version = self._info.get("codebase_version")
         if version != layout.VERSION:
@@ -147,6 +150,7 @@ class LeRobotReader:
                     poses[name] = values[:, 7 * place : 7 * place + 7]
         return Episode(
             instruction=entry["tasks"][0],
+            joints=self._embodiment.joint_names,
             stamps_ns=np.arange(rows, dtype=np.int64) * PERIOD_NS,
             state=self._joints(table, layout.STATE),
             action=self._joints(table, layout.ACTION),
@@ -157,7 +161,7 @@ class LeRobotReader:
             object_poses=poses,
             success=entry["success"],
             meta=json.loads(entry["meta"]),
-            chunks=chunks[chunk_index].reshape(-1, CHUNK_ROWS, len(JOINT_NAMES)),
+            chunks=chunks[chunk_index].reshape(-1, CHUNK_ROWS, len(self._embodiment)),
             chunk_index=chunk_index,
         )
 
@@ -190,6 +194,7 @@ class LeRobotReader:
         task = self._tasks[table["task_index"][0].as_py()]
         return Episode(
             instruction=task,
+            joints=self._embodiment.joint_names,
             stamps_ns=np.arange(len(rows_s), dtype=np.int64) * PERIOD_NS,
             state=at_our_rate(layout.STATE),
             action=action,
@@ -204,7 +209,7 @@ class LeRobotReader:
         )
 
     def _joints(self, table: pa.Table, key: str) -> np.ndarray:
-        return layout.to_radians(_matrix(table, key), self._units)
+        return layout.to_radians(_matrix(table, key), self._units, self._embodiment)
 
     def _decoded(self, stream: str, data: bytes) -> np.ndarray:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -249,10 +254,10 @@ class LeRobotReader:
         if isinstance(names, dict):
             names = next(iter(names.values()), [])
         found = tuple(str(name).removesuffix(".pos").removeprefix("main_") for name in names)
-        if found != JOINT_NAMES:
+        if found != self._embodiment.joint_names:
             raise EpisodeError(
                 f"{self.folder}: {key} is {', '.join(found) or 'missing'}; "
-                f"expected {', '.join(JOINT_NAMES)}"
+                f"expected {', '.join(self._embodiment.joint_names)}"
             )
 
     def _table(self, name: str) -> pa.Table:

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
 from multismolvla.data.lerobot_layout import (
@@ -26,6 +25,7 @@ from multismolvla.data.lerobot_layout import (
     write_tasks,
 )
 from multismolvla.data.lerobot_statistics import FeatureStatistics
+from multismolvla.embodiment.description import Embodiment
 
 MAX_FILE_BYTES = 100_000_000
 FILES_PER_FOLDER = 1000
@@ -38,13 +38,18 @@ class LeRobotWriter:
 
     Args:
         folder: of the data set; must not exist.
+        embodiment: the arm of the episodes.
         shapes: stream -> (H, W) or (H, W, 3). Every image column has a value in every row, so an
             episode that lacks a stream gets black images there, marked as not available.
         objects: names of the objects whose poses are kept.
     """
 
     def __init__(
-        self, folder: Path, shapes: dict[str, tuple[int, ...]], objects: tuple[str, ...]
+        self,
+        folder: Path,
+        embodiment: Embodiment,
+        shapes: dict[str, tuple[int, ...]],
+        objects: tuple[str, ...],
     ) -> None:
         """
         Raises:
@@ -54,8 +59,8 @@ class LeRobotWriter:
         if self._folder.exists():
             raise EpisodeError(f"{folder}: exists already; name another folder")
         self._workplace = self._folder.parent / f".writing-{self._folder.name}"
-        self._shapes, self._objects = shapes, objects
-        self._features = layout.features(shapes, objects)
+        self._embodiment, self._shapes, self._objects = embodiment, shapes, objects
+        self._features = layout.features(embodiment.joint_names, shapes, objects)
         self._schema = pa.schema(
             [(key, column_type(value)) for key, value in self._features.items()]
         )
@@ -76,7 +81,9 @@ class LeRobotWriter:
 
         Raises:
             EpisodeError: a stream has another size than the data set, or chunks another length.
+            EmbodimentError: it is an episode of another arm.
         """
+        self._embodiment.check_joints(episode.joints, str(self._folder))
         rows = len(episode)
         statistics = FeatureStatistics()
         columns: dict[str, object] = {}
@@ -95,7 +102,7 @@ class LeRobotWriter:
                 fresh[episode.frame_index[stream], place] = True
                 masks = np.append(episode.masks[stream], False)
                 available[:, place] = masks[newest]
-        chunks = np.full((rows, CHUNK_ROWS * len(JOINT_NAMES)), np.nan, np.float32)
+        chunks = np.full((rows, CHUNK_ROWS * len(self._embodiment)), np.nan, np.float32)
         if len(episode.chunks):
             if episode.chunks.shape[1] != CHUNK_ROWS:
                 raise EpisodeError(f"chunks have {episode.chunks.shape[1]} rows, not {CHUNK_ROWS}")
@@ -191,7 +198,7 @@ class LeRobotWriter:
             raise EpisodeError(f"{self._folder}: no episodes to write")
         info = {
             "codebase_version": layout.VERSION,
-            "robot_type": "so101_follower",
+            "robot_type": f"{self._embodiment.name}_follower",
             "total_episodes": len(self._episodes),
             "total_frames": self._rows,
             "total_tasks": len(self._tasks),

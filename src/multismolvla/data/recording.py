@@ -7,6 +7,7 @@ bag through `open_recording`, so that they agree on where it has what and on wha
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.bag_clock import BagClock, find_clock
 from multismolvla.data.bag_info import read_info
 from multismolvla.data.recorded_bag import BagError, RecordedBag, open_bag
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.modalities.conversion import to_units
 from multismolvla.modalities.modality import Counts
@@ -37,6 +38,8 @@ OTHERS = {
 IMAGE_TYPES = (messages.IMAGE, messages.COMPRESSED_IMAGE)
 # Of the source of a status, behind the name of its stream.
 STATUS = "/status"
+# Enough for every publisher of joint states to have its turn.
+STATES_LOOKED_AT = 50
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Event:
         now_ns: when, on the clock of the stamps.
         source: a stream of the table, `<stream>/status` or a name of `OTHERS`.
         stamp_ns: of the message; `now_ns` where it has none.
-        value: a frame in SI units; the `StreamStatus` of a stream; joint positions (6,); the
-            instruction; object -> pose; of a command the times (N,) nanoseconds and targets (N, 6)
+        value: a frame in SI units; the `StreamStatus` of a stream; joint positions (J,); the
+            instruction; object -> pose; of a command the times (N,) nanoseconds and targets (N, J)
             radians of its points.
         problem: why there is no value, "" where there is one.
     """
@@ -65,6 +68,7 @@ class Recording:
     """Knows topics of the bag, and reads it; see `open_recording`.
 
     Attributes:
+        joints: of the arm, in the order of positions and targets.
         prefix: namespace of the recorded topics with a slash before it, or "".
         topics: stream, `<stream>/status` or name of `OTHERS` -> topic; what the bag lacks is not in
             it.
@@ -78,6 +82,7 @@ class Recording:
 
     bag: RecordedBag
     table: StreamTable
+    joints: tuple[str, ...]
     prefix: str = ""
     topics: dict[str, str] = field(default_factory=dict)
     clock: BagClock = field(default_factory=BagClock)
@@ -170,15 +175,17 @@ class Recording:
         return max(times_ns, default=0)
 
     def commands(self) -> tuple[np.ndarray, np.ndarray]:
-        """Times (N,) nanoseconds and first targets (N, 6) radians of the commands; N may be 0."""
+        """Times (N,) nanoseconds and first targets (N, J) radians of the commands; N may be 0."""
         times, targets = [], []
         for _, logged_ns, message in messages.decoded(self.bag, self.topics.get(COMMAND, "")):
-            if tuple(message.joint_names) == JOINT_NAMES and message.points:
+            if tuple(message.joint_names) == self.joints and message.points:
                 when, what = messages.points(message, self.clock.at(logged_ns))
                 times.append(when[0])
                 targets.append(what[0])
         order = np.argsort(np.array(times, np.int64), kind="stable")
-        return np.array(times, np.int64)[order], np.array(targets).reshape(-1, 6)[order]
+        return np.array(times, np.int64)[order], np.array(targets).reshape(-1, len(self.joints))[
+            order
+        ]
 
     def _event(self, source: str, message: Any, now_ns: int) -> Event:
         if source == TASK:
@@ -189,11 +196,11 @@ class Recording:
         # Drivers of others leave the stamp at zero.
         stamp_ns = messages.stamp_of(message.header) or now_ns
         if source == JOINT_STATES:
-            positions = messages.joint_positions(message)
+            positions = messages.joint_positions(message, self.joints)
             known = np.isfinite(positions).all()
             return Event(now_ns, source, stamp_ns, positions, "" if known else "not our joints")
         if source == COMMAND:
-            known = tuple(message.joint_names) == JOINT_NAMES and len(message.points)
+            known = tuple(message.joint_names) == self.joints and len(message.points)
             value = messages.points(message, now_ns) if known else None
             return Event(now_ns, source, stamp_ns, value, "" if known else "not our joints")
         if source.endswith(STATUS):
@@ -207,6 +214,7 @@ class Recording:
 def open_recording(
     path: str | Path,
     table: StreamTable,
+    embodiment: Embodiment,
     namespace: str = "",
     given: Mapping[str, str] | None = None,
     labels: str = "auto",
@@ -220,6 +228,7 @@ def open_recording(
 
     Args:
         path: folder of a bag, or one file of it, whole or cut off.
+        embodiment: the arm that was recorded.
         given: stream or name of `OTHERS` -> topic.
         labels: `recorded` and `network` say where labels come from; `auto` takes recorded ones
             where the recorded stack did, and where there are no raw images to label.
@@ -227,7 +236,8 @@ def open_recording(
             `STREAM/image` and `STREAM/status` were recorded.
 
     Raises:
-        BagError: there is no bag, it lacks a topic that is given, or has no images; one line.
+        BagError: there is no bag, it lacks a topic that is given, has no images, or has the joints
+            of another arm; one line.
     """
     bag = open_bag(path)
     given = dict(given or {})
@@ -239,12 +249,26 @@ def open_recording(
         if topic not in bag.topics:
             have = ", ".join(sorted(bag.topics))
             raise BagError(f"{bag.path}: has no topic '{topic}' ({name}); it has {have}")
-    found = Recording(bag, table, prefix)
+    found = Recording(bag, table, embodiment.joint_names, prefix)
     _find_images(found, given, labels, judged)
     for name, type_name in OTHERS.items():
         _take(found, name, (given.get(name, ""), f"{prefix}/{name}"), (type_name,))
+    _check_joints(found, embodiment)
     found.clock = find_clock(bag, [found.topics[name] for name in found.streams])
     return found
+
+
+def _check_joints(found: Recording, embodiment: Embodiment) -> None:
+    """Refuse the joint states of another arm; some publishers report a part of the joints only."""
+    topic = found.topics.get(JOINT_STATES, "")
+    states = itertools.islice(messages.decoded(found.bag, topic), STATES_LOOKED_AT)
+    names = dict.fromkeys(name for _, _, message in states for name in message.name)
+    missing = [name for name in embodiment.joint_names if name not in names]
+    if names and missing:
+        raise BagError(
+            f"{found.bag.path}: {topic} has the joints {', '.join(names)}; "
+            f"the arm '{embodiment.name}' has {', '.join(embodiment.joint_names)}"
+        )
 
 
 def _find_images(found: Recording, given: Mapping[str, str], labels: str, judged: bool) -> None:

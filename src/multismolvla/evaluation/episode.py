@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_UPPER_RAD
 from multismolvla.control.safety import Command, Setpoint
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome
 from multismolvla.faults.conditions import Condition, middle_s
@@ -107,6 +106,7 @@ class _EpisodeRecord:
         faults: FaultRecord | None = None,
     ) -> None:
         self._rate_hz = loop.settings.driver.rate_hz
+        self._arm = loop.simulation.embodiment
         self._onset_s = onset_s
         self._masks, self._faults = MaskRecord(broken), faults
         self._ticks = self._held_ticks = 0
@@ -130,7 +130,8 @@ class _EpisodeRecord:
     def on_setpoint(self, command: Command | None, setpoint: Setpoint) -> None:
         if command is not None:
             target = command.target_rad
-            beyond = bool(((target < JOINT_LOWER_RAD) | (target > JOINT_UPPER_RAD)).any())
+            arm = self._arm
+            beyond = bool(((target < arm.lower_rad) | (target > arm.upper_rad)).any())
             self._limit_hits += beyond and not self._beyond
             self._beyond = beyond
         if setpoint.goal_rad is not None:

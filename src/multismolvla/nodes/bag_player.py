@@ -27,6 +27,7 @@ from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.nodes.parameters import (
     ParameterError,
     declare,
+    declare_arm,
     declare_streams_file,
     reject_unknown,
 )
@@ -70,12 +71,13 @@ class BagPlayer(Node):
         self._task = text("task", "", "Instruction, instead of those of the bag.").strip()
         self._rate = number("rate", 1.0, 0.1, 10.0, "Bag seconds per second.")
         self._clock_s = 1.0 / number("clock_hz", 100.0, 1.0, 1000.0, "Rate of /clock.")
+        arm = declare_arm(self)
         reject_unknown(self)
         self._on_end = on_end or partial(rclpy.try_shutdown, context=self.context)
         if not bag:
             raise ParameterError(f"{self.get_fully_qualified_name()}: parameter 'bag' is empty")
         table = load_stream_table(streams_file)
-        self._source = open_recording(bag, table, namespace, _pairs(topics), labels)
+        self._source = open_recording(bag, table, arm, namespace, _pairs(topics), labels)
         self._tell(self._source)
 
         self._outputs = self._make_outputs()

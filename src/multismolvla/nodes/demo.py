@@ -20,6 +20,7 @@ from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.argument_types import positive
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.nodes.run import stop_on_signal
@@ -126,7 +127,7 @@ def _perform(
 
 def _report(args: argparse.Namespace, table: StreamTable, episodes: list[EpisodeLog]) -> int:
     write_contact_sheet(args.out / "contact_sheet.png", table, episodes)
-    write_timeline(args.out / "timeline.png", table, episodes)
+    write_timeline(args.out / "timeline.png", table, SO101.joint_names, episodes)
     write_film(args.out / "film.mp4", table, episodes, FILM_RATE_HZ)
     successes = sum(episode.success for episode in episodes)
     low, high = wilson_interval(successes, len(episodes))

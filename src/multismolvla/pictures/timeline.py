@@ -8,7 +8,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.pictures.episode_log import EpisodeLog
 from multismolvla.streams import StreamTable
 
@@ -18,7 +17,9 @@ import matplotlib.pyplot as plt
 USED, MASKED = "#4c9f70", "#d1495b"
 
 
-def write_timeline(path: Path, table: StreamTable, episodes: Sequence[EpisodeLog]) -> None:
+def write_timeline(
+    path: Path, table: StreamTable, joints: Sequence[str], episodes: Sequence[EpisodeLog]
+) -> None:
     """Write a PNG with one time axis for streams, masks, queue and joints.
 
     Raises:
@@ -26,15 +27,15 @@ def write_timeline(path: Path, table: StreamTable, episodes: Sequence[EpisodeLog
     """
     if not any(episode.samples for episode in episodes):
         raise ValueError("the run has no samples to draw; did the policy node publish its status?")
-    figure, (streams, queue, joints) = plt.subplots(
+    figure, (streams, queue, angles) = plt.subplots(
         3, 1, figsize=(14, 9), sharex=True, height_ratios=(3, 1.5, 4), layout="constrained"
     )
     for episode in episodes:
         _draw_streams(streams, table, episode)
         times = [sample.time_s for sample in episode.samples]
         queue.plot(times, [sample.queue_length for sample in episode.samples], color="#30638e")
-        _draw_joints(joints, episode, label=episode is episodes[0])
-        for axes in (streams, queue, joints):
+        _draw_joints(angles, joints, episode, label=episode is episodes[0])
+        for axes in (streams, queue, angles):
             axes.axvline(episode.start_s, color="0.6", linewidth=0.8, linestyle=":")
             if episode.fault:
                 axes.axvline(episode.fault[0], color=MASKED, linewidth=1.2, linestyle="--")
@@ -53,9 +54,9 @@ def write_timeline(path: Path, table: StreamTable, episodes: Sequence[EpisodeLog
     streams.set_ylim(len(table) - 0.1, -1.4)
     streams.set_title("streams: green = used by the policy, red = masked", fontsize=10, loc="left")
     queue.set_ylabel("actions queued")
-    joints.set_ylabel("joint position (rad)\nsolid measured, dotted commanded")
-    joints.set_xlabel("time (s)")
-    joints.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    angles.set_ylabel("joint position (rad)\nsolid measured, dotted commanded")
+    angles.set_xlabel("time (s)")
+    angles.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -72,15 +73,15 @@ def _draw_streams(axes, table: StreamTable, episode: EpisodeLog) -> None:
             axes.broken_barh(bars, (row - 0.4, 0.8), color=colour, linewidth=0)
 
 
-def _draw_joints(axes, episode: EpisodeLog, label: bool) -> None:
-    missing = np.full(len(JOINT_NAMES), np.nan)
+def _draw_joints(axes, names: Sequence[str], episode: EpisodeLog, label: bool) -> None:
+    missing = np.full(len(names), np.nan)
     times = [sample.time_s for sample in episode.samples]
     for attribute, style in (("joints_rad", "-"), ("target_rad", ":")):
         rows = [getattr(sample, attribute) for sample in episode.samples]
         values = np.array([missing if row is None else row for row in rows])
         if not len(values):
             continue
-        for joint, name in enumerate(JOINT_NAMES):
+        for joint, name in enumerate(names):
             axes.plot(
                 times,
                 values[:, joint],

@@ -171,14 +171,14 @@ def _replay(args: argparse.Namespace) -> Replayed:
     scenarios = [load_scenario(file, table, find_task) for file in find_scenarios(args.faults)]
     scenarios += expand(args.fault, table, args.fault_start, args.fault_duration)
     given = dict(args.topics)
-    source = open_recording(args.bag, table, args.namespace, given, args.labels)
+    source = open_recording(args.bag, table, args.embodiment, args.namespace, given, args.labels)
     _check(source, args.task, args.policy)
-    by_stack = open_recording(args.bag, table, args.namespace, given, judged=True)
+    by_stack = open_recording(args.bag, table, args.embodiment, args.namespace, given, judged=True)
     recorded = observe(by_stack, "recorded", settings=stack.policy)
     live = None
     if args.live is not None:
         scenario = scenarios[0] if len(scenarios) == 1 else None
-        live_bag = open_recording(args.live, table, judged=True)
+        live_bag = open_recording(args.live, table, args.embodiment, judged=True)
         live = observe(live_bag, "live", scenario, source.end_ns, stack.policy)
         if live is None:
             raise ValueError(f"{args.live}: has no policy/status, so no live stack was recorded")

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.replay.trace import Setpoints, Trace
 from multismolvla.streams import StreamTable
@@ -54,7 +53,7 @@ def action_error(trace: Trace, reference: Setpoints, from_ns: int) -> ActionErro
 
     def by_joint(values: np.ndarray) -> dict[str, float]:
         return {
-            name: round(float(v), DECIMALS) for name, v in zip(JOINT_NAMES, values, strict=True)
+            name: round(float(v), DECIMALS) for name, v in zip(trace.joints, values, strict=True)
         }
 
     by_horizon = []
@@ -79,7 +78,7 @@ def error_over_time(trace: Trace, reference: Setpoints) -> np.ndarray:
 
 
 def _at_horizon(trace: Trace, reference: Setpoints, from_ns: int, ahead_s: float) -> np.ndarray:
-    """(K, 6) distances of what was queued for `ahead_s` after each merge."""
+    """(K, J) distances of what was queued for `ahead_s` after each merge."""
     times, targets = [], []
     for plan in trace.plans:
         when = plan.now_ns + round(ahead_s * 1e9)
@@ -87,7 +86,7 @@ def _at_horizon(trace: Trace, reference: Setpoints, from_ns: int, ahead_s: float
             times.append(when)
             targets.append(Setpoints(plan.times_ns, plan.targets).at(np.array([when]))[0])
     if not times:
-        return np.zeros((0, len(JOINT_NAMES)))
+        return np.zeros((0, len(trace.joints)))
     away = np.abs(np.array(targets) - reference.at(np.array(times, np.int64)))
     return away[np.isfinite(away).all(axis=1)]
 

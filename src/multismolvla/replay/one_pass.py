@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from multismolvla.data.recording import OBJECTS, TASK, Event, Recording
-from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.faults.record import FaultRecord
@@ -134,7 +133,7 @@ class _Pass:
         least = min(own.min_visual_streams, len(table))
         own = replace(own, chunk_entry="stamp", min_visual_streams=least)
         self._timeout_s = own.joint_states_timeout_s
-        self._policy = PolicyRunner(policy, SO101.joint_names, table, own, check)
+        self._policy = PolicyRunner(policy, source.joints, table, own, check)
         self._view = self._policy.view
         self._inference = DelayedInference(self._policy, settings.latency_s)
         self._grids_per_tick = max(1, round(self._policy.step_ns / GRID_NS))
@@ -168,11 +167,12 @@ class _Pass:
                 self._policy.give_task(self._settings.task or self._source.first_task)
             self._step(instant, tick=steps % self._grids_per_tick == 0)
             steps += 1
-        targets = np.array(self._targets).reshape(-1, 6)
+        targets = np.array(self._targets).reshape(-1, len(self._source.joints))
         ticks_ns = np.array(self._ticks_ns, np.int64)
         commanded = np.flatnonzero(np.isfinite(targets).all(axis=1))
         return Trace(
             self._scenario.name,
+            self._source.joints,
             self._source.table.names,
             ticks_ns,
             targets,
@@ -231,7 +231,9 @@ class _Pass:
             self._held_ticks += tick.holds
         number = len(self._ticks_ns)
         self._ticks_ns.append(now_ns)
-        self._targets.append(np.full(6, np.nan) if tick.targets is None else tick.targets[0])
+        self._targets.append(
+            np.full(len(self._source.joints), np.nan) if tick.targets is None else tick.targets[0]
+        )
         mask = self._policy.mask.available
         self._available.append([mask.get(name, False) for name in self._source.table.names])
         self._queue_s.append(self._policy.level(now_ns).seconds)

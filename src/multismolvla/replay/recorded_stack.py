@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recording import COMMAND, STATUS, Recording
 from multismolvla.faults.record import FaultRecord
@@ -50,7 +49,7 @@ def observe(
     sent = _plans(recording, COMMAND)
     commands = Setpoints(
         np.array([plan.times_ns[0] for plan in sent], np.int64),
-        np.array([plan.targets[0] for plan in sent]).reshape(-1, 6),
+        np.array([plan.targets[0] for plan in sent]).reshape(-1, len(recording.joints)),
     )
     step_ns = round(1e9 / settings.control_rate_hz)
     ticks_ns = np.arange(statuses[0][0], statuses[-1][0] + 1, step_ns, dtype=np.int64)
@@ -60,6 +59,7 @@ def observe(
     raw = [f"{recording.prefix}/{stream}/image_raw" for stream in table.names]
     trace = Trace(
         name,
+        recording.joints,
         table.names,
         ticks_ns,
         commands.at(ticks_ns),
@@ -100,7 +100,7 @@ def _plans(recording: Recording, topic: str) -> list[Plan]:
     """The trajectories of a topic in order of their stamps."""
     plans = []
     for _, logged_ns, message in messages.decoded(recording.bag, f"{recording.prefix}/{topic}"):
-        if tuple(message.joint_names) == JOINT_NAMES and message.points:
+        if tuple(message.joint_names) == recording.joints and message.points:
             times_ns, targets = messages.points(message, recording.clock.at(logged_ns))
             plans.append(Plan(int(times_ns[0]), times_ns, targets))
     return sorted(plans, key=lambda plan: plan.now_ns)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.recording import Recording
 from multismolvla.markdown import table
 from multismolvla.replay.charts import write_charts
@@ -158,7 +157,7 @@ def render(lines: Sequence[Mapping], speed: str) -> str:
         "",
         "Mean absolute distance, to what was recorded and to the clean pass, radians.",
         "",
-        _table(["pass", "to", *JOINT_NAMES, "worst"], _joint_rows(passes)),
+        _joint_table(passes),
         "",
         "## Action error by horizon",
         "",
@@ -220,15 +219,17 @@ def _errors(passes: Sequence[Mapping]) -> Iterator[tuple[list[str], Mapping]]:
                 yield [f"`{line['pass']}`", reference], line[key]
 
 
-def _joint_rows(passes: Sequence[Mapping]) -> list[list[str]]:
-    return [
+def _joint_table(passes: Sequence[Mapping]) -> str:
+    joints = next((list(error["mean"]) for _, error in _errors(passes)), [])
+    rows = [
         [
             *cells,
-            *(f"{error['mean'][name]:.4f}" for name in JOINT_NAMES),
+            *(f"{error['mean'][name]:.4f}" for name in joints),
             f"{max(error['worst'].values()):.3f}",
         ]
         for cells, error in _errors(passes)
     ]
+    return _table(["pass", "to", *joints, "worst"], rows)
 
 
 def _horizon_table(passes: Sequence[Mapping]) -> str:

@@ -15,7 +15,7 @@ GAP_NS = 250_000_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What was queued right after a merge: `targets` (K, 6) belong to `times_ns` (K,)."""
+    """What was queued right after a merge: `targets` (K, J) belong to `times_ns` (K,)."""
 
     now_ns: int
     times_ns: np.ndarray
@@ -28,9 +28,10 @@ class Trace:
 
     Attributes:
         name: of the pass.
+        joints: names of the J joints.
         streams: names of the streams.
         ticks_ns: (T,) time of each control period.
-        targets: (T, 6) radians, what was commanded; NaN where nothing was.
+        targets: (T, J) radians, what was commanded; NaN where nothing was.
         available: (T, S) bool, whether the stream was in use.
         acting_from_ns: time of the policy's first command; None for never.
         plans: what was queued after each merge.
@@ -46,6 +47,7 @@ class Trace:
     """
 
     name: str
+    joints: tuple[str, ...]
     streams: tuple[str, ...]
     ticks_ns: np.ndarray
     targets: np.ndarray
@@ -91,7 +93,7 @@ class Setpoints:
         self.times_ns, self._targets = times_ns, targets
 
     def at(self, times_ns: np.ndarray) -> np.ndarray:
-        """(K, 6) targets at (K,) instants: linear in between, NaN in gaps and beyond the ends."""
+        """(K, J) targets at (K,) instants: linear in between, NaN in gaps and beyond the ends."""
         known = self.times_ns
         if not len(known):
             return np.full((len(times_ns), 6), np.nan)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from multismolvla.argument_types import positive
+from multismolvla.argument_types import add_embodiment, positive
 from multismolvla.data.bag import write_episode
 from multismolvla.data.cache import CacheError
 from multismolvla.data.cache_writer import CacheWriter
@@ -83,6 +83,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="folder of bags, or a LeRobot data set v3.0",
     )
+    add_embodiment(parser)
     foreign = parser.add_argument_group("LeRobot data sets of others")
     foreign.add_argument(
         "--cameras",
@@ -130,7 +131,7 @@ def _sources(args: argparse.Namespace) -> list[EpisodeSource]:
     size = tuple(args.size) if args.size else None
     robot = args.streams, args.namespace, args.labels, args.config
     foreign = ForeignData(cameras, args.units, size, *robot)
-    return find_sources(args.sources, foreign)
+    return find_sources(args.sources, args.embodiment, foreign)
 
 
 def _loaded(title: str, sources: Sequence[EpisodeSource]) -> Iterator[tuple[str, Episode]]:
@@ -172,7 +173,12 @@ def _cache(args: argparse.Namespace) -> int:
         streams = {name: streams[name] for name in args.only}
     left_out = samples = kept = 0
     with CacheWriter(
-        args.out, streams, objects, every=args.every, validation_share=args.validation_share
+        args.out,
+        args.embodiment.joint_names,
+        streams,
+        objects,
+        every=args.every,
+        validation_share=args.validation_share,
     ) as writer:
         for name, episode in _loaded("caching", sources):
             by_expert = episode.meta.get("source", "expert") == "expert"
@@ -208,7 +214,7 @@ def _contents(
 
 def _to_lerobot(args: argparse.Namespace) -> int:
     sources = _sources(args)
-    with LeRobotWriter(args.out, *_contents(sources)) as writer:
+    with LeRobotWriter(args.out, args.embodiment, *_contents(sources)) as writer:
         for _, episode in _loaded("converting", sources):
             writer.add(episode)
     print(f"{args.out}: {len(sources)} episodes")

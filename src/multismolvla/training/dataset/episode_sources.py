@@ -12,6 +12,7 @@ import numpy as np
 from multismolvla.data.bag import find_episodes, is_episode, read_episode
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
+from multismolvla.embodiment.description import Embodiment, EmbodimentError
 from multismolvla.modalities.conversion import resize
 from multismolvla.modalities.registry import modality_of
 from multismolvla.stack.command_options import stream_table_file
@@ -67,20 +68,22 @@ class ForeignData:
 OURS = ForeignData()
 
 
-def find_sources(folders: Sequence[Path], foreign: ForeignData = OURS) -> list[EpisodeSource]:
-    """Every episode below the folders.
+def find_sources(
+    folders: Sequence[Path], embodiment: Embodiment, foreign: ForeignData = OURS
+) -> list[EpisodeSource]:
+    """Every episode below the folders; reading one of another arm raises EpisodeError.
 
     Raises:
         EpisodeError: there are none in one of them.
     """
-    return [source for folder in folders for source in _sources(folder, foreign)]
+    return [source for folder in folders for source in _sources(folder, embodiment, foreign)]
 
 
-def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
+def _sources(folder: Path, embodiment: Embodiment, foreign: ForeignData) -> Iterator[EpisodeSource]:
     if not folder.is_dir():
         raise EpisodeError(f"{folder}: no such folder")
     if is_lerobot(folder):
-        reader = LeRobotReader(folder, foreign.cameras, foreign.units, foreign.resize)
+        reader = LeRobotReader(folder, embodiment, foreign.cameras, foreign.units, foreign.resize)
         for number in range(len(reader)):
             name = f"{folder.name}/{number:06d}"
             yield EpisodeSource(name, lambda number=number: reader.read(number), folder)
@@ -91,17 +94,26 @@ def _sources(folder: Path, foreign: ForeignData) -> Iterator[EpisodeSource]:
     for bag in bags:
         name = bag.relative_to(folder).as_posix() if bag != folder else folder.name
         if is_episode(bag):
-            yield EpisodeSource(name, lambda bag=bag: read_episode(bag), folder)
+            yield EpisodeSource(name, partial(_read, bag, embodiment), folder)
         else:
             # A robot's bag may hold several episodes; there are few of them, so it is read now.
             settings = load_settings(foreign.config)
             table = load_stream_table(stream_table_file(foreign.table, settings))
             episodes = read_robot_bag(
-                bag, table, foreign.namespace, foreign.labels, load_network, settings
+                bag, table, embodiment, foreign.namespace, foreign.labels, load_network, settings
             )
             for number, episode in enumerate(episodes):
                 load = partial(_itself, episode)
                 yield EpisodeSource(f"{name}-{number}", load, folder, in_memory=True)
+
+
+def _read(bag: Path, embodiment: Embodiment) -> Episode:
+    episode = read_episode(bag)
+    try:
+        embodiment.check_joints(episode.joints, str(bag))
+    except EmbodimentError as error:
+        raise EpisodeError(str(error)) from None
+    return episode
 
 
 def _itself(episode: Episode) -> Episode:

@@ -17,6 +17,7 @@ from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.recorded_bag import BagError
 from multismolvla.data.recording import COMMAND, TASK, Recording, open_recording
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.modalities.conversion import to_counts
 from multismolvla.sensing.synchronizer import SynchronizedSet
@@ -40,6 +41,7 @@ class _Stretch:
 def read_robot_bag(
     folder: str | Path,
     table: StreamTable,
+    embodiment: Embodiment,
     namespace: str = "",
     labels: str = "auto",
     segmenter: Callable[[], Segmenter] | None = None,
@@ -51,6 +53,7 @@ def read_robot_bag(
     are judged and conditioned here; frames that the live stack would have masked are left out.
 
     Args:
+        embodiment: the arm that was recorded.
         namespace: of the robot's topics.
         labels: where segmentation comes from, see `open_recording`.
         segmenter: makes what labels images that came without; None for no labels.
@@ -61,7 +64,7 @@ def read_robot_bag(
     """
     folder = Path(folder)
     try:
-        recording = open_recording(folder, table, namespace, labels=labels, judged=True)
+        recording = open_recording(folder, table, embodiment, namespace, labels=labels, judged=True)
         makes = None if segmenter is None or recording.labels_recorded else segmenter()
         stretches = list(_split(recording, makes, settings))
     except BagError as error:
@@ -70,7 +73,7 @@ def read_robot_bag(
     if recording.bag.damage:
         meta["damage"] = recording.bag.damage
     episodes = [
-        _episode(stretch, table, {**meta, "part": number})
+        _episode(stretch, table, recording.joints, {**meta, "part": number})
         for number, stretch in enumerate(stretches)
         if stretch.sets and stretch.states and stretch.commands
     ]
@@ -103,7 +106,7 @@ def _split(
         yield stretch
 
 
-def _episode(stretch: _Stretch, table: StreamTable, meta: dict) -> Episode:
+def _episode(stretch: _Stretch, table: StreamTable, joints: tuple[str, ...], meta: dict) -> Episode:
     """Rows at the control rate, counted from the first set of frames."""
     stretch.states.sort(key=lambda entry: entry[0])
     state_ns = np.array([stamp for stamp, _ in stretch.states], np.int64)
@@ -127,6 +130,7 @@ def _episode(stretch: _Stretch, table: StreamTable, meta: dict) -> Episode:
                 index.setdefault(name, []).append(row)
     return Episode(
         instruction=stretch.instruction,
+        joints=joints,
         stamps_ns=stamps_ns,
         state=state,
         action=action,

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import mujoco
 import numpy as np
 
-from multismolvla.arm import JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import Episode
 from multismolvla.interfaces import Observation, Policy
@@ -42,8 +41,8 @@ class Disturbance:
         self._period_s = period_s
         self._keep = math.exp(-period_s / CORRELATION_S)
         # Starts at rest: the arm is at home when an episode begins.
-        self._offset = np.zeros(len(JOINT_NAMES))
-        self._push = np.zeros(len(JOINT_NAMES))
+        self._offset = np.zeros_like(DEVIATION_RAD)
+        self._push = np.zeros_like(DEVIATION_RAD)
         self._push_age_s = math.inf
 
     def step(self) -> np.ndarray:
@@ -53,7 +52,7 @@ class Disturbance:
         self._offset = self._keep * self._offset + spread * self._rng.standard_normal(6)
         self._push_age_s += self._period_s
         if self._rng.random() < PUSHES_PER_S * self._period_s and self._push_age_s > PUSH_S:
-            direction = self._rng.standard_normal(len(JOINT_NAMES))
+            direction = self._rng.standard_normal(len(PUSH_RAD))
             self._push = PUSH_RAD * direction / np.linalg.norm(direction)
             self._push_age_s = 0.0
         swell = 0.0
@@ -186,9 +185,10 @@ class DemonstrationRecorder:
                     way_row = row
                     change_at = row + int(rng.integers(*FOLLOWED_STEPS, endpoint=True))
             ahead = row - way_row + 1
+            arm = self._simulation.embodiment
             action = way[min(ahead, len(way) - 1)]
             executed = driven[min(ahead, len(driven) - 1)] + disturbance.step()
-            executed = np.clip(executed, JOINT_LOWER_RAD, JOINT_UPPER_RAD)
+            executed = np.clip(executed, arm.lower_rad, arm.upper_rad)
             rows.state.append(state)
             rows.action.append(action)
             rows.executed.append(executed)
@@ -234,6 +234,7 @@ class DemonstrationRecorder:
         index = np.array(rows.chunk_index, np.int64)
         return Episode(
             instruction=instruction,
+            joints=self._simulation.embodiment.joint_names,
             stamps_ns=np.arange(len(rows.state), dtype=np.int64) * PERIOD_NS,
             state=np.array(rows.state),
             action=np.array(rows.action),

@@ -182,6 +182,7 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
         self._accelerator.wait_for_everyone()
         self._cache = TrainingCache(recipe.data.cache)
+        embodiment.check_joints(self._cache.joints, str(self._cache.folder))
         self._caches = phase_caches(recipe, self._cache)
         self._streams = choose_streams(self._cache, table, recipe)
         self._train = samples_of(self._cache, "train", recipe.data.episodes)
@@ -351,12 +352,17 @@ def phase_caches(recipe: Recipe, common: TrainingCache) -> dict[str, TrainingCac
     """The caches that phases name for themselves, all at once: none is missed hours later.
 
     Raises:
-        ValueError: one cannot be read, or knows other objects than that of the run.
+        ValueError: one cannot be read, or has other joints or objects than that of the run.
     """
     caches = {}
     for phase in recipe.phases:
         for folder in own_caches(phase):
             cache = caches[folder] = TrainingCache(folder)
+            if cache.joints != common.joints:
+                raise RecipeError(
+                    f"phase {phase.name}: {cache.folder} has the joints {', '.join(cache.joints)}; "
+                    f"{common.folder} has {', '.join(common.joints)}"
+                )
             if cache.objects != common.objects:
                 raise RecipeError(
                     f"phase {phase.name}: {cache.folder} knows {', '.join(cache.objects)}; "

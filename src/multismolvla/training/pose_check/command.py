@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from multismolvla.arm import JOINT_NAMES
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.faults.registry import find_fault
 from multismolvla.markdown import table
@@ -59,7 +58,7 @@ class PoseNetwork(nn.Module):
         channels: of the frame.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, joints: int) -> None:
         super().__init__()
         first, second, third = WIDTHS
         self.picture = nn.Sequential(
@@ -73,7 +72,7 @@ class PoseNetwork(nn.Module):
             nn.Linear(third * (SIZE // 8) ** 2, MEETING),
         )
         self.joints = nn.Sequential(
-            nn.Linear(2 * len(JOINT_NAMES), MEETING), nn.ReLU(), nn.Linear(MEETING, MEETING)
+            nn.Linear(2 * joints, MEETING), nn.ReLU(), nn.Linear(MEETING, MEETING)
         )
         self.compare = nn.Sequential(
             nn.Linear(3 * MEETING, MEETING), nn.ReLU(), nn.Linear(MEETING, 1)
@@ -115,7 +114,7 @@ def train_stream(
     opened = [TrainingCache(folder) for folder in caches]
     samples = PoseSamples(opened, stream, "train", np.random.default_rng(own_seed))
     modality = modality_of(stream)
-    network = PoseNetwork(modality.pose_channels)
+    network = PoseNetwork(modality.pose_channels, len(opened[0].joints))
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     smoothed = None
