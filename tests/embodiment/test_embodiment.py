@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-import yaml
+from seven_joints import described, load
 
-from multismolvla.embodiment.description import Embodiment, EmbodimentError
+from multismolvla.embodiment.description import EmbodimentError
 from multismolvla.embodiment.embodiment_file import load_embodiment, load_joint_arm
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.policy.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -19,30 +19,6 @@ from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import Stream
 
 STREAMS = (Stream("rgb", "rgb", 32, 32, 15.0, "camera_optical_frame"),)
-
-
-def described() -> dict:
-    """Seven joints in a chain, as a person would write them."""
-    speeds = {"max_velocity_rad_s": 2.0, "max_acceleration_rad_s2": 15.0}
-    joints = [
-        {"name": f"joint{i}", "lower_rad": -2.5, "upper_rad": 2.5, "home_rad": 0.1 * i} | speeds
-        for i in range(6)
-    ]
-    joints.append({"name": "fingers", "lower_rad": 0.0, "upper_rad": 0.8} | speeds)
-    axes = [[0, 0, 1], [0, 1, 0]] * 3
-    links = [{"xyz": [0.0, 0.0, 0.1], "rpy": [0.2, 0.1, 0.0], "axis": axis} for axis in axes]
-    return {
-        "name": "seven",
-        "joints": joints,
-        "grippers": [{"joint": "fingers", "closed_rad": 0.0, "open_rad": 0.8}],
-        "kinematics": [*links, {"xyz": [0.0, 0.0, 0.05], "axis": None}],
-    }
-
-
-def load(folder, content) -> Embodiment:
-    path = folder / "arm.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return load_embodiment(path)
 
 
 def test_an_arm_is_found_by_its_name_and_by_its_file(tmp_path):
