@@ -1,4 +1,4 @@
-"""From an episode to what a learner is shown: one sample per instant at which cameras looked."""
+"""Writes the training cache that `cache.py` reads: arrays grow as episodes are added."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import numpy as np
 from multismolvla.data.cache import ARRAYS, FORMAT, INDEX_FILE, CacheError, array_file
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode
 from multismolvla.modalities.registry import modality_of
+
+# From an episode to what a learner is shown: one sample per instant at which cameras looked.
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,6 @@ def samples_of(episode: Episode, every: int = 1, chunk_rows: int = CHUNK_ROWS) -
     for number, row in enumerate(rows.tolist()):
         chunk[number] = episode.chunk_at(row, chunk_rows)
     return Samples(rows, frame_of, episode.state[rows].astype(np.float32), chunk)
-
-
-# Writes the training cache that `cache.py` reads: arrays grow as episodes are added.
 
 
 def sample_layout(

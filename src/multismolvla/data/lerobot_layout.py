@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
 from multismolvla.embodiment import lerobot_units
 from multismolvla.embodiment.description import Embodiment
@@ -142,20 +141,18 @@ def write_tasks(path: Path, tasks: dict[str, int]) -> None:
     """task_index by instruction, in the form in which pandas finds its index again."""
     index = {
         "name": None,
-        "field_name": layout.TASK_COLUMN,
+        "field_name": TASK_COLUMN,
         "pandas_type": "unicode",
         "numpy_type": "object",
         "metadata": None,
     }
     number = {"name": "task_index", "field_name": "task_index", "pandas_type": "int64"}
     described = {
-        "index_columns": [layout.TASK_COLUMN],
+        "index_columns": [TASK_COLUMN],
         "column_indexes": [],
         "columns": [number | {"numpy_type": "int64", "metadata": None}, index],
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.3.3",
     }
-    table = pa.table(
-        {"task_index": pa.array(tasks.values(), pa.int64()), layout.TASK_COLUMN: list(tasks)}
-    )
+    table = pa.table({"task_index": pa.array(tasks.values(), pa.int64()), TASK_COLUMN: list(tasks)})
     pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(described)}), path)

@@ -1,4 +1,4 @@
-"""Frames of a stretch of a video file: AV1, H.264 or whatever else FFmpeg decodes."""
+"""Reads LeRobot data sets v3.0: our own without loss, the community's with a map of cameras."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode, EpisodeError
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.registry import modality_of
+
+# Frames of a stretch of a video file: AV1, H.264 or whatever else FFmpeg decodes.
 
 
 def read_frames(path: Path, start_s: float, count: int, fps: float) -> list[np.ndarray]:
@@ -41,8 +43,6 @@ def read_frames(path: Path, start_s: float, count: int, fps: float) -> list[np.n
         raise ValueError(f"{path}: cannot read the video: {' '.join(str(error).split())}") from None
     raise ValueError(f"{path}: has {len(frames)} frames from {start_s:.2f} s on, not {count}")
 
-
-# Reads LeRobot data sets v3.0: our own without loss, the community's with a map of cameras.
 
 Resize = Callable[[str, np.ndarray], np.ndarray]
 

@@ -1,8 +1,10 @@
-"""Mean, spread and quantiles per joint, under the names of LeRobot's `meta/stats.json`."""
+"""`stats.json` of a LeRobot data set: exact for numbers, of a few frames per episode for images."""
 
 from __future__ import annotations
 
 import numpy as np
+
+# Mean, spread and quantiles per joint, under the names of LeRobot's `meta/stats.json`.
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
@@ -25,8 +27,6 @@ def joint_statistics(values: np.ndarray) -> dict[str, list[float]]:
     }
     return {name: value.tolist() for name, value in found.items()} | {"count": [len(rows)]}
 
-
-# `stats.json` of a LeRobot data set: exact for numbers, of a few frames per episode for images.
 
 IMAGES_PER_EPISODE = 4
 # Every so many-th pixel of those, each way.

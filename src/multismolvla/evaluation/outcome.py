@@ -20,7 +20,7 @@ class EpisodeKey:
         latency_s: simulated duration of an inference.
         queue_threshold: share of a chunk left when the next inference starts, None for `auto`: as
             late as the latency allows. A synchronous robot drops that share, None is none of it.
-        chunk_entry: at which row a new chunk is entered, a name in `control.chunk_entry.ENTRIES`.
+        chunk_entry: at which row a new chunk is merged, a name in `control.action_queue.ENTRIES`.
         noise_scale: of the noise that a checkpoint's chunks begin with.
     """
 

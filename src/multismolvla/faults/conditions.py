@@ -1,4 +1,13 @@
-"""What an episode of an evaluation suffers: streams by name, and the faults of them."""
+"""What is damaged in an episode of an evaluation, written as one word.
+
+clean                    nothing
+drop:rgb                 one stream gives no frames, from before the episode on
+drop:rgb+wrist/depth     two streams
+drop:all-rgb             every stream of a kind: the modality
+only:all-depth           every stream but these
+noise-2:all-rgb          a fault of `registry.FAULTS` at a severity from 1 to 5
+drop:all-rgb@mid         any of these, from a random moment in the middle of the episode on
+"""
 
 from __future__ import annotations
 
@@ -35,13 +44,6 @@ def select_streams(text: str, table: StreamTable) -> tuple[str, ...]:
             named.add(table[target].name)
     return tuple(name for name in table.names if name in named)
 
-
-# What is broken in an episode, written as one word.
-#
-# clean nothing drop:rgb one stream gives no frames, from before the episode on
-# drop:rgb+wrist/depth two streams drop:all-rgb every stream of a kind: the modality only:all-
-# depth every stream but these noise-2:all-rgb a fault of `sensing.corruptions` at a severity from
-# 1 to 5 drop:all-rgb@mid any of these, from a random moment in the middle of the episode on
 
 CLEAN = "clean"
 SETS = ("quick", "standard", "full")

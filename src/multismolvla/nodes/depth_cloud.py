@@ -1,4 +1,4 @@
-"""Depth images as points in space."""
+"""A depth stream as a point cloud, made while it has a subscriber."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from std_msgs.msg import Header
 from multismolvla.nodes.monitor_messages import point_cloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.stamp_ns import stamp_ns
+
+# Depth images as points in space.
 
 
 def points(depth_m: np.ndarray, k: Sequence[float], stride: int = 1) -> np.ndarray:
@@ -39,8 +41,6 @@ def points(depth_m: np.ndarray, k: Sequence[float], stride: int = 1) -> np.ndarr
     z = z[seen]
     return np.column_stack([(u[seen] - cx) / fx * z, (v[seen] - cy) / fy * z, z]).astype(np.float32)
 
-
-# A depth stream as a point cloud, made while it has a subscriber.
 
 # Without an image for this long the cloud is cleared: it would look current.
 STALE_NS = 1_000_000_000

@@ -1,4 +1,4 @@
-"""How long a message has waited in this process when its callback runs."""
+"""How late an executor runs its callbacks, measured by a timer of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from multismolvla.sensing.lag import LagMeter, Waiting
+
+# How long a message has waited in this process when its callback runs.
 
 
 def with_wait(callback: Callable[[Any, int], None]) -> Callable[..., None]:
@@ -26,9 +28,6 @@ def with_wait(callback: Callable[[Any, int], None]) -> Callable[..., None]:
         callback(message, waiting.of(arrival_ns, time.time_ns(), time.monotonic_ns()))
 
     return on_message
-
-
-# How late an executor runs its callbacks, measured by a timer of its own.
 
 
 class LagProbe:

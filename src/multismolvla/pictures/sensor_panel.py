@@ -1,4 +1,4 @@
-"""Frames of every kind as pictures for people."""
+"""All streams at one instant: what each sensor saw, and which of them were masked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from multismolvla.modalities.modality import Modality
 from multismolvla.streams import StreamTable
+
+# Frames of every kind as pictures for people.
 
 
 def colorize(modality: Modality, frame: np.ndarray) -> np.ndarray:
@@ -30,8 +32,6 @@ def _map(fraction: np.ndarray, colormap: int) -> np.ndarray:
     levels = np.nan_to_num(fraction, nan=0.0).clip(0.0, 1.0) * 255.0
     return cv2.applyColorMap(levels.astype(np.uint8), colormap)
 
-
-# All streams at one instant: what each sensor saw, and which of them were masked.
 
 TILE = 192
 CAPTION = 24

@@ -1,7 +1,4 @@
-"""Load the encoder of released 4M-21 weights (`EPFL-VILAB/4M-21_B`, `_L`, `_XL`), safetensors only.
-
-The files hold the decoder and more modalities too; what a model does not have is left unread.
-"""
+"""`base` before its training: SmolVLA behind the encoder of 4M-21."""
 
 from __future__ import annotations
 
@@ -19,6 +16,10 @@ from multismolvla.policy.fourm_views import FourMViews
 from multismolvla.policy.hub import download
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.streams import Stream
+
+# Load the encoder of released 4M-21 weights (`EPFL-VILAB/4M-21_B`, `_L`, `_XL`), safetensors only.
+#
+# The files hold the decoder and more modalities too; what a model does not have is left unread.
 
 RGB = "encoder_embeddings.rgb@224."
 
@@ -121,9 +122,6 @@ def _refuse_other_architecture(
     is_zero_bias = key.endswith(".bias") and key.removesuffix("bias") + "weight" in wanted
     if not is_zero_bias or content.get_tensor(key).any():
         raise ValueError(f"{file}: unexpected key {key}; expected a smaller encoder without biases")
-
-
-# `base` before its training: SmolVLA behind the encoder of 4M-21.
 
 
 def with_fourm_encoder(

@@ -1,4 +1,4 @@
-"""Giving main memory back that nothing uses any more."""
+"""A checkpoint as a policy: observation in, chunk of joint targets out."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ from multismolvla.policy.solvers import Velocity
 from multismolvla.policy.tokenizer import Tokenizer
 from multismolvla.streams import Stream
 
+# Giving main memory back that nothing uses any more.
+
 
 def release_memory() -> None:
     """Collect garbage and have the C library give its free pages back to the system.
@@ -45,8 +47,6 @@ def release_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
-
-# A checkpoint as a policy: observation in, chunk of joint targets out.
 
 AUTO = "auto"
 # What `threads: 0` chooses from, as far as the machine has as many processors.

@@ -1,4 +1,4 @@
-"""From single frames, each of which may be wrong by chance, to a decision about their stream."""
+"""Which streams do not show the arm at its measured joint positions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from multismolvla.modalities.registry import find_modality
 from multismolvla.pose_check.network import PoseNetwork
 from multismolvla.pose_check.picture import to_picture
 from multismolvla.pose_check.weights import SHIPPED, PoseCheckError, StreamWeights, load_weights
+
+# From single frames, each of which may be wrong by chance, to a decision about their stream.
 
 
 class Evidence:
@@ -42,8 +44,6 @@ class Evidence:
             self.contradicts = self._sum == 1.0
         return self.contradicts
 
-
-# Which streams do not show the arm at its measured joint positions.
 
 # Names of weights: those of the simulated cameras, or none; anything else is a file.
 SIMULATION, NONE = "simulation", "none"

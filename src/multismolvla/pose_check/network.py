@@ -1,6 +1,6 @@
 """The trained network with numpy alone, so that a control process needs no torch for it.
 
-Its layers are those of `training.pose_network`; a test holds the two to the same numbers.
+Its layers are those of `training.pose_check.network`; a test holds the two to the same numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class PoseNetwork:
     """Computes how badly a frame and joint positions fit; one caller at a time.
 
     Args:
-        arrays: the weights by their names in `training.pose_network`.
+        arrays: the weights by their names in `training.pose_check.network`.
 
     Raises:
         ValueError: a layer is missing.

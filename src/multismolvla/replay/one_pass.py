@@ -1,4 +1,9 @@
-"""Labels that are made once for the same frames: passes over one bag differ in few of them."""
+"""One pass of a bag through the cores of the live nodes, on the bag's clock, without ROS.
+
+Injector, sensor conditioning, health, labels, synchroniser, policy loop and queue are those
+that run live; the arm is not moved: joint states are the recorded ones whatever the policy
+says. Time is that of the bag, so that a pass depends on nothing but its arguments.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +31,8 @@ from multismolvla.stack.policy_runner import PolicyRunner
 from multismolvla.stack.recorded_perception import GRID_NS, feed, instants
 from multismolvla.stack.settings import StackSettings
 
+# Labels that are made once for the same frames: passes over one bag differ in few of them.
+
 
 class CachedSegmenter:
     """A segmenter with a cache: it labels only frames that are new.
@@ -52,13 +59,6 @@ class CachedSegmenter:
         if key not in self._known:
             self._known[key] = self._segmenter.predict(frames)
         return self._known[key]
-
-
-# One pass of a bag through the cores of the live nodes, on the bag's clock, without ROS.
-#
-# Injector, sensor conditioning, health, labels, synchroniser, policy loop and queue are those
-# that run live; the arm is not moved: joint states are the recorded ones whatever the policy
-# says. Time is that of the bag, so that a pass depends on nothing but its arguments.
 
 
 @dataclass(frozen=True)

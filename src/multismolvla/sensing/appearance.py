@@ -1,9 +1,4 @@
-"""What a frame looks like in a handful of numbers, cheap enough for every frame of every camera.
-
-Everything is computed on a 4 x 4 grid of small patches, so the cost does not grow with the image.
-The pixels inside a patch are neighbours, which noise and blur need; the patches are spread over the
-whole frame, which occlusion needs.
-"""
+"""Does a frame look like the frame of a live, unobstructed, focused sensor?"""
 
 from __future__ import annotations
 
@@ -13,6 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from multismolvla.modalities.thresholds import Thresholds
+
+# What a frame looks like in a handful of numbers, cheap enough for every frame of every camera.
+#
+# Everything is computed on a 4 x 4 grid of small patches, so the cost does not grow with the
+# image. The pixels inside a patch are neighbours, which noise and blur need; the patches are spread
+# over the whole frame, which occlusion needs.
 
 GRID = 4
 MAX_PATCH = 32
@@ -177,8 +178,6 @@ def _sharpness(grey: np.ndarray, edge_contrast: float) -> float:
     steepness_y = slope_y / contrast[edged]
     return float(min(steepness_x.max(), steepness_y.max()))
 
-
-# Does a frame look like the frame of a live, unobstructed, focused sensor?
 
 Findings = dict[str, str]
 

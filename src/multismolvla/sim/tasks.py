@@ -1,4 +1,8 @@
-"""Seeded starting places for the objects: within reach, apart from each other, off the fixtures."""
+"""Twelve language tasks in four suites: spatial, object, goal, long.
+
+The suites follow LIBERO (Liu et al. 2023): the same skills described by relation, by object, by
+goal and as a sequence.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ import numpy as np
 
 from multismolvla.sim.goals import Goal
 from multismolvla.sim.layout import PLATE_CENTRE, SHAPES
+
+# Seeded starting places for the objects: within reach, apart from each other, off the fixtures.
 
 # Within reach of a hand that points down and lifts its load over the bin's rim, and clear of bin
 # and plate by an open finger.
@@ -54,11 +60,6 @@ def _apart(poses: Poses) -> bool:
                 return False
     return True
 
-
-# Twelve language tasks in four suites: spatial, object, goal, long.
-#
-# The suites follow LIBERO (Liu et al. 2023): the same skills described by relation, by object, by
-# goal and as a sequence.
 
 # By how much the object that an instruction means must stand out from the next one.
 RELATION_MARGIN_M = 0.03

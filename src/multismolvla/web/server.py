@@ -1,8 +1,4 @@
-"""Which web pages may talk to ours.
-
-A browser lets every page that it shows open a connection to this machine's own ports, so that
-listening on loopback alone does not keep a stranger's page from moving the arm.
-"""
+"""viser's server for a robot: on the given address, and open to its own page only."""
 
 from __future__ import annotations
 
@@ -13,6 +9,11 @@ import socket
 import sys
 from typing import Any
 from urllib.parse import urlsplit
+
+# Which web pages may talk to ours.
+#
+# A browser lets every page that it shows open a connection to this machine's own ports, so that
+# listening on loopback alone does not keep a stranger's page from moving the arm.
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -36,8 +37,6 @@ def _host(asked_for: str | None) -> str | None:
     except ValueError:
         return None
 
-
-# viser's server for a robot: on the given address, and open to its own page only.
 
 # As in requirements/web.txt, which says why without dependencies; an installed package has no such
 # file.

@@ -1,7 +1,4 @@
-"""Disturbances of the arm in demonstrations, so that the data contains recoveries.
-
-Noise in the executed actions, not in the labels, as in DART (Laskey et al. 2017).
-"""
+"""One recorded episode in the simulator: who drives, what disturbs, what the expert would do."""
 
 from __future__ import annotations
 
@@ -22,6 +19,10 @@ from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.sim.simulation import Simulation
 from multismolvla.sim.tasks import DEFAULT_MAX_STEPS, STEP_S, find_task
 from multismolvla.streams import StreamTable
+
+# Disturbances of the arm in demonstrations, so that the data contains recoveries.
+#
+# Noise in the executed actions, not in the labels, as in DART (Laskey et al. 2017).
 
 # At a scale of 1. 0.05 rad in the shoulder moves the fingers by 15 mm, half an object's width.
 DEVIATION_RAD = np.array([0.05, 0.05, 0.05, 0.06, 0.10, 0.06])
@@ -60,8 +61,6 @@ class Disturbance:
             swell = math.sin(math.pi * self._push_age_s / PUSH_S) ** 2
         return self._scale * (self._offset + swell * self._push)
 
-
-# One recorded episode in the simulator: who drives, what disturbs, what the expert would do.
 
 # A chunk is executed for this many steps, then the next one is requested: as with inference that
 # takes a while.

@@ -1,4 +1,4 @@
-"""The policy's loss: many draws of the flow per encoded observation."""
+"""What a phase minimises, as one module: what accelerate wraps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from multismolvla.training.policy.auxiliary_heads import AuxiliaryHeads
 from multismolvla.training.policy.batches import Group
 from multismolvla.training.policy.privileged_reading import no_views
 from multismolvla.training.policy.recipe import PhaseRecipe
+
+# The policy's loss: many draws of the flow per encoded observation.
 
 
 def repeated(prefix: Prefix, times: int) -> Prefix:
@@ -55,9 +57,6 @@ def flow_loss(
     weights = row_weights(residual.shape[1], near_rows, residual.device)
     squared = residual.float().square().mean(dim=-1) * weights
     return squared.mean(dim=1).unflatten(0, (-1, draws)).mean(dim=1)
-
-
-# What a phase minimises, as one module: what accelerate wraps.
 
 
 class Objective(nn.Module):

@@ -1,4 +1,4 @@
-"""Fills a cache of view tokens by an encoder that will not change."""
+"""A whole run: the phases of a recipe one after another, and the checkpoints that they write."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ from multismolvla.training.policy.training_state import (
 from multismolvla.training.policy.validation import Validation, unvaried
 from multismolvla.training.policy.view_cache import ViewCache, ViewCacheWriter
 from multismolvla.training.provenance import TRAINING_FILE, before
+
+# Fills a cache of view tokens by an encoder that will not change.
 
 # Samples that lose the same streams.
 ENCODED_BLOCK = 16
@@ -137,8 +139,6 @@ def make_normalizer(
         action_std=torch.from_numpy(np.maximum(std, LEAST_STD_RAD)),
     )
 
-
-# A whole run: the phases of a recipe one after another, and the checkpoints that they write.
 
 # Draws of the batches and of the validation never share a seed.
 VALIDATION = 1 << 21

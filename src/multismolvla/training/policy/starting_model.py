@@ -1,4 +1,4 @@
-"""A model that has seen many streams, made into one for a robot with fewer."""
+"""The model of a recipe before its first step."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.streams import Stream
 from multismolvla.training.policy.recipe import Recipe, RecipeError, relative_joints
 from multismolvla.training.policy.recipe_file import changed
+
+# A model that has seen many streams, made into one for a robot with fewer.
 
 # Weights with an entry per stream (dimension 1), and per view (dimension 0).
 PER_STREAM = "availability.weight"
@@ -59,8 +61,6 @@ def with_fewer_streams(model: MultiSmolVLA, names: Sequence[str]) -> MultiSmolVL
     fewer.load_state_dict({name: weights[name] for name in fewer.state_dict()})
     return fewer
 
-
-# The model of a recipe before its first step.
 
 # Weights of perception. Of the object tokens, `READ` belongs to the action expert instead.
 PERCEPTION = ("visual.", "object_tokens.")

@@ -1,4 +1,8 @@
-"""What a pose check finds in single frames, as a heat map."""
+"""Frames that fit the joints and frames that do not, drawn from training caches.
+
+No labels are needed: every recorded frame fits the joints of its instant, and frames that do not
+fit are made by `faults`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from multismolvla.faults.registry import find_fault
 from multismolvla.modalities.conversion import from_counts
 from multismolvla.modalities.registry import modality_of
 from multismolvla.pose_check.picture import SIZE, to_picture
+
+# What a pose check finds in single frames, as a heat map.
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -42,11 +48,6 @@ def write_pose_chart(path: Path, found: Mapping[str, Mapping[str, float]]) -> No
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
-
-# Frames that fit the joints and frames that do not, drawn from training caches.
-#
-# No labels are needed: every recorded frame fits the joints of its instant, and frames that do not
-# fit are made by `faults`.
 
 # Kinds of samples, and how often. Frames of poor quality have their own warnings.
 SHARES = {"sound": 0.3, "worse": 0.15, "late": 0.2, "other": 0.07, "shifted": 0.16, "covered": 0.12}
