@@ -174,18 +174,21 @@ class Recording:
         times_ns = (self.clock.at(logged_ns) for _, logged_ns, _ in self.bag.messages(self.played))
         return max(times_ns, default=0)
 
+    def trajectories(self, topic: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Times (N,) nanoseconds and targets (N, J) radians of a topic's, by their first time."""
+        found = [
+            messages.points(message, self.clock.at(logged_ns))
+            for _, logged_ns, message in messages.decoded(self.bag, topic)
+            if tuple(message.joint_names) == self.joints and message.points
+        ]
+        return sorted(found, key=lambda points: points[0][0])
+
     def commands(self) -> tuple[np.ndarray, np.ndarray]:
         """Times (N,) nanoseconds and first targets (N, J) radians of the commands; N may be 0."""
-        times, targets = [], []
-        for _, logged_ns, message in messages.decoded(self.bag, self.topics.get(COMMAND, "")):
-            if tuple(message.joint_names) == self.joints and message.points:
-                when, what = messages.points(message, self.clock.at(logged_ns))
-                times.append(when[0])
-                targets.append(what[0])
-        order = np.argsort(np.array(times, np.int64), kind="stable")
-        return np.array(times, np.int64)[order], np.array(targets).reshape(-1, len(self.joints))[
-            order
-        ]
+        found = self.trajectories(self.topics.get(COMMAND, ""))
+        firsts = np.array([targets[0] for _, targets in found])
+        times_ns = np.array([times_ns[0] for times_ns, _ in found], np.int64)
+        return times_ns, firsts.reshape(-1, len(self.joints))
 
     def _event(self, source: str, message: Any, now_ns: int) -> Event:
         if source == TASK:

@@ -98,12 +98,8 @@ def _policy_statuses(recording: Recording) -> list[tuple[int, dict[str, str]]]:
 
 def _plans(recording: Recording, topic: str) -> list[Plan]:
     """The trajectories of a topic in order of their stamps."""
-    plans = []
-    for _, logged_ns, message in messages.decoded(recording.bag, f"{recording.prefix}/{topic}"):
-        if tuple(message.joint_names) == recording.joints and message.points:
-            times_ns, targets = messages.points(message, recording.clock.at(logged_ns))
-            plans.append(Plan(int(times_ns[0]), times_ns, targets))
-    return sorted(plans, key=lambda plan: plan.now_ns)
+    found = recording.trajectories(f"{recording.prefix}/{topic}")
+    return [Plan(int(times_ns[0]), times_ns, targets) for times_ns, targets in found]
 
 
 def _latencies_s(values: list[dict[str, str]]) -> list[float]:
