@@ -1,4 +1,4 @@
-"""Where the gripper is, from the joint angles: the protocol, and any chain of revolute joints."""
+"""Where the gripper is, from a state: the protocol, any chain of revolute joints, a stated pose."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ TABLE_ARM_CENTRE_M = (0.20, 0.0, 0.03)
 
 
 class Kinematics(Protocol):
-    """Forward kinematics of an arm; angles in radians, lengths in metres."""
+    """Forward kinematics of an arm; angles in radians, lengths in metres.
+
+    A state is joint angles, or whatever else the arm's states are.
+    """
 
     @property
     def joints(self) -> int:
-        """How many of the leading joints move the grip point."""
+        """How many of the leading numbers of a state move the grip point."""
         ...
 
     @property
@@ -90,6 +93,33 @@ class JointChain:
             if link.axis is not None:
                 rotation = rotation @ _turn(link.axis, next(angles))
         return position, rotation
+
+
+@dataclass(frozen=True)
+class StatedPose:
+    """States that begin with the pose of the gripper: x, y, z of the grip point, metres, then the
+    orientation of the hand as an axis times its angle, radians.
+
+    Attributes:
+        hand: rotation (3, 3), rows, from the grip frame of `Kinematics.forward` to the hand's.
+        axis_m: x and y of the axis that the arm turns about, in the frame of the positions.
+    """
+
+    hand: tuple[tuple[float, float, float], ...]
+    axis_m: tuple[float, float]
+
+    @property
+    def joints(self) -> int:
+        """How many of the leading numbers of a state move the grip point."""
+        return 6
+
+    def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Kinematics.forward`; `joints` is a state."""
+        turn = np.asarray(joints[3:6], float)
+        angle = float(np.linalg.norm(turn))
+        # Without an angle any axis does.
+        axis = turn / angle if angle else np.array([1.0, 0.0, 0.0])
+        return np.array(joints[:3], float), _turn(tuple(axis), angle) @ np.array(self.hand)
 
 
 def rotation_of_rpy(rpy: tuple[float, float, float]) -> np.ndarray:
