@@ -75,7 +75,9 @@ def test_the_policy_computes_a_chain_as_the_embodiment_does(tmp_path):
     poses = gripper_pose(chain, torch.from_numpy(angles))
     for pose, row in zip(poses, angles, strict=True):
         position, rotation = chain.forward(row)
-        np.testing.assert_allclose(pose[:3], (position - np.array(chain.centre_m)) / SCALE_M, atol=1e-9)
+        np.testing.assert_allclose(
+            pose[:3], (position - np.array(chain.centre_m)) / SCALE_M, atol=1e-9
+        )
         np.testing.assert_allclose(pose[3:], rotation.ravel(), atol=1e-9)
 
 

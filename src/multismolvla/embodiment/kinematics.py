@@ -103,10 +103,12 @@ class StatedPose:
     Attributes:
         hand: rotation (3, 3), rows, from the grip frame of `Kinematics.forward` to the hand's.
         axis_m: x and y of the axis that the arm turns about, in the frame of the positions.
+        centre_m: middle of the workspace there.
     """
 
     hand: tuple[tuple[float, float, float], ...]
     axis_m: tuple[float, float]
+    centre_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def joints(self) -> int:

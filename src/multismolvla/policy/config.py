@@ -221,9 +221,7 @@ class PolicyConfig:
         """What is saved: everything, but for what is younger than the first checkpoints and says
         nothing here."""
         content = dataclasses.asdict(self)
-        return {
-            key: value for key, value in content.items() if value or key not in _MAY_BE_MISSING
-        }
+        return {key: value for key, value in content.items() if value or key not in _MAY_BE_MISSING}
 
 
 # Key -> what a checkpoint that does not have it means; see `PolicyConfig.content`.

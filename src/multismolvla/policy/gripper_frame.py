@@ -111,7 +111,11 @@ def to_base(places: Tensor, pose: Tensor) -> Tensor:
 
 
 def seen_from_gripper(
-    places: Tensor, headings: Tensor, pose: Tensor, axis_m: tuple[float, float], centre_m: tuple[float, float, float]
+    places: Tensor,
+    headings: Tensor,
+    pose: Tensor,
+    axis_m: tuple[float, float],
+    centre_m: tuple[float, float, float],
 ) -> Tensor:
     """Where things are for the gripper and for the arm: (B, n, 14).
 

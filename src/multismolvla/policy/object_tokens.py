@@ -192,7 +192,9 @@ class ObjectTokens(nn.Module):
         """The tokens of an estimate."""
         objects = estimate.objects
         pose = state[:, : self._state][:, -GRIPPER_POSE:]
-        relative = seen_from_gripper(objects[..., :3], objects[..., 3:5], pose, self._axis_m, self._centre_m)
+        relative = seen_from_gripper(
+            objects[..., :3], objects[..., 3:5], pose, self._axis_m, self._centre_m
+        )
         tokens = self.write_object(torch.cat((objects, relative), dim=-1))
         gripper = self.write_hand(estimate.gripper)[:, None]
         tokens = torch.cat((tokens, gripper), dim=1) + self.name
