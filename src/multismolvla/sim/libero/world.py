@@ -12,8 +12,14 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.sim.libero.package import load, quiet
-from multismolvla.sim.libero.tasks import INIT_STATES, LiberoTask, find_libero_task
+from multismolvla.sim.libero.tasks import (
+    INIT_STATES,
+    LiberoTask,
+    find_libero_task,
+    place_of,
+)
 
 STEP_S = 0.05
 # Ten steps of it let the objects come to rest before an episode begins, as the field does.
@@ -30,12 +36,16 @@ class LiberoWorld:
 
     Attributes:
         env: LIBERO's environment of the task; None before the first one.
+        place: digest of where everything was when the episode began; see `tasks.place_of`.
         steps: taken since the episode began, without those that let it settle.
     """
+
+    embodiment = PANDA
 
     def __init__(self) -> None:
         self.env: Any = None
         self._task: LiberoTask | None = None
+        self.place = ""
         self.steps = 0
 
     @property
@@ -117,6 +127,13 @@ class LiberoWorld:
             self.env.sim.forward()
         self._begin()
 
+    def begin(self, task: str | LiberoTask, seed: int) -> None:
+        """Begin an episode in official place `seed`, or in one of our own from 50 on."""
+        if seed < INIT_STATES:
+            self.start(task, seed)
+        else:
+            self.reset(task, seed)
+
     def step(self, action: Sequence[float] | np.ndarray) -> None:
         """Simulate 50 ms of an action (7,), clipped to [-1, 1]."""
         action = np.clip(np.asarray(action, float), -1.0, 1.0)
@@ -197,6 +214,7 @@ class LiberoWorld:
 
     def _begin(self) -> None:
         """Let the scene settle; the arm stays where it is."""
+        self.place = place_of(self.env.sim.get_state().flatten())
         controller = self.env.robots[0].controller
         # Else the arm would swing to where the last episode left the controller's goal.
         controller.update(force=True)
