@@ -150,8 +150,7 @@ class LiberoRecorder:
         index = np.array(rows["chunk_index"], np.int64)
         return Episode(
             instruction=world.task.instruction,
-            states=PANDA.state_names,
-            actions=PANDA.action_names,
+            joints=PANDA.state_names,
             stamps_ns=np.arange(len(rows["state"]), dtype=np.int64) * PERIOD_NS,
             state=np.array(rows["state"]),
             action=np.array(rows["action"]),
@@ -164,6 +163,7 @@ class LiberoRecorder:
             meta=described | dict(meta),
             chunks=np.array(rows["chunk"]),
             chunk_index=index,
+            action_space=PANDA.action,
         )
 
     def _open_cameras(self, seed: int) -> None:
