@@ -2,7 +2,7 @@
 
 `grasp` is where the fingers close, and moves along with what they hold; `place` is where they open,
 or where a handle or a knob is to be brought to. Poses are (7,) x, y, z, qw, qx, qy, qz of the
-gripper there, in the world's frame: z points out of the hand, the fingers close along y.
+gripper there, in the world's frame: z points out of the hand, the fingers close along x.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPEN_M = 0.072
 def heading(pose: np.ndarray) -> tuple[float, float]:
     """Cosine and sine of the closing direction's heading times `SYMMETRY`; NaN if it is steep."""
     w, x, y, z = (float(value) for value in pose[3:])
-    closing = (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x))
+    closing = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y))
     if abs(closing[2]) > STEEPEST:
         return math.nan, math.nan
     angle = SYMMETRY * math.atan2(closing[1], closing[0])

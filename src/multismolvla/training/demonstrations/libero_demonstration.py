@@ -17,7 +17,7 @@ from multismolvla.modalities.conversion import condition, from_counts, to_counts
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.libero.scene import CAMERAS, libero_cameras
 from multismolvla.sim.libero.subgoal import SUBGOAL
-from multismolvla.sim.libero.teacher import Plan, Teacher
+from multismolvla.sim.libero.teacher import Plan, Teacher, imagine
 from multismolvla.sim.libero.world import LiberoWorld
 from multismolvla.streams import StreamTable
 from multismolvla.training.demonstrations.demonstration import UNDISTURBED_SHARE, Learner
@@ -110,18 +110,15 @@ class LiberoRecorder:
         rows: dict[str, list] = defaultdict(list)
         frames: dict[str, list[np.ndarray]] = defaultdict(list)
         driven, driven_row, change_at = None, 0, 0
-        success, velocity, before = False, np.zeros(3), None
+        success = False
         while not success and len(rows["state"]) < world.task.horizon:
             row, state = len(rows["state"]), world.state()
             position, rotation = world.gripper_pose()
-            if before is not None:
-                velocity = (position - before) / PERIOD_S
-            before, fingers = position, state[6:8]
-            plan = teacher.plan()
-            action = teacher.act(plan, position, rotation, fingers)
             if row % self._every == 0:
                 self._look(frames)
-                chunk = teacher.imagine(plan, position, rotation, velocity, fingers, CHUNK_ROWS)
+                plan, fingers = teacher.plan(), state[6:8]
+                velocity = world.gripper_velocity()
+                chunk = imagine(plan, position, rotation, velocity, fingers, CHUNK_ROWS)
                 rows["chunk"].append(chunk.astype(np.float32))
                 rows["chunk_index"].append(row)
                 if self._learner is not None and row >= change_at:
@@ -129,6 +126,7 @@ class LiberoRecorder:
                     if rng.random() >= self._learner.expert_share:
                         driven = self._learners_chunk(row, state, plan, frames, rng)
                     change_at = row + int(rng.integers(*FOLLOWED_STEPS, endpoint=True))
+            action = chunk[row % self._every]
             follows = driven is not None and row - driven_row < len(driven)
             executed = disturbance.add_to(driven[row - driven_row] if follows else action)
             rows["state"].append(state)
