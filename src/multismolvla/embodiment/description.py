@@ -119,6 +119,24 @@ class ActionSpace:
 
 
 @dataclass(frozen=True)
+class LeRobotNames:
+    """What LeRobot data sets of an arm call things that do not follow the rule for joints.
+
+    Attributes:
+        robot_type: of `meta/info.json`.
+        state, action: names of the numbers of `observation.state` and `action`, which need not
+            differ there; empty for `<joint>.pos`.
+        cameras: (stream, camera) pairs: the stream is in `observation.images.<camera>`. Others are
+            named for their stream.
+    """
+
+    robot_type: str = ""
+    state: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
+    cameras: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Embodiment:
     """One kind of arm. Arrays have one number per joint, in the order of `joints`.
 
@@ -128,6 +146,7 @@ class Embodiment:
         action: what the policy commands; None for joint targets.
         state: names of the numbers that the policy is shown of the arm; empty for the joints.
         views: namespaces of the cameras that belong to it, "" for one without.
+        lerobot: names in LeRobot data sets.
     """
 
     name: str
@@ -137,6 +156,7 @@ class Embodiment:
     action: ActionSpace | None = None
     state: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    lerobot: LeRobotNames = LeRobotNames()
 
     def __post_init__(self) -> None:
         if not self.joints:
@@ -229,6 +249,12 @@ class Embodiment:
     def check_joints(self, found: Sequence[str], where: str) -> None:
         """Raise EmbodimentError unless `found` are the joints of this arm, in its order."""
         self._check("joints", tuple(found), self.joint_names, where)
+
+    def check_data(self, state: Sequence[str], action: Sequence[str], where: str) -> None:
+        """Raise EmbodimentError unless recorded states and actions are those of this arm."""
+        what = "states" if self.state else "joints"
+        self._check(what, tuple(state), self.state_names, where)
+        self._check("actions", tuple(action), self.action_names, where)
 
     def check_policy(self, state: Sequence[str], action: Sequence[str], where: str) -> None:
         """Raise EmbodimentError unless a policy of these states and actions moves this arm."""

@@ -1,8 +1,8 @@
 """The Franka Panda with robosuite's gripper, as LIBERO has it: commanded by steps of the gripper.
 
 States and actions are those that the field's policies get from LIBERO, in the world's frame of its
-scenes. Their names are those of LeRobot's LIBERO data sets (`x`, `axis_angle1`) where these are
-unique; there `gripper` is both fingers of a state, here they are `finger1` and `finger2`.
+scenes. States have the names of the LeRobot data sets of LIBERO where these are unique: there both
+fingers are `gripper`, and an action's numbers are called as a state's.
 
 Joint limits are those of robosuite's `panda/robot.xml`, which are Franka's. Speeds and
 accelerations are the joint limits in 'Robot and interface specifications' of Franka's FCI
@@ -17,6 +17,7 @@ from multismolvla.embodiment.description import (
     ActionSpace,
     Embodiment,
     Joint,
+    LeRobotNames,
 )
 from multismolvla.embodiment.kinematics import StatedPose
 
@@ -42,6 +43,16 @@ ACTION = ActionSpace(
     kept=("gripper",),
 )
 
+_POSE = ("x", "y", "z", "axis_angle1", "axis_angle2", "axis_angle3")
+
+# As in `HuggingFaceVLA/libero` and LeRobot's `envs/libero.py`.
+LEROBOT = LeRobotNames(
+    robot_type="panda",
+    state=(*_POSE, "gripper", "gripper"),
+    action=(*_POSE, "gripper"),
+    cameras=(("agentview/rgb", "image"), ("wrist/rgb", "image2")),
+)
+
 PANDA = Embodiment(
     name="panda",
     joints=(
@@ -55,10 +66,7 @@ PANDA = Embodiment(
     ),
     kinematics=KINEMATICS,
     action=ACTION,
-    state=(
-        *("x", "y", "z"),
-        *("axis_angle1", "axis_angle2", "axis_angle3"),
-        *("finger1", "finger2"),
-    ),
+    state=(*_POSE, "finger1", "finger2"),
     views=("agentview", "wrist"),
+    lerobot=LEROBOT,
 )
