@@ -20,7 +20,7 @@ from multismolvla.interfaces import Policy
 from multismolvla.pose_check.check import PoseCheck
 from multismolvla.pose_check.weights import StreamWeights
 from multismolvla.sim.cameras import Cameras
-from multismolvla.sim.libero.scene import libero_cameras
+from multismolvla.sim.libero.cameras import libero_cameras
 from multismolvla.sim.libero.world import STEP_S, LiberoWorld
 from multismolvla.stack.delayed_inference import DelayedInference
 from multismolvla.stack.episode import Ended, Episode, Moment, Observer, Spectator

@@ -15,7 +15,7 @@ from multismolvla.embodiment.panda import PANDA, PERIOD_S
 from multismolvla.interfaces import Observation
 from multismolvla.modalities.conversion import condition, from_counts, to_counts
 from multismolvla.sim.cameras import Cameras
-from multismolvla.sim.libero.scene import CAMERAS, libero_cameras
+from multismolvla.sim.libero.cameras import CAMERAS, libero_cameras
 from multismolvla.sim.libero.subgoal import SUBGOAL
 from multismolvla.sim.libero.teacher import Plan, Teacher, imagine
 from multismolvla.sim.libero.world import LiberoWorld
