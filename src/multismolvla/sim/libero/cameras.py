@@ -66,7 +66,8 @@ _ROBOT = {
     "gripper0_right_gripper": ("gripper", 31.0),
     "gripper0": ("gripper", 25.0),
 }
-_WALL = ("background", 22.5)
+# Walls and the furniture in front of them, which no task knows.
+_ROOM = ("background", 22.5)
 
 
 def libero_cameras(world: LiberoWorld, table: StreamTable, seed: int = 0) -> Cameras:
@@ -115,11 +116,11 @@ def _looks(model: mujoco.MjModel, geom: int, categories: dict[int, str]) -> tupl
         body = int(model.body_parentid[body])
     if body in categories:
         category = categories[body]
-    elif model.geom(geom).name.startswith("wall"):
-        return _WALL
+    elif body or model.geom(geom).name == "floor":
+        # Tables and floors are bodies of LIBERO's arena and no objects.
+        category = model.body(body).name if body else "floor"
     else:
-        # The table and the floor belong to LIBERO's arena and are no objects.
-        category = model.body(body).name if body else model.geom(geom).name
+        return _ROOM
     if category not in CATEGORIES:
         raise ValueError(
             f"geom '{model.geom(geom).name}' is of the category '{category}', "
