@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import mujoco
+import numpy as np
 
-from multismolvla.control.delta_safety import DeltaSafety
+from multismolvla.control.delta_safety import DeltaCommand, DeltaFilter, DeltaLimits
 from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.interfaces import Policy
@@ -98,7 +99,7 @@ class SteppedLoop:
         if self._model is not self.world.model:
             self.close()
             self._model = self.world.model
-            self._cameras = libero_cameras(self.world, self.table, official=self._official)
+            self._cameras = libero_cameras(self.world, self.table)
             self.seen = mujoco.MjData(self._model)
         return self._cameras
 
@@ -134,11 +135,11 @@ class _Run:
         settings = replace(
             settings,
             min_visual_streams=least,
-            control_rate_hz=1.0 / STEP_S,
             # Every step of a world that waits may be worth an inference.
             observation_tolerance_rad=0.0,
         )
-        self._policy = PolicyRunner(policy, loop.embodiment, table, settings, check)
+        space = loop.embodiment.action
+        self._policy = PolicyRunner(policy, space.names, table, settings, check, space=space)
         self._view = self._policy.view
         self._inference = DelayedInference(self._policy, episode.latency_s, episode.dropped_share)
         self._perception = None
@@ -151,7 +152,8 @@ class _Run:
                 oracle=episode.oracle,
                 segmenter=loop.segmenter,
             )
-        self._safety = DeltaSafety(loop.embodiment.action)
+        # The field's policies may turn round at once.
+        self._safety = DeltaFilter(DeltaLimits(space, change=2.0))
 
     def run(self) -> Ended:
         world = self._world
@@ -187,7 +189,7 @@ class _Run:
             shown = {name: frames[name] for name in watched}
             spectator.on_frames(since_s, shown, self._policy.mask.available)
 
-    def _tick(self, start_ns: int, since_s: float):
+    def _tick(self, start_ns: int, since_s: float) -> np.ndarray:
         """Let the step's time pass for the stack, and return the action (7,) for the world."""
         for within_ns in WITHIN_NS:
             if self._perception is not None:
@@ -201,8 +203,8 @@ class _Run:
             if self._inference.take_answer(now_ns):
                 # Without latency the new chunk has the action of this very step.
                 tick = replace(tick, targets=self._policy.tick(now_ns, statuses).targets)
-        commanded = None if tick.targets is None else tick.targets[0]
-        action = self._safety.step(now_ns, commanded)
+        command = None if tick.targets is None else DeltaCommand(now_ns, tick.targets[0])
+        action = self._safety.step(now_ns, command).action
         if since_s >= 0.0:
             self._report(now_ns, since_s, tick.holds)
         return action
