@@ -29,6 +29,8 @@ from multismolvla.stack.worlds import FAST, EpisodeLoop, find_world
 from multismolvla.streams import StreamTable
 from multismolvla.worker_pool import WorkerDied, results, start_worker
 
+# Reads the simulator's state, so it must be given the one that its episodes run in.
+TEACHER = "teacher"
 # As the launch argument `segmentation` names them.
 SEGMENTATIONS = ("network", "ground_truth")
 
@@ -96,8 +98,19 @@ class EpisodeWorker:
         policy, streams = self._policy(job.key)
         if settings.all_streams:
             streams = settings.table.names
-        seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
+        loop = self._loop(streams)
+        clip = None
+        if settings.clips is not None and streams:
+            clip = Clip(loop.table)
+        outcome = run_episode(loop, policy, job.key, job.condition, clip)
+        if clip is not None and not outcome.success:
+            clip.write(clip_file(settings.clips, job.key))
+        return outcome
+
+    def _loop(self, streams: tuple[str, ...]) -> EpisodeLoop:
+        settings = self._settings
         if streams not in self._loops:
+            seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
             self._loops[streams] = self._world.make_loop(
                 seen,
                 settings.stack,
@@ -105,14 +118,7 @@ class EpisodeWorker:
                 find_weights(settings.pose_check),
                 settings.rendering,
             )
-        clip = None
-        if settings.clips is not None and streams:
-            clip = Clip(seen)
-        loop = self._loops[streams]
-        outcome = run_episode(loop, policy, job.key, job.condition, clip)
-        if clip is not None and not outcome.success:
-            clip.write(clip_file(settings.clips, job.key))
-        return outcome
+        return self._loops[streams]
 
     def _segmenter(self, table: StreamTable) -> Segmenter | None:
         if self._settings.segmentation == "ground_truth":
@@ -135,6 +141,8 @@ class EpisodeWorker:
                 seed=0,
                 noise_scale=key.noise_scale,
                 committed_s=ahead_s,
+                # The teacher looks at no stream, and reads the loop's own world.
+                world=getattr(self._loop(()), "world", None) if name == TEACHER else None,
             )
             self._policies[wanted] = policy, streams_of(policy, self._settings.table, name)
         return self._policies[wanted]

@@ -23,6 +23,12 @@ class TeacherPolicy:
     reads_privileged = False
 
     def __init__(self, world: LiberoWorld) -> None:
+        """
+        Raises:
+            ValueError: there is no world of LIBERO to act in; one line.
+        """
+        if not isinstance(world, LiberoWorld):
+            raise ValueError("the teacher acts in LIBERO alone: use --world libero")
         self._world, self._teacher = world, Teacher(world)
 
     def reset(self) -> None:
