@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from multismolvla.embodiment.description import ActionSpace, EmbodimentError
 from multismolvla.embodiment.embodiment_file import load_embodiment, load_joint_arm
-from multismolvla.embodiment.panda import PANDA
+from multismolvla.embodiment.panda import KINEMATICS, PANDA
 from multismolvla.embodiment.so101 import SO101
+from multismolvla.policy.gripper_frame import SCALE_M, gripper_pose
 from multismolvla.sim.libero import package
 
 # States of LIBERO's simulator after some random steps, and its rotation of the grip site there.
@@ -94,3 +96,12 @@ def test_an_arm_of_deltas_holds_still_with_a_step_of_zero_and_keeps_its_gripper(
 def test_a_wrong_action_space_is_one_line(change, complaint):
     with pytest.raises(EmbodimentError, match=complaint):
         ActionSpace(**dataclasses.asdict(PANDA.action) | change)
+
+
+def test_the_policy_computes_the_gripper_as_the_embodiment_does():
+    states = np.random.default_rng(1).uniform(-2, 2, (5, 8))
+    for pose, state in zip(gripper_pose(KINEMATICS, torch.from_numpy(states)), states, strict=True):
+        position, rotation = KINEMATICS.forward(state)
+        centred = (position - np.array(KINEMATICS.centre_m)) / SCALE_M
+        np.testing.assert_allclose(pose[:3], centred, atol=1e-9)
+        np.testing.assert_allclose(pose[3:], rotation.ravel(), atol=1e-9)

@@ -13,6 +13,10 @@ class EmbodimentError(ValueError):
     """An arm is described wrongly, or is not the arm of something else; one line."""
 
 
+# Of an arm of half a metre that stands on a table.
+TABLE_ARM_CENTRE_M = (0.20, 0.0, 0.03)
+
+
 class Kinematics(Protocol):
     """Forward kinematics of an arm; angles in radians, lengths in metres.
 
@@ -27,6 +31,11 @@ class Kinematics(Protocol):
     @property
     def axis_m(self) -> tuple[float, float]:
         """x and y of the first joint's axis in the base frame."""
+        ...
+
+    @property
+    def centre_m(self) -> tuple[float, float, float]:
+        """Middle of the workspace in the base frame, which a policy's positions count from."""
         ...
 
     def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +71,7 @@ class JointChain:
     """Links from the base to the grip frame; the k-th one that moves is turned by joint k."""
 
     links: tuple[Link, ...]
+    centre_m: tuple[float, float, float] = TABLE_ARM_CENTRE_M
 
     @property
     def joints(self) -> int:
@@ -93,10 +103,12 @@ class StatedPose:
     Attributes:
         hand: rotation (3, 3), rows, from the grip frame of `Kinematics.forward` to the hand's.
         axis_m: x and y of the axis that the arm turns about, in the frame of the positions.
+        centre_m: middle of the workspace there.
     """
 
     hand: tuple[tuple[float, float, float], ...]
     axis_m: tuple[float, float]
+    centre_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def joints(self) -> int:

@@ -27,7 +27,10 @@ PERIOD_S = 0.05
 # The hand's z points out of it, and its fingers move along its x. The base stands somewhere else in
 # each kind of scene, at x from -0.75 to -0.6 m: this is the place on most tables.
 KINEMATICS = StatedPose(
-    hand=((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0)), axis_m=(-0.66, 0.0)
+    hand=((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0)),
+    axis_m=(-0.66, 0.0),
+    # Tables are up to 0.9 m high; there is one scene on the floor.
+    centre_m=(0.0, 0.0, 0.5),
 )
 
 # A step of 1 is 5 cm or 0.5 rad about the world's axes; the gripper opens at -1 and closes at 1.

@@ -17,8 +17,6 @@ from multismolvla.faults.conditions import Condition
 from multismolvla.interfaces import Policy
 from multismolvla.pictures.film import Clip
 from multismolvla.pose_check.check import SIMULATION, find_weights
-from multismolvla.sim.simulation import Simulation
-from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
     committed_s,
@@ -27,6 +25,7 @@ from multismolvla.stack.policy_loading import (
     without_digest,
 )
 from multismolvla.stack.settings import StackSettings
+from multismolvla.stack.worlds import FAST, EpisodeLoop, find_world
 from multismolvla.streams import StreamTable
 from multismolvla.worker_pool import WorkerDied, results, start_worker
 
@@ -53,6 +52,8 @@ class PoolSettings:
         segmentation: where labels come from, one of `SEGMENTATIONS`.
         pose_check: weights of the pose check; see `find_weights`.
         clips: folder for clips of failures, None for none.
+        world: name of the world, `stack.worlds`.
+        rendering: of its cameras, one of `RENDERINGS`.
     """
 
     table: StreamTable
@@ -62,6 +63,8 @@ class PoolSettings:
     segmentation: str = "network"
     pose_check: str = SIMULATION
     clips: Path | None = None
+    world: str = "tabletop"
+    rendering: str = FAST
 
 
 class PoolError(RuntimeError):
@@ -79,8 +82,9 @@ class EpisodeWorker:
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
+        self._world = find_world(settings.world)
         self._policies: dict[tuple, tuple[Policy, tuple[str, ...]]] = {}
-        self._loops: dict[tuple[str, ...], ClosedLoop] = {}
+        self._loops: dict[tuple[str, ...], EpisodeLoop] = {}
 
     def run(self, job: Job) -> Outcome:
         """Run one episode; a failure leaves a clip.
@@ -94,13 +98,18 @@ class EpisodeWorker:
             streams = settings.table.names
         seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
         if streams not in self._loops:
-            self._loops[streams] = ClosedLoop(
-                seen, settings.stack, self._segmenter(seen), find_weights(settings.pose_check)
+            self._loops[streams] = self._world.make_loop(
+                seen,
+                settings.stack,
+                self._segmenter(seen),
+                find_weights(settings.pose_check),
+                settings.rendering,
             )
         clip = None
         if settings.clips is not None and streams:
             clip = Clip(seen)
-        outcome = run_episode(self._loops[streams], policy, job.key, job.condition, clip)
+        loop = self._loops[streams]
+        outcome = run_episode(loop, policy, job.key, job.condition, clip)
         if clip is not None and not outcome.success:
             clip.write(clip_file(settings.clips, job.key))
         return outcome
@@ -110,7 +119,7 @@ class EpisodeWorker:
             return None
         if not any(stream.derived_from for stream in table):
             return None
-        return load_network()
+        return load_network(self._settings.world)
 
     def _policy(self, key: EpisodeKey) -> tuple[Policy, tuple[str, ...]]:
         name = without_digest(key.policy)
@@ -120,7 +129,7 @@ class EpisodeWorker:
         if wanted not in self._policies:
             policy = load_policy(
                 name,
-                Simulation.embodiment,
+                self._world.embodiment,
                 device=self._settings.device,
                 threads=1,
                 seed=0,
