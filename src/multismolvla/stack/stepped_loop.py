@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import mujoco
 
-from multismolvla.control.delta_safety import DeltaSafety
+from multismolvla.control.delta_safety import DeltaCommand, DeltaFilter, DeltaLimits
 from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.interfaces import Policy
@@ -134,11 +134,13 @@ class _Run:
         settings = replace(
             settings,
             min_visual_streams=least,
-            control_rate_hz=1.0 / STEP_S,
             # Every step of a world that waits may be worth an inference.
             observation_tolerance_rad=0.0,
         )
-        self._policy = PolicyRunner(policy, loop.embodiment, table, settings, check)
+        arm = loop.embodiment
+        self._policy = PolicyRunner(
+            policy, arm.action_names, table, settings, check, space=arm.action
+        )
         self._view = self._policy.view
         self._inference = DelayedInference(self._policy, episode.latency_s, episode.dropped_share)
         self._perception = None
@@ -151,7 +153,7 @@ class _Run:
                 oracle=episode.oracle,
                 segmenter=loop.segmenter,
             )
-        self._safety = DeltaSafety(loop.embodiment.action)
+        self._safety = DeltaFilter(DeltaLimits(arm.action))
 
     def run(self) -> Ended:
         world = self._world
@@ -201,8 +203,8 @@ class _Run:
             if self._inference.take_answer(now_ns):
                 # Without latency the new chunk has the action of this very step.
                 tick = replace(tick, targets=self._policy.tick(now_ns, statuses).targets)
-        commanded = None if tick.targets is None else tick.targets[0]
-        action = self._safety.step(now_ns, commanded)
+        command = None if tick.targets is None else DeltaCommand(now_ns, tick.targets[0])
+        action = self._safety.step(now_ns, command).action
         if since_s >= 0.0:
             self._report(now_ns, since_s, tick.holds)
         return action
