@@ -114,7 +114,9 @@ def merge_strategy(name: str, crossfade_s: float) -> MergeStrategy:
 # of a step is another motion, and nothing lies between two of them. A late chunk is entered at its
 # time stamp: the rows for which the arm has moved along the old chunk are done. Where it was held
 # still instead, because the queue had run dry, its rows are still to be done, and the chunk is
-# executed later by that time. The nearest pose means nothing here, so `entry` is not asked.
+# executed later by that time. Neither `entry` nor `merge` is asked: the nearest pose means nothing
+# here, and a crossfade, which keeps a pose from jumping, would only have the arm follow an old
+# chunk for longer.
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ class ActionQueue:
         space: ActionSpace | None = None,
     ) -> None:
         self._steps = space if space is not None and space.deltas else None
-        self._merge = merge
+        self._merge = merge if self._steps is None else latest_only
         self._entry = entry
         self._lock = threading.Lock()
         self._plan: _Plan | None = None
@@ -264,9 +266,6 @@ class ActionQueue:
             else:
                 old_targets = new_targets if anchor is None else np.tile(anchor, (len(times), 1))
                 covered = np.zeros(len(times), dtype=bool)
-            if self._steps is not None:
-                # A crossfade from standing still would lose a part of the motion.
-                old_targets = np.where(covered[:, None], old_targets, new_targets)
             targets = self._merge(old_targets, new_targets, covered, (times - now_ns) * 1e-9)
             self._plan = _Plan(
                 times, targets, new.end_ns, new.stamp_ns, rows, period_ns, self._steps

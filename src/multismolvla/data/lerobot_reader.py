@@ -140,8 +140,11 @@ class LeRobotReader:
             images = table[key].combine_chunks().field("bytes").take(pa.array(index))
             frames[stream] = np.stack([self._decoded(stream, data.as_py()) for data in images])
             frame_index[stream], masks[stream] = index, available[index, order[stream]].astype(bool)
-        chunks = _matrix(table, layout.CHUNK)
-        chunk_index = np.flatnonzero(np.isfinite(chunks).all(1))
+        actions = len(self._embodiment.action_names)
+        chunks = _matrix(table, layout.CHUNK).reshape(rows, CHUNK_ROWS, actions)
+        known = np.isfinite(chunks).all(2)
+        chunk_index = np.flatnonzero(known[:, 0])
+        length = int(known[chunk_index].all(0).sum()) if len(chunk_index) else CHUNK_ROWS
         poses = {}
         if self._own["objects"]:
             values = _matrix(table, layout.OBJECTS).astype(np.float64)
@@ -161,7 +164,7 @@ class LeRobotReader:
             object_poses=poses,
             success=entry["success"],
             meta=json.loads(entry["meta"]),
-            chunks=chunks[chunk_index].reshape(-1, CHUNK_ROWS, len(self._embodiment.action_names)),
+            chunks=chunks[chunk_index, :length],
             chunk_index=chunk_index,
             action_space=self._embodiment.action,
         )

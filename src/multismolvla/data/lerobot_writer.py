@@ -81,7 +81,7 @@ class LeRobotWriter:
         """Add an episode.
 
         Raises:
-            EpisodeError: a stream has another size than the data set, or chunks another length,
+            EpisodeError: a stream has another size than the data set, or chunks are too long,
                 or the rows another period.
             EmbodimentError: it is an episode of another arm.
         """
@@ -112,9 +112,13 @@ class LeRobotWriter:
                 available[:, place] = masks[newest]
         chunks = np.full((rows, CHUNK_ROWS * len(arm.action_names)), np.nan, np.float32)
         if len(episode.chunks):
-            if episode.chunks.shape[1] != CHUNK_ROWS:
-                raise EpisodeError(f"chunks have {episode.chunks.shape[1]} rows, not {CHUNK_ROWS}")
-            chunks[episode.chunk_index] = episode.chunks.reshape(len(episode.chunks), -1)
+            # Those of fewer rows leave the rest unknown.
+            flat = episode.chunks.reshape(len(episode.chunks), -1)
+            if flat.shape[1] > chunks.shape[1]:
+                raise EpisodeError(
+                    f"chunks have {episode.chunks.shape[1]} rows; expected at most {CHUNK_ROWS}"
+                )
+            chunks[episode.chunk_index, : flat.shape[1]] = flat
         task = self._tasks.setdefault(episode.instruction, len(self._tasks))
         numbers = {
             layout.STATE: episode.state,

@@ -263,9 +263,13 @@ def _need_sizes(value: object, key: str = "") -> None:
 # Presets: of the streams and of the objects that the data know, see `PolicyConfig`.
 
 
-def _names(arm: Embodiment) -> dict[str, tuple[str, ...]]:
+def _names(arm: Embodiment) -> dict[str, Any]:
     other = arm.action_names != arm.state_names
-    return {"joints": arm.state_names, "actions": arm.action_names if other else ()}
+    return {
+        "joints": arm.state_names,
+        "actions": arm.action_names if other else (),
+        "period_s": arm.action_space.period_s,
+    }
 
 
 def _widths(arm: Embodiment) -> dict[str, Any]:

@@ -84,8 +84,8 @@ class PolicyRunner:
         check: compares every set of frames with the joints; None for no check.
         on_event: gets (severity, text): `info`, `warning` or `error`, once per change.
         space: of an arm that is commanded by steps; None for joint targets. The arm's period is the
-            control period then, whatever `control_rate_hz` is, and `chunk_entry` does not matter:
-            a chunk of steps is entered at its time stamp, see `ActionQueue`.
+            control period then, whatever `control_rate_hz` is, and `chunk_entry` and `merge` do not
+            matter: see `ActionQueue`.
 
     Attributes:
         view: takes in sets of frames, joint states and privileged poses of objects.
