@@ -98,7 +98,7 @@ class Validation:
         return scores
 
     def _action_rad(self, model: MultiSmolVLA, group: Group, prefix: Prefix) -> float:
-        """Mean error of the first rows, radians."""
+        """Mean error of the first rows, radians where actions are joint targets."""
         joints = group.joints.cpu()
         found = model.sample(prefix, group.noise[:, 0]).cpu()
         found = self._normalizer.unnormalize_action(found, joints)
