@@ -38,6 +38,7 @@ setup(
         ("share/multismolvla/launch", glob("launch/*.launch.py")),
         ("share/multismolvla/config", glob("config/*.*")),
         ("share/multismolvla/config/faults", glob("config/faults/*.yaml")),
+        ("share/multismolvla/config/libero", glob("config/libero/*.yaml")),
         ("share/multismolvla/config/training", glob("config/training/*.yaml")),
         ("share/multismolvla/urdf", glob("urdf/*.urdf")),
         ("share/multismolvla/hook", ["resource/fastdds.dsv"]),  # named in colcon.meta

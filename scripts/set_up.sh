@@ -75,7 +75,7 @@ install_package() {
     mkdir -p "$share"/{launch,config,urdf} "$index" "$venv/lib/multismolvla" || return
     ln -s "$root/package.xml" "$share/" || return
     ln -s "$root"/launch/*.launch.py "$share/launch/" || return
-    ln -s "$root"/config/*.* "$share/config/" || return
+    ln -s "$root"/config/* "$share/config/" || return
     ln -s "$root"/urdf/*.urdf "$share/urdf/" || return
     ln -sfn "$root/resource/multismolvla" "$index/multismolvla" || return
     "$venv/bin/python" - >"$venv/scripts.txt" <<'PYTHON' || return

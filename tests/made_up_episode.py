@@ -4,6 +4,7 @@ import numpy as np
 
 from multismolvla.data.bag import PERIOD_NS
 from multismolvla.data.episode import Episode
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.registry import modality_of
 
@@ -40,10 +41,28 @@ def made_up_episode(seed=0, rows=9, every=2, streams=STREAMS, **changes):
     return Episode(**(values | changes))
 
 
+def made_up_steps(seed=0, rows=9, every=2, streams=("agentview/rgb", "wrist/depth"), **changes):
+    """The same of LIBERO's arm: 8 numbers of a state, 7 of an action, every 50 ms."""
+    rng = np.random.default_rng(1000 + seed)
+    index = np.arange(0, rows, every)
+    values = {
+        "joints": PANDA.state_names,
+        "stamps_ns": 10**9 + np.arange(rows) * 50_000_000,
+        "state": rng.normal(size=(rows, 8)),
+        "action": rng.uniform(-1, 1, (rows, 7)),
+        "executed": rng.uniform(-1, 1, (rows, 7)),
+        "object_poses": {name: rng.normal(size=(rows, 7)) for name in ("grasp", "place")},
+        "chunks": rng.uniform(-1, 1, (len(index), 50, 7)).astype(np.float32),
+        "action_space": PANDA.action,
+    }
+    return made_up_episode(seed, rows, every, streams, **(values | changes))
+
+
 def assert_same(one, other, tolerance=0.0):
     """Everything but the stamps' origin is equal, numbers within the tolerance."""
     assert (one.instruction, one.success) == (other.instruction, other.success)
     assert dict(one.meta) == dict(other.meta)
+    assert (one.joints, one.action_space) == (other.joints, other.action_space)
     np.testing.assert_allclose(np.diff(one.stamps_ns), np.diff(other.stamps_ns), atol=1)
     for name in ("state", "action", "executed", "chunks", "chunk_index"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=tolerance)

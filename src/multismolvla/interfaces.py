@@ -20,7 +20,8 @@ class Observation:
             Celsius; segmentation (H, W) uint8 labels.
         mask: True per stream that may be used. A masked stream's frame must not influence the
             action.
-        state: (J,) float64 joint positions, radians, in the order of the arm's joints.
+        state: (S,) float64 numbers of the arm's state, in its order: joint positions, radians,
+            unless the arm has other states.
         task: the language instruction; empty means that there is no task.
         privileged: object name -> (7,) x, y, z, qw, qx, qy, qz in the robot's base frame, metres.
             Only a simulator can fill it, and only the scripted expert reads it.
@@ -36,15 +37,17 @@ class Observation:
 
 @dataclass(frozen=True)
 class ActionChunk:
-    """Joint targets over time.
+    """Actions over time: joint targets, or steps of the gripper, as the arm takes them.
 
-    Row k of `actions` is the target for `stamp_ns + k * period_s`: row 0 belongs to the instant of
-    the observation. `control.action_queue` decides at which row a late chunk is merged.
+    Row k of `actions` is the target for `stamp_ns + k * period_s`, or the step from then on: row 0
+    belongs to the instant of the observation. `control.action_queue` decides at which row a late
+    chunk is merged.
 
     Attributes:
         stamp_ns: stamp of the observation of this chunk.
         period_s: time between two rows, seconds.
-        actions: (T, J) float64 joint targets, radians, in the order of the arm's joints.
+        actions: (T, A) float64 in the order of the arm's action space; targets of joints are
+            radians.
     """
 
     stamp_ns: int
@@ -54,7 +57,7 @@ class ActionChunk:
     def __post_init__(self) -> None:
         if self.actions.ndim != 2:
             raise ValueError(
-                f"actions have shape {self.actions.shape}; expected (T, J), J joints of the arm"
+                f"actions have shape {self.actions.shape}; expected (T, A), A numbers of an action"
             )
         if not self.period_s > 0:
             raise ValueError(f"period_s is {self.period_s}; expected a positive time in seconds")

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from made_up_episode import assert_same, made_up_episode
+from made_up_episode import assert_same, made_up_episode, made_up_steps
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 from multismolvla.data.bag import find_episodes, read_episode, write_episode
 from multismolvla.data.episode import EpisodeError
+from multismolvla.embodiment.description import ActionSpace
+from multismolvla.embodiment.so101 import SO101
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,58 @@ def test_an_episode_comes_back_as_it_was(tmp_path, changes):
     np.testing.assert_array_equal(back.stamps_ns, episode.stamps_ns)
     assert back.chunks.shape == episode.chunks.shape
     assert_same(back, episode)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rows": 1},
+        {"chunks": np.zeros((0, 50, 7), np.float32), "chunk_index": np.zeros(0, np.int64)},
+    ],
+    ids=["whole", "one row", "no chunks"],
+)
+def test_an_episode_of_steps_comes_back_as_it_was(tmp_path, changes):
+    episode = made_up_steps(**changes)
+    write_episode(tmp_path / "one", episode)
+    back = read_episode(tmp_path / "one")
+    np.testing.assert_array_equal(back.stamps_ns, episode.stamps_ns)
+    assert back.chunks.shape == episode.chunks.shape
+    assert_same(back, episode)
+
+
+def test_ros_tools_find_the_numbers_of_an_arm_that_has_no_joint_states(tmp_path):
+    episode = made_up_steps()
+    write_episode(tmp_path / "one", episode)
+    with AnyReader([tmp_path / "one"]) as reader:
+        topics = {connection.topic for connection in reader.connections}
+        states = [
+            reader.deserialize(data, connection.msgtype)
+            for connection, _, data in reader.messages()
+            if connection.topic == "/arm/state"
+        ]
+    # Tools take positions of a joint state for angles, and points of a trajectory for targets.
+    assert not topics & {"/joint_states", "/joint_trajectory"}
+    assert (
+        states[3].layout.dim[1].label == "x,y,z,axis_angle1,axis_angle2,axis_angle3,finger1,finger2"
+    )
+    np.testing.assert_array_equal(states[3].data, episode.state[3])
+
+
+def test_targets_of_another_period_are_stamped_with_it_and_come_back(tmp_path):
+    six = (-4.0,) * 6, (4.0,) * 6
+    space = ActionSpace("joint_targets", SO101.joint_names, *six, period_s=0.02)
+    episode = made_up_episode(action_space=space)
+    write_episode(tmp_path / "one", episode)
+    back = read_episode(tmp_path / "one")
+    assert_same(back, episode)
+    with AnyReader([tmp_path / "one"]) as reader:
+        (chunk, *_) = (
+            reader.deserialize(data, connection.msgtype)
+            for connection, _, data in reader.messages()
+            if connection.topic == "/expert/joint_trajectory"
+        )
+    assert chunk.points[1].time_from_start.nanosec == 20_000_000
 
 
 def test_streams_need_not_be_in_step(tmp_path):

@@ -1,13 +1,15 @@
 """The cache gives back what the episodes held, by sample."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-from made_up_episode import STREAMS, made_up_episode
+from made_up_episode import STREAMS, made_up_episode, made_up_steps
 
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.data.cache_writer import CacheWriter, samples_of
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
 
 SIZES = dict.fromkeys(STREAMS, (6, 8))
@@ -39,6 +41,40 @@ def test_every_sample_is_the_row_it_says(tmp_path):
             assert batch.mask[number, stream_number] == usable
             expected = episode.frames[stream][place] if usable else 0
             np.testing.assert_array_equal(batch.frames[stream][number], expected)
+
+
+def test_states_and_steps_keep_their_widths_names_and_period(tmp_path):
+    names = {"actions": PANDA.action_names}
+    sizes = {"agentview/rgb": (6, 8)}
+    episodes = [made_up_steps(seed) for seed in range(2)]
+    folder = tmp_path / "cache"
+    with CacheWriter(folder, PANDA.state_names, sizes, ("grasp", "place"), **names) as writer:
+        for number, episode in enumerate(episodes):
+            writer.add(str(number), episode)
+        with pytest.raises(CacheError, match=r"ours: joints are shoulder_pan, .*the cache has x"):
+            writer.add("ours", made_up_episode())
+        slower = dataclasses.replace(PANDA.action, period_s=0.1)
+        with pytest.raises(CacheError, match=r"slow: period_s is 0\.1; the cache has 0\.05"):
+            writer.add("slow", made_up_steps(action_space=slower))
+        other = dataclasses.replace(PANDA.action, names=("a", *PANDA.action_names[1:]))
+        with pytest.raises(CacheError, match=r"odd: actions are a, .*the cache has dx, "):
+            writer.add("odd", made_up_steps(action_space=other))
+    cache = TrainingCache(folder)
+    assert (cache.joints, cache.action_names) == (PANDA.state_names, PANDA.action_names)
+    assert (cache.period_s, cache.objects) == (0.05, ("grasp", "place"))
+    assert cache.array("state").shape == (10, 8) and cache.array("chunk").shape == (10, 50, 7)
+    batch = cache.sample(np.array([7]))
+    np.testing.assert_array_equal(batch.chunk[0], episodes[1].chunks[2])
+
+
+def test_a_cache_from_before_actions_had_names_has_those_of_its_joints(tmp_path):
+    write(tmp_path / "c", [made_up_episode()])
+    path = tmp_path / "c" / "cache.json"
+    index = json.loads(path.read_text())
+    del index["actions"]
+    path.write_text(json.dumps(index))
+    cache = TrainingCache(tmp_path / "c")
+    assert cache.action_names == SO101.joint_names and cache.period_s == 1 / 30
 
 
 def test_a_stream_that_an_episode_lacks_is_masked(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_up_episode import made_up_episode
+from made_up_episode import made_up_episode, made_up_steps
 
 from multismolvla.data.episode import EpisodeError
 
@@ -33,6 +33,38 @@ def test_at_the_first_row_the_arm_is_where_it_is_told_to_be():
     chunk = episode.chunk_at(0, 3)
     np.testing.assert_array_equal(chunk[0], episode.state[0].astype(np.float32))
     np.testing.assert_array_equal(chunk[1:], episode.action[:2].astype(np.float32))
+
+
+def test_a_step_belongs_to_its_own_row_and_beyond_the_end_the_arm_holds_still():
+    none = {"chunks": np.zeros((0, 50, 7), np.float32), "chunk_index": np.zeros(0, np.int64)}
+    episode = made_up_steps(rows=9, **none)
+    assert (episode.deltas, episode.period_s, len(episode.action_names)) == (True, 0.05, 7)
+    chunk = episode.chunk_at(6, 50)
+    assert chunk.shape == (50, 7) and chunk.dtype == np.float32
+    np.testing.assert_array_equal(chunk[:3], episode.action[6:].astype(np.float32))
+    assert not chunk[3:, :6].any(), "a step that is repeated would move on"
+    assert (chunk[3:, 6] == np.float32(episode.action[8, 6])).all()
+    np.testing.assert_array_equal(episode.chunk_at(0, 2), episode.action[:2].astype(np.float32))
+
+
+def test_a_recorded_chunk_of_steps_is_continued_by_holding_still():
+    episode = made_up_steps()
+    chunk = episode.chunk_at(4, 60)
+    np.testing.assert_array_equal(chunk[:50], episode.chunks[2])
+    assert not chunk[50:, :6].any() and (chunk[50:, 6] == episode.chunks[2][-1, 6]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"state": np.zeros((9, 7))}, r"state has shape \(9, 7\); expected \(9, 8\)"),
+        ({"executed": np.zeros((9, 8))}, r"executed has shape \(9, 8\); expected \(9, 7\)"),
+        ({"chunks": np.zeros((5, 50, 8), np.float32)}, r"expected \(5, any, 7\)"),
+    ],
+)
+def test_states_and_steps_have_widths_of_their_own(changes, named):
+    with pytest.raises(EpisodeError, match=named):
+        made_up_steps(**changes)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """LeRobot data sets: ours come back as they were, others' are read through a camera map."""
 
+import dataclasses
 import json
 
 import av
@@ -8,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_up_episode import STREAMS, assert_same, made_up_episode
+from made_up_episode import STREAMS, assert_same, made_up_episode, made_up_steps
 
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader
 from multismolvla.data.lerobot_writer import LeRobotWriter
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
 
 SHAPES = {stream: (6, 8, 3) if stream.endswith("rgb") else (6, 8) for stream in STREAMS}
@@ -75,6 +77,74 @@ def test_an_image_that_stays_is_stored_once(tmp_path):
     write(tmp_path / "set", [episode], {"rgb": (96, 96, 3)})
     size = (tmp_path / "set/data/chunk-000/file-000.parquet").stat().st_size
     assert size < 4 * frames["rgb"].nbytes
+
+
+def test_episodes_of_steps_come_back_under_the_names_of_libero_s_data_sets(tmp_path):
+    streams = ("agentview/rgb", "agentview/depth", "wrist/rgb")
+    shapes = {name: (6, 8, 3) if name.endswith("rgb") else (6, 8) for name in streams}
+    episodes = [made_up_steps(seed, rows=5 + seed, streams=streams) for seed in range(2)]
+    # A label need not be as long as the data set allows.
+    episodes.append(dataclasses.replace(episodes[1], chunks=episodes[1].chunks[:, :20]))
+    with LeRobotWriter(tmp_path / "set", PANDA, shapes, ("grasp", "place")) as writer:
+        for episode in episodes:
+            writer.add(episode)
+        slow = dataclasses.replace(PANDA.action, period_s=0.1)
+        with pytest.raises(EpisodeError, match=r"period_s is 0\.1; expected 0\.05"):
+            writer.add(made_up_steps(streams=streams, action_space=slow))
+    info = json.loads((tmp_path / "set" / layout.INFO).read_text())
+    assert (info["fps"], info["robot_type"]) == (20, "panda")
+    cameras = [name for name, value in info["features"].items() if value["dtype"] == "image"]
+    assert cameras == [
+        "observation.images.image",
+        "observation.images.agentview_depth",
+        "observation.images.image2",
+    ]
+    state, action = (info["features"][key] for key in (layout.STATE, layout.ACTION))
+    assert (state["shape"], action["shape"]) == ([8], [7])
+    assert state["names"]["motors"][5:] == ["axis_angle3", "gripper", "gripper"]
+    data = pq.read_table(tmp_path / "set" / "data/chunk-000/file-000.parquet")
+    assert data["timestamp"][1].as_py() == pytest.approx(0.05)
+    reader = LeRobotReader(tmp_path / "set", PANDA)
+    for number, episode in enumerate(episodes):
+        assert_same(reader.read(number), episode, tolerance=1e-6)
+    with pytest.raises(EpisodeError, match=r"observation\.state is x, y, .*expected shoulder_pan"):
+        LeRobotReader(tmp_path / "set", SO101)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_steps_of_a_foreign_set_are_taken_row_by_row(tmp_path, named):
+    folder = foreign(tmp_path / "libero", names=["x"] * 6)
+    rng = np.random.default_rng(0)
+    path = folder / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    picture = table["observation.images.hand"]
+    for camera in ("image", "image2"):
+        table = table.append_column(f"observation.images.{camera}", picture)
+    numbers = {
+        layout.STATE: rng.normal(size=(len(table), 8)).astype(np.float32),
+        layout.ACTION: rng.uniform(-1, 1, (len(table), 7)).astype(np.float32),
+    }
+    info = json.loads((folder / layout.INFO).read_text())
+    camera = info["features"]["observation.images.hand"]
+    info["features"] |= {f"observation.images.{name}": camera for name in ("image", "image2")}
+    for key, values in numbers.items():
+        column = pa.array(values.tolist(), pa.list_(pa.float32(), values.shape[1]))
+        table = table.set_column(table.column_names.index(key), key, column)
+        names = {"motors": list(layout.number_names(PANDA, key))} if named else [key]
+        info["features"][key] = {"dtype": "float32", "shape": [values.shape[1]], "names": names}
+    pq.write_table(table, path)
+    (folder / layout.INFO).write_text(json.dumps(info))
+    episode = LeRobotReader(folder, PANDA).read(0)
+    assert episode.streams == ("agentview/rgb", "wrist/rgb")
+    rows = len(episode)
+    # The set says 10 a second; a step is of the arm's own period all the same.
+    assert (episode.period_s, np.unique(np.diff(episode.stamps_ns)).tolist()) == (
+        0.05,
+        [50_000_000],
+    )
+    np.testing.assert_array_equal(episode.state, numbers[layout.STATE][:rows])
+    np.testing.assert_array_equal(episode.action, numbers[layout.ACTION][:rows])
+    assert episode.frame_index["wrist/rgb"].tolist() == list(range(rows))
 
 
 def test_what_breaks_off_leaves_nothing(tmp_path):

@@ -12,7 +12,7 @@ from multismolvla.embodiment.embodiment_file import load_embodiment, load_joint_
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.policy.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from multismolvla.policy.config import tiny
-from multismolvla.policy.gripper_frame import CENTRE_M, SCALE_M, gripper_pose
+from multismolvla.policy.gripper_frame import SCALE_M, gripper_pose
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
@@ -75,7 +75,9 @@ def test_the_policy_computes_a_chain_as_the_embodiment_does(tmp_path):
     poses = gripper_pose(chain, torch.from_numpy(angles))
     for pose, row in zip(poses, angles, strict=True):
         position, rotation = chain.forward(row)
-        np.testing.assert_allclose(pose[:3], (position - np.array(CENTRE_M)) / SCALE_M, atol=1e-9)
+        np.testing.assert_allclose(
+            pose[:3], (position - np.array(chain.centre_m)) / SCALE_M, atol=1e-9
+        )
         np.testing.assert_allclose(pose[3:], rotation.ravel(), atol=1e-9)
 
 

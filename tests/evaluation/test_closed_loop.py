@@ -17,6 +17,7 @@ from multismolvla.sim.expert_policy import ExpertPolicy
 from multismolvla.stack import closed_loop
 from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.policy_loading import committed_s
+from multismolvla.stack.worlds import WORLDS
 from multismolvla.streams import StreamTable, load_stream_table
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -100,7 +101,9 @@ def test_a_policy_that_always_fails_is_a_failed_episode(blind, short):
 def test_a_loss_in_the_middle_is_masked_and_asked_about_at_once(seeing, short):
     policy, condition = Still(), parse_condition("drop:rgb@mid", EYES)
     outcome = run_episode(seeing, policy, replace(KEY, condition=condition.name), condition)
-    assert outcome.onset_s == pytest.approx(middle_s(KEY.task, "object", KEY.seed), abs=1e-3)
+    assert outcome.onset_s == pytest.approx(
+        middle_s(KEY.task, "object", KEY.seed, WORLDS["tabletop"].middle_s), abs=1e-3
+    )
     # Two periods of the camera, and a little for the second look.
     assert 0.06 < outcome.masked_after_s["rgb"] < 0.2
     assert outcome.false_mask_share == 0.0 and outcome.hold_share == 0.0

@@ -12,7 +12,6 @@ from hypothesis.extra.numpy import arrays
 from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.policy.config import GRIPPER_POSE
 from multismolvla.policy.gripper_frame import (
-    CENTRE_M,
     RELATIVE,
     SCALE_M,
     gripper_pose,
@@ -26,12 +25,12 @@ IN_GRIPPER, IN_PLANE, AZIMUTH = slice(0, 3), slice(3, 6), 6
 joints = arrays(np.float64, 6, elements=st.floats(0, 1)).map(
     lambda share: SO101.lower_rad + share * (SO101.upper_rad - SO101.lower_rad)
 )
-seen_from = partial(seen_from_gripper, axis_m=KINEMATICS.axis_m)
+seen_from = partial(seen_from_gripper, axis_m=KINEMATICS.axis_m, centre_m=KINEMATICS.centre_m)
 places = arrays(np.float64, (4, 3), elements=st.floats(-0.3, 0.3))
 
 
 def centred(metres: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy((metres - np.array(CENTRE_M)) / SCALE_M)
+    return torch.from_numpy((metres - np.array(KINEMATICS.centre_m)) / SCALE_M)
 
 
 def headings(yaw: np.ndarray, symmetry: int) -> torch.Tensor:

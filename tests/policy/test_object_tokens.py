@@ -183,3 +183,23 @@ def test_without_view_tokens_pictures_are_read_as_if_they_were_told():
     told = model.read(views[:, :, :0], present, *rest, estimate=estimate)
     for one, two in zip(seen.cache, told.cache, strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_the_instruction_says_what_the_objects_are_and_not_where_the_gripper_is():
+    torch.manual_seed(0)
+    instructed = ObjectTokens(dataclasses.replace(WITH_OBJECTS, instructed=True), KINEMATICS)
+    views, present, state = view_tokens(2), torch.ones(2, 2, dtype=torch.bool), states(2)
+    words, there = torch.tensor([[3, 4, 5], [3, 4, 9]]), torch.tensor([[True, True, False]] * 2)
+
+    def estimate(words, there):
+        return instructed.estimate(views, present, state, words, there)
+
+    one, two = estimate(words, there), estimate(words + 1, there)
+    assert (one.objects != two.objects).any(dim=-1).all()
+    assert torch.equal(one.gripper, two.gripper)
+    # What pads an instruction is not read.
+    padded = estimate(words, torch.tensor([[True, True, False]] * 2))
+    other = estimate(torch.tensor([[3, 4, 7], [3, 4, 8]]), there)
+    assert torch.equal(padded.objects, other.objects)
+    with pytest.raises(ValueError, match="need the instruction"):
+        instructed.estimate(views, present, state)

@@ -237,3 +237,22 @@ def test_the_detector_sees_what_can_be_seen():
     assert state_after(GaussianNoise("rgb", sigma=0.16), "rgb")[1] == ("noisy",)
     assert state_after(GaussianNoise("depth", sigma=0.16), "depth")[1] == ("noisy",)
     assert state_after(find_fault("defocus").at_severity("rgb", 5), "rgb")[1] == ("blurred",)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_alpha_blend_leaves_the_share_of_the_signal_that_it_says(kind):
+    """How much of a frame survives: all of it at 1, nothing that depends on it at 0."""
+    fault, frame, other = find_fault("alpha_blend"), picture(kind), picture(kind)[::-1].copy()
+    whole = fault(kind, 1, alpha=1.0).corrupt(frame)
+    np.testing.assert_array_equal(whole, frame)
+
+    def likeness(alpha: float) -> float:
+        damaged = fault(kind, 1, alpha=alpha).corrupt(frame).astype(float).ravel()
+        seen = np.isfinite(damaged)
+        return float(np.corrcoef(damaged[seen], frame.astype(float).ravel()[seen])[0, 1])
+
+    assert likeness(0.6) > likeness(0.4) > likeness(0.2) > 0.05
+    assert abs(likeness(0.0)) < 0.05
+    assert (
+        fault(kind, 1, alpha=0.4).corrupt(other) != fault(kind, 1, alpha=0.4).corrupt(frame)
+    ).any()

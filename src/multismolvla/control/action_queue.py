@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from multismolvla.embodiment.description import ActionSpace
 from multismolvla.interfaces import ActionChunk
 
 # The row at which a late chunk is merged.
@@ -108,6 +109,14 @@ def merge_strategy(name: str, crossfade_s: float) -> MergeStrategy:
 # Every queued target belongs to an absolute instant, so nothing is ever popped: reading
 # interpolates at the requested time. The same instant therefore gives the same target however
 # often it is read.
+#
+# An arm that is commanded by steps is read once per period. A step holds for its period, since half
+# of a step is another motion, and nothing lies between two of them. A late chunk is entered at its
+# time stamp: the rows for which the arm has moved along the old chunk are done. Where it was held
+# still instead, because the queue had run dry, its rows are still to be done, and the chunk is
+# executed later by that time. Neither `entry` nor `merge` is asked: the nearest pose means nothing
+# here, and a crossfade, which keeps a pose from jumping, would only have the arm follow an old
+# chunk for longer.
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,8 @@ class _Plan:
     stamp_ns: int
     chunk_size: int
     period_ns: int
+    # Of an arm that is commanded by steps.
+    steps: ActionSpace | None
 
     def covers(self, now_ns: int) -> bool:
         """Whether there is a target for this instant.
@@ -154,7 +165,15 @@ class _Plan:
         return self.times_ns[0] - self.period_ns < now_ns < self.end_ns
 
     def at(self, times_ns: np.ndarray) -> np.ndarray:
-        """(K, J) targets at (K,) instants: linear between rows, the last row beyond them."""
+        """(K, J) targets at (K,) instants: linear between rows, the last row beyond them.
+
+        Steps hold until the next row, and beyond the end the arm is held still.
+        """
+        if self.steps is not None:
+            rows = np.searchsorted(self.times_ns, times_ns, side="right") - 1
+            found = self.targets[np.maximum(rows, 0)]
+            ended = (times_ns >= self.end_ns)[:, None]
+            return np.where(ended, self.steps.still(found), found)
         # Relative to the first row: float64 holds wall-clock nanoseconds to only 256 ns.
         start = self.times_ns[0]
         x, knots = (times_ns - start).astype(float), (self.times_ns - start).astype(float)
@@ -164,6 +183,8 @@ class _Plan:
 class ActionQueue:
     """Time-stamped targets; `entry` chooses a new chunk's row, `merge` how it replaces the old.
 
+    `space` is the arm's action space; None for joint targets. For steps see above.
+
     One lock is held over the whole of every read-merge-write: a queue that is read under its lock,
     merged outside and written back lets the control loop run an action twice.
 
@@ -172,8 +193,14 @@ class ActionQueue:
     old task's actions back.
     """
 
-    def __init__(self, merge: MergeStrategy, entry: ChunkEntry = nearest) -> None:
-        self._merge = merge
+    def __init__(
+        self,
+        merge: MergeStrategy,
+        entry: ChunkEntry = nearest,
+        space: ActionSpace | None = None,
+    ) -> None:
+        self._steps = space if space is not None and space.deltas else None
+        self._merge = merge if self._steps is None else latest_only
         self._entry = entry
         self._lock = threading.Lock()
         self._plan: _Plan | None = None
@@ -200,7 +227,7 @@ class ActionQueue:
         Args:
             generation: `generation` at the time of the request; None skips the check.
             anchor: (J,) pose that replaces the old chunk if nothing was queued, so that the chunk
-                is merged, and a crossfade starts, where the arm is.
+                is merged, and a crossfade starts, where the arm is; None for steps.
         """
         period_ns = round(chunk.period_s * 1e9)
         rows = len(chunk.actions)
@@ -214,7 +241,10 @@ class ActionQueue:
                 return 0
             commanded = anchor if old is None else old.at(np.array([now_ns], dtype=np.int64))[0]
             delay_ns = 0
-            if commanded is not None:
+            if self._steps is not None:
+                moved_until_ns = chunk.stamp_ns if old is None else min(old.end_ns, now_ns)
+                delay_ns = now_ns - max(moved_until_ns, chunk.stamp_ns)
+            elif commanded is not None:
                 age_s = (now_ns - chunk.stamp_ns) * 1e-9
                 delay_ns = period_ns * self._entry(chunk.actions, chunk.period_s, age_s, commanded)
             start_ns = chunk.stamp_ns + delay_ns
@@ -225,6 +255,7 @@ class ActionQueue:
                 stamp_ns=chunk.stamp_ns,
                 chunk_size=rows,
                 period_ns=period_ns,
+                steps=self._steps,
             )
             # A knot at this very instant makes a crossfade continuous between the rows, too.
             times = np.concatenate(([now_ns], new.times_ns[new.times_ns > now_ns]))
@@ -236,7 +267,9 @@ class ActionQueue:
                 old_targets = new_targets if anchor is None else np.tile(anchor, (len(times), 1))
                 covered = np.zeros(len(times), dtype=bool)
             targets = self._merge(old_targets, new_targets, covered, (times - now_ns) * 1e-9)
-            self._plan = _Plan(times, targets, new.end_ns, new.stamp_ns, rows, period_ns)
+            self._plan = _Plan(
+                times, targets, new.end_ns, new.stamp_ns, rows, period_ns, self._steps
+            )
             return self._level(now_ns).actions
 
     def sample(self, now_ns: int) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multismolvla.control.action_queue import ActionQueue, QueueLevel
+from multismolvla.embodiment.description import ActionSpace
 from multismolvla.interfaces import ActionChunk, Observation, Policy
 from multismolvla.modalities.registry import modality_of
 
@@ -259,31 +260,50 @@ class InferenceSchedule:
 
 # A chunk is checked before it may move the arm.
 
+# A period may have been through nanoseconds or 32 bits.
+PERIOD_SLACK_S = 1e-6
 
-def check_chunk(chunk: object, observation: Observation, joint_names: Sequence[str]) -> ActionChunk:
-    """Return the policy's chunk if an arm with these joints can execute it.
+
+def check_chunk(
+    chunk: object,
+    observation: Observation,
+    names: Sequence[str],
+    space: ActionSpace | None = None,
+) -> ActionChunk:
+    """Return the policy's chunk if an arm can execute it.
+
+    Args:
+        names: of the numbers of an action: the arm's joints, where it follows joint targets.
+        space: as in `ActionQueue`. Steps must come at the arm's own period: at another one they are
+            another motion.
 
     Raises:
         ValueError: one line that names what is wrong.
     """
     if not isinstance(chunk, ActionChunk):
         raise ValueError(f"the policy returned {type(chunk).__name__}; expected an ActionChunk")
+    steps = space is not None and space.deltas
+    numbers = "numbers" if steps else "radians"
     actions = np.asarray(chunk.actions)
-    if actions.ndim != 2 or actions.shape[1] != len(joint_names) or len(actions) == 0:
+    if actions.ndim != 2 or actions.shape[1] != len(names) or len(actions) == 0:
         raise ValueError(
-            f"the chunk has shape {actions.shape}; expected (T, {len(joint_names)}) with T >= 1"
+            f"the chunk has shape {actions.shape}; expected (T, {len(names)}) with T >= 1"
         )
     if not np.issubdtype(actions.dtype, np.floating):
-        raise ValueError(f"the chunk holds {actions.dtype}; expected floating point radians")
+        raise ValueError(f"the chunk holds {actions.dtype}; expected floating point {numbers}")
     if not np.isfinite(actions).all():
         row, joint = np.argwhere(~np.isfinite(actions))[0]
         raise ValueError(
-            f"the chunk has {actions[row, joint]} for {joint_names[joint]} in row {row}; "
-            "expected finite radians"
+            f"the chunk has {actions[row, joint]} for {names[joint]} in row {row}; "
+            f"expected finite {numbers}"
         )
     if chunk.stamp_ns != observation.stamp_ns:
         raise ValueError(
             f"the chunk has the stamp of {chunk.stamp_ns} ns; expected {observation.stamp_ns} ns"
+        )
+    if steps and abs(chunk.period_s - space.period_s) > PERIOD_SLACK_S:
+        raise ValueError(
+            f"the chunk has a step every {chunk.period_s:.4g} s; expected {space.period_s:.4g} s"
         )
     return chunk
 
@@ -301,7 +321,7 @@ class Inference:
     too late, or the queue has been cleared since.
 
     Args:
-        joint_names: of the arm; a chunk has one column for each.
+        names, space: of the arm's actions; see `check_chunk`.
 
     Attributes:
         latency_s: of the last inference, from its start to the merge.
@@ -313,10 +333,11 @@ class Inference:
         policy: Policy,
         schedule: InferenceSchedule,
         actions: ActionQueue,
-        joint_names: Sequence[str],
+        names: Sequence[str],
+        space: ActionSpace | None = None,
     ) -> None:
         self._policy = policy
-        self._joint_names = joint_names
+        self._names, self._space = names, space
         self._schedule = schedule
         self._actions = actions
         self._reset_due = True
@@ -356,7 +377,8 @@ class Inference:
             return None
         if generation != self._merged_generation:
             self._forget_chunk()
-        return check_chunk(self._policy.infer(observation), observation, self._joint_names)
+        chunk = self._policy.infer(observation)
+        return check_chunk(chunk, observation, self._names, self._space)
 
     def merge(
         self,
@@ -369,7 +391,8 @@ class Inference:
         """Queue the chunk; False if the queue has been cleared since the request.
 
         Args:
-            anchor: (J,) where the arm is, for a chunk that arrives at an empty queue.
+            anchor: (J,) where the arm is, for a chunk that arrives at an empty queue; None for
+                steps, which go on from wherever it is.
 
         Raises:
             ValueError: the chunk came after its own end.

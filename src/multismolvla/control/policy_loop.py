@@ -10,6 +10,7 @@ import numpy as np
 from multismolvla.control.action_queue import ActionQueue
 from multismolvla.control.inference import InferenceSchedule
 from multismolvla.control.policy_view import PolicyView, StreamGate, StreamMask
+from multismolvla.embodiment.description import ActionSpace
 
 # What the policy node says about itself: one mode and one reason.
 
@@ -62,6 +63,9 @@ def describe(
 # the driver already has, at the last commanded pose. Then nothing is sent and the driver's
 # own stale-command hold takes over, so that a hold never fights a person who moves the arm, a stop
 # or another node. Before the first setpoint nothing is sent: never zeros.
+#
+# An arm that is commanded by steps would move on if one were repeated: it is sent a step of zero
+# instead, with the gripper as it was commanded last.
 
 # Long enough for one of the repeated setpoints to get through to the driver on a loaded machine.
 HOLD_REPEAT_NS = 200_000_000
@@ -75,10 +79,18 @@ class Playback:
     Args:
         look_ahead_points: points per tick including the one for now.
         step_ns: time between them, nanoseconds.
+        space: as in `ActionQueue`.
     """
 
-    def __init__(self, queue: ActionQueue, look_ahead_points: int, step_ns: int) -> None:
+    def __init__(
+        self,
+        queue: ActionQueue,
+        look_ahead_points: int,
+        step_ns: int,
+        space: ActionSpace | None = None,
+    ) -> None:
         self._queue = queue
+        self._space = space
         self._points = look_ahead_points
         self._step_ns = step_ns
         self._now_ns: int | None = None
@@ -132,7 +144,8 @@ class Playback:
             self.starved_ticks += 1
         if self._last is None or now_ns - self._last_ns > HOLD_REPEAT_NS:
             return None
-        return self._last[None]
+        still = self._last if self._space is None else self._space.still(self._last)
+        return still[None]
 
 
 # One tick of the control loop: the setpoint, and whether an inference starts.
@@ -143,7 +156,7 @@ class Tick:
     """What a tick has decided.
 
     Attributes:
-        targets: (N, 6) setpoints for now and the next control periods, None to send nothing.
+        targets: (N, A) setpoints for now and the next control periods, None to send nothing.
         infer: an inference is to start now; the schedule counts it as started.
         hold_reason: why nothing may be executed, or "".
         mask_changed: the availability of a stream has changed since the last tick.

@@ -166,19 +166,10 @@ class SafetyFilter:
         for name, given in (("target", command.target_rad), ("velocity", command.velocity_rad_s)):
             if name == "velocity" and given is None:
                 continue
-            values = np.asarray(given)
-            if values.shape != self._still.shape:
-                return (
-                    f"command refused: {name} has shape {values.shape}, "
-                    f"expected {self._still.shape}"
-                )
-            if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-                return f"command refused: {name} is not finite: {values}"
-        age_s = (now_ns - command.stamp_ns) * 1e-9
-        if abs(age_s) > self._limits.command_timeout_s:
-            age = f"{age_s:.1f} s old" if age_s > 0 else f"{-age_s:.1f} s in the future"
-            return f"stale command: {age}" if age_s > 0 else f"command refused: {age}"
-        return ""
+            refusal = unusable(name, given, self._still.shape)
+            if refusal:
+                return refusal
+        return outdated(now_ns, command.stamp_ns, self._limits.command_timeout_s)
 
     def _start(self, now_ns: int, pose_rad: np.ndarray, at_rest: bool) -> bool:
         """Begin to track, from rest or out of a braking; False where the pose is unusable."""
@@ -263,6 +254,26 @@ class SafetyFilter:
         velocity = np.clip(velocity, self._velocity - change, self._velocity + change)
         self._position = self._position + velocity * elapsed_s
         self._velocity = velocity
+
+
+def unusable(name: str, given: object, shape: tuple[int, ...]) -> str:
+    """Why numbers of a command may not be followed; empty if they may."""
+    values = np.asarray(given)
+    if values.shape != shape:
+        return f"command refused: {name} has shape {values.shape}, expected {shape}"
+    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        return f"command refused: {name} is not finite: {values}"
+    return ""
+
+
+def outdated(now_ns: int, stamp_ns: int, timeout_s: float) -> str:
+    """Why a command of that stamp may not be followed now; empty if it may."""
+    age_s = (now_ns - stamp_ns) * 1e-9
+    if abs(age_s) <= timeout_s:
+        return ""
+    if age_s > 0:
+        return f"stale command: {age_s:.1f} s old"
+    return f"command refused: {-age_s:.1f} s in the future"
 
 
 def _stoppable_speed(

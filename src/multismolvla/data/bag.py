@@ -10,29 +10,56 @@
 | /ground_truth/objects | MarkerArray | object poses per step, where a simulator knew them |
 | /task | String | the instruction |
 
+Of an arm that is commanded by steps of its gripper, whose states are no joints:
+
+| topic | type | what |
+|---|---|---|
+| /arm/state | Float64MultiArray | a measurement per control step |
+| /arm/action | Float64MultiArray | the step that was commanded |
+| /expert/action | Float64MultiArray | the label: one step per control step |
+| /expert/actions | Float64MultiArray | the expert's chunk, a step per row, at labelled steps |
+
+The first dimension is rows; the label of the second one names the numbers, with commas between.
+
 What has no message is in the bag's custom data under the key `multismolvla`, as JSON.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 
 from multismolvla.data import bag_messages as messages
-from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode, EpisodeError
+from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
+from multismolvla.embodiment.description import PERIOD_S, ActionSpace
 
 CUSTOM_KEY = "multismolvla"
 FORMAT = 1
 PERIOD_NS = round(PERIOD_S * 1e9)
-JOINTS, COMMAND = "/joint_states", "/joint_trajectory"
-LABEL, CHUNK = "/expert/command", "/expert/joint_trajectory"
+
+
+class _Topics(NamedTuple):
+    """Where the numbers of an arm are."""
+
+    state: str
+    command: str
+    label: str
+    chunk: str
+
+
+JOINTS = _Topics(
+    "/joint_states", "/joint_trajectory", "/expert/command", "/expert/joint_trajectory"
+)
+STEPS = _Topics("/arm/state", "/arm/action", "/expert/action", "/expert/actions")
 OBJECTS, TASK = "/ground_truth/objects", "/task"
 
 
@@ -92,7 +119,12 @@ def find_episodes(folder: str | Path) -> list[Path]:
 
 
 def _custom_data(episode: Episode) -> dict:
-    return {
+    space = {}
+    if episode.action_space is not None:
+        space = {"action_space": dataclasses.asdict(episode.action_space)}
+    if episode.deltas:
+        space |= {"state": list(episode.joints)}
+    return space | {
         "format": FORMAT,
         "instruction": episode.instruction,
         "success": bool(episode.success),
@@ -105,6 +137,14 @@ def _custom_data(episode: Episode) -> dict:
             if not mask.all()
         },
     }
+
+
+def _action_space(custom: dict) -> ActionSpace | None:
+    """Of an episode; bags of joint targets every `PERIOD_S` do not say it."""
+    values = custom.get("action_space")
+    if values is None:
+        return None
+    return ActionSpace(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def _read_custom_data(reader: Reader) -> dict:
@@ -128,32 +168,43 @@ def _write(writer: Writer, episode: Episode) -> None:
         add(f"/{stream}/image", messages.IMAGE)
         for number, row in enumerate(episode.frame_index[stream].tolist()):
             frames_at[row].append((stream, number))
+    topics = STEPS if episode.deltas else JOINTS
     add(TASK, messages.STRING)
-    add(JOINTS, messages.JOINT_STATE)
-    for topic in (COMMAND, LABEL, CHUNK):
-        add(topic, messages.TRAJECTORY)
+    add(topics.state, messages.NUMBERS if episode.deltas else messages.JOINT_STATE)
+    for topic in (topics.command, topics.label, topics.chunk):
+        add(topic, messages.NUMBERS if episode.deltas else messages.TRAJECTORY)
     if episode.object_poses:
         add(OBJECTS, messages.MARKERS)
-    chunk_offsets_ns = np.arange(episode.chunks.shape[1]) * PERIOD_NS
+    period_ns = round(episode.period_s * 1e9)
+    chunk_offsets_ns = np.arange(episode.chunks.shape[1]) * period_ns
+
+    def state(stamp_ns: int, row: int) -> bytes:
+        if episode.deltas:
+            return messages.numbers(episode.joints, episode.state[row : row + 1])
+        return messages.joint_state(stamp_ns, episode.joints, episode.state[row])
+
+    def actions(stamp_ns: int, offsets_ns: np.ndarray, rows: np.ndarray) -> bytes:
+        if episode.deltas:
+            return messages.numbers(episode.action_names, rows)
+        return messages.trajectory(stamp_ns, episode.joints, offsets_ns, rows)
+
     chunk_of = {row: number for number, row in enumerate(episode.chunk_index.tolist())}
-    next_ns = np.array([PERIOD_NS])
+    next_ns = np.array([period_ns])
     for row, stamp_ns in enumerate(episode.stamps_ns.tolist()):
         if row == 0:
             write(TASK, stamp_ns, messages.text(episode.instruction))
         for stream, number in frames_at[row]:
             frame = episode.frames[stream][number]
             write(f"/{stream}/image", stamp_ns, messages.image(stream, stamp_ns, frame))
-        write(JOINTS, stamp_ns, messages.joint_state(stamp_ns, episode.joints, episode.state[row]))
+        write(topics.state, stamp_ns, state(stamp_ns, row))
         if row in chunk_of:
-            chunk = episode.chunks[chunk_of[row]]
-            write(
-                CHUNK,
-                stamp_ns,
-                messages.trajectory(stamp_ns, episode.joints, chunk_offsets_ns, chunk),
-            )
-        for topic, targets in ((LABEL, episode.action), (COMMAND, episode.executed)):
-            command = messages.trajectory(stamp_ns, episode.joints, next_ns, targets[row : row + 1])
-            write(topic, stamp_ns, command)
+            chunk = actions(stamp_ns, chunk_offsets_ns, episode.chunks[chunk_of[row]])
+            write(topics.chunk, stamp_ns, chunk)
+        for topic, given in (
+            (topics.label, episode.action),
+            (topics.command, episode.executed),
+        ):
+            write(topic, stamp_ns, actions(stamp_ns, next_ns, given[row : row + 1]))
         if episode.object_poses:
             poses = {name: poses[row] for name, poses in episode.object_poses.items()}
             write(OBJECTS, stamp_ns, messages.objects(stamp_ns, poses))
@@ -163,7 +214,9 @@ def _read(reader: Reader, custom: dict) -> Episode:
     stamps: dict[str, list[int]] = defaultdict(list)
     values: dict[str, list] = defaultdict(list)
     store = messages.typestore()
-    joints: tuple[str, ...] = ()
+    space = _action_space(custom)
+    topics = STEPS if space is not None and space.deltas else JOINTS
+    joints: tuple[str, ...] = tuple(custom.get("state", ()))
     for connection, logged_ns, data in reader.messages():
         message = store.deserialize_cdr(data, connection.msgtype)
         topic = connection.topic
@@ -172,7 +225,9 @@ def _read(reader: Reader, custom: dict) -> Episode:
         elif connection.msgtype == messages.TRAJECTORY:
             value = np.array([point.positions for point in message.points])
         elif connection.msgtype == messages.JOINT_STATE:
-            joints, value = tuple(message.name), message.position
+            joints, value = tuple(message.name), message.position[None]
+        elif connection.msgtype == messages.NUMBERS:
+            value = messages.rows_of(message)
         elif connection.msgtype == messages.MARKERS:
             value = {marker.ns: messages.pose(marker.pose) for marker in message.markers}
         else:
@@ -180,20 +235,21 @@ def _read(reader: Reader, custom: dict) -> Episode:
         # Every message was logged at the instant of its stamp; markers have no common header.
         stamps[topic].append(logged_ns)
         values[topic].append(value)
-    rows_ns = np.array(stamps[JOINTS], np.int64)
+    rows_ns = np.array(stamps[topics.state], np.int64)
     streams = {stream: f"/{stream}/image" for stream in custom["streams"]}
     masks = {}
     for stream, topic in streams.items():
         masks[stream] = np.ones(len(values[topic]), bool)
         masks[stream][custom["masked"].get(stream, [])] = False
-    chunks = np.array(values[CHUNK], np.float32)
+    chunks = np.array(values[topics.chunk], np.float32)
+    action = np.concatenate(values[topics.label])
     return Episode(
         instruction=custom["instruction"],
         joints=joints,
         stamps_ns=rows_ns,
-        state=np.array(values[JOINTS]),
-        action=np.concatenate(values[LABEL]),
-        executed=np.concatenate(values[COMMAND]),
+        state=np.concatenate(values[topics.state]),
+        action=action,
+        executed=np.concatenate(values[topics.command]),
         frames={stream: _stack(stream, values[topic]) for stream, topic in streams.items()},
         frame_index={
             stream: np.searchsorted(rows_ns, np.array(stamps[topic], np.int64))
@@ -205,8 +261,9 @@ def _read(reader: Reader, custom: dict) -> Episode:
         },
         success=custom["success"],
         meta=custom["meta"],
-        chunks=chunks.reshape(len(chunks), -1 if len(chunks) else CHUNK_ROWS, len(joints)),
-        chunk_index=np.searchsorted(rows_ns, np.array(stamps[CHUNK], np.int64)),
+        chunks=chunks.reshape(len(chunks), -1 if len(chunks) else CHUNK_ROWS, action.shape[1]),
+        chunk_index=np.searchsorted(rows_ns, np.array(stamps[topics.chunk], np.int64)),
+        action_space=space,
     )
 
 

@@ -20,6 +20,7 @@ JOINT_STATE = "sensor_msgs/msg/JointState"
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 MARKERS = "visualization_msgs/msg/MarkerArray"
 STRING = "std_msgs/msg/String"
+NUMBERS = "std_msgs/msg/Float64MultiArray"
 STATUS = "diagnostic_msgs/msg/DiagnosticArray"
 
 _CUBE, _ADD = 1, 0
@@ -152,6 +153,26 @@ def objects(stamp_ns: int, poses: Mapping[str, np.ndarray]) -> bytes:
             )
         )
     return serialize(_type(MARKERS)(markers=markers), MARKERS)
+
+
+def numbers(names: Sequence[str], rows: np.ndarray) -> bytes:
+    """Rows (N, A) of numbers with these names, which are no joints; the message has no stamp."""
+    count, width = rows.shape
+    dimension = _type("std_msgs/msg/MultiArrayDimension")
+    layout = _type("std_msgs/msg/MultiArrayLayout")(
+        dim=[
+            dimension(label="rows", size=count, stride=count * width),
+            dimension(label=",".join(names), size=width, stride=width),
+        ],
+        data_offset=0,
+    )
+    data = np.ascontiguousarray(rows, np.float64).reshape(-1)
+    return serialize(_type(NUMBERS)(layout=layout, data=data), NUMBERS)
+
+
+def rows_of(message: object) -> np.ndarray:
+    """The rows (N, A) of a deserialised message of `numbers`."""
+    return message.data.reshape([dimension.size for dimension in message.layout.dim])
 
 
 def text(value: str) -> bytes:

@@ -41,8 +41,8 @@ class Batch:
             what the policy's `prepare_frame` takes.
         mask: (B, S) bool in the order of the cache's streams, True = usable. Frames that are not
             usable are zeros.
-        state: (B, J) float32 joints, radians.
-        chunk: (B, K, J) float32 targets, radians; row 0 belongs to the instant of the frames.
+        state: (B, S) float32; of joints in radians.
+        chunk: (B, K, A) float32 actions; row 0 belongs to the instant of the frames.
         instruction: (B,) int64, index into `TrainingCache.instructions`.
         object_poses: (B, n, 7) float32 x, y, z, qw, qx, qy, qz in the order of
             `TrainingCache.objects`; NaN where unknown.
@@ -72,10 +72,11 @@ class TrainingCache:
     """Random access to the samples of a cache folder. Safe to open in several processes.
 
     Attributes:
-        joints: names of the arm's joints, the order of `Batch.state`.
+        joints: names of the numbers of `Batch.state`: joints, unless the arm has other states.
+        action_names: of the numbers of an action in `Batch.chunk`.
         streams: names of the streams, the order of `Batch.mask`.
         instructions: texts; `Batch.instruction` points here.
-        objects: names of the objects with poses; empty where no simulator knew them.
+        objects: names of the objects or places with poses; empty where no simulator knew them.
         episodes: per episode its name, split, instruction, start (first sample), length (number of
             samples), and meta: what its `Episode.meta` says, with seed and task.
         period_s: time between the rows of a chunk.
@@ -101,6 +102,7 @@ class TrainingCache:
         if not isinstance(index, dict) or index.get("format") != FORMAT:
             raise CacheError(f"{path}: not a cache of format {FORMAT}; make it again")
         self.joints: tuple[str, ...] = tuple(index.get("joints", SO101_JOINTS))
+        self.action_names: tuple[str, ...] = tuple(index.get("actions", self.joints))
         self.streams: tuple[str, ...] = tuple(index["streams"])
         self.instructions: tuple[str, ...] = tuple(index["instructions"])
         self.objects: tuple[str, ...] = tuple(index["objects"])

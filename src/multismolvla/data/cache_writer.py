@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from multismolvla.data.cache import ARRAYS, FORMAT, INDEX_FILE, CacheError, array_file
-from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode
+from multismolvla.data.episode import CHUNK_ROWS, Episode
 from multismolvla.modalities.registry import modality_of
 
 # From an episode to what a learner is shown: one sample per instant at which cameras looked.
@@ -27,8 +27,8 @@ class Samples:
         rows: (n,) int64 rows of the episode.
         frame_of: stream -> (n,) int64 index into the episode's frames, -1 where there is none that
             may be used.
-        state: (n, J) float32 radians.
-        chunk: (n, K, J) float32 radians.
+        state: (n, S) float32.
+        chunk: (n, K, A) float32.
     """
 
     rows: np.ndarray
@@ -53,7 +53,7 @@ def samples_of(episode: Episode, every: int = 1, chunk_rows: int = CHUNK_ROWS) -
         place = np.searchsorted(index, rows, side="right") - 1
         there = (place >= 0) & (index[place] == rows) & episode.masks[stream][place]
         frame_of[stream] = np.where(there, place, -1)
-    chunk = np.zeros((len(rows), chunk_rows, episode.state.shape[1]), np.float32)
+    chunk = np.zeros((len(rows), chunk_rows, episode.action.shape[1]), np.float32)
     for number, row in enumerate(rows.tolist()):
         chunk[number] = episode.chunk_at(row, chunk_rows)
     return Samples(rows, frame_of, episode.state[rows].astype(np.float32), chunk)
@@ -61,15 +61,20 @@ def samples_of(episode: Episode, every: int = 1, chunk_rows: int = CHUNK_ROWS) -
 
 def sample_layout(
     streams: Mapping[str, tuple[int, int]],
-    joints: int,
+    states: int,
+    actions: int,
     objects: int,
     chunk_rows: int = CHUNK_ROWS,
 ) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
-    """Array -> type and shape of one sample, for streams of (height, width); see `cache.Batch`."""
+    """Array -> type and shape of one sample, for streams of (height, width); see `cache.Batch`.
+
+    Args:
+        states, actions: how many numbers a state and an action have.
+    """
     layout: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
         "mask": (np.dtype(bool), (len(streams),)),
-        "state": (np.dtype(np.float32), (joints,)),
-        "chunk": (np.dtype(np.float32), (chunk_rows, joints)),
+        "state": (np.dtype(np.float32), (states,)),
+        "chunk": (np.dtype(np.float32), (chunk_rows, actions)),
         "instruction": (np.dtype(np.int64), ()),
         "object_poses": (np.dtype(np.float32), (objects, 7)),
         "episode": (np.dtype(np.int64), ()),
@@ -119,10 +124,11 @@ class CacheWriter:
 
     Args:
         folder: of the cache; replaced if it holds one.
-        joints: names of the arm's joints.
+        joints: names of the numbers of a state: joints, unless the arm has other states.
         streams: stream -> (height, width), the order of the masks. An episode's other streams are
             left out; those that it lacks are masked.
-        objects: names of the objects whose poses are kept.
+        objects: names of the objects or places whose poses are kept.
+        actions: names of the numbers of an action; empty for `joints`.
         every: keep every n-th instant with frames.
         validation_share: of the episodes; which ones follows from their names alone.
     """
@@ -134,6 +140,7 @@ class CacheWriter:
         streams: dict[str, tuple[int, int]],
         objects: tuple[str, ...],
         *,
+        actions: tuple[str, ...] = (),
         every: int = 1,
         validation_share: float = 0.05,
         chunk_rows: int = CHUNK_ROWS,
@@ -151,6 +158,9 @@ class CacheWriter:
             raise CacheError(f"{folder}: is not empty and holds no cache; name another folder")
         self._workplace = self._folder.parent / f".writing-{self._folder.name}"
         self._joints, self._streams, self._objects = joints, streams, objects
+        self._actions = actions or joints
+        # That of the first episode.
+        self._period_s: float | None = None
         self._every, self._validation_share = every, validation_share
         self._chunk_rows = chunk_rows
         self._instructions: dict[str, int] = {}
@@ -161,7 +171,11 @@ class CacheWriter:
         shutil.rmtree(self._workplace, ignore_errors=True)
         self._workplace.mkdir(parents=True)
         layout = sample_layout(
-            self._streams, len(self._joints), len(self._objects), self._chunk_rows
+            self._streams,
+            len(self._joints),
+            len(self._actions),
+            len(self._objects),
+            self._chunk_rows,
         )
         self._arrays = {
             name: GrowingArray(array_file(self._workplace, name), dtype, shape)
@@ -173,13 +187,22 @@ class CacheWriter:
         """Add an episode; `name` decides its split. Return how many samples it gave.
 
         Raises:
-            CacheError: a stream has another size than the cache, or the arm other joints.
+            CacheError: a stream has another size than the cache, or the arm other joints, actions
+                or another control period than those before.
         """
-        if episode.joints != self._joints:
+        for what, found, expected in (
+            ("joints", episode.joints, self._joints),
+            ("actions", episode.action_names, self._actions),
+        ):
+            if found != expected:
+                raise CacheError(
+                    f"{name}: {what} are {', '.join(found)}; the cache has {', '.join(expected)}"
+                )
+        if self._period_s not in (None, episode.period_s):
             raise CacheError(
-                f"{name}: joints are {', '.join(episode.joints)}; "
-                f"the cache has {', '.join(self._joints)}"
+                f"{name}: period_s is {episode.period_s}; the cache has {self._period_s}"
             )
+        self._period_s = episode.period_s
         samples = samples_of(episode, self._every, self._chunk_rows)
         count = len(samples.rows)
         mask = np.zeros((count, len(self._streams)), bool)
@@ -248,10 +271,11 @@ class CacheWriter:
             "format": FORMAT,
             "samples": self._samples,
             "joints": list(self._joints),
+            "actions": list(self._actions),
             "streams": list(self._streams),
             "instructions": list(self._instructions),
             "objects": list(self._objects),
-            "period_s": PERIOD_S,
+            "period_s": self._period_s,
             "episodes": self._episodes,
         }
         (self._workplace / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n")

@@ -7,7 +7,6 @@ Our own columns beside LeRobot's carry no prefix that LeRobot's policies look fo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -21,7 +20,6 @@ from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.registry import modality_of
 
 VERSION = "v3.0"
-FPS = 30
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -38,35 +36,57 @@ UNITS = ("lerobot", "radians")
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 
-def camera_key(stream: str) -> str:
-    """`observation.images.wrist_rgb` for `wrist/rgb`."""
-    return f"observation.images.{stream.replace('/', '_')}"
+def camera_key(stream: str, embodiment: Embodiment) -> str:
+    """`observation.images.wrist_rgb` for `wrist/rgb`, unless the arm's data sets name it."""
+    camera = dict(embodiment.lerobot.cameras).get(stream, stream.replace("/", "_"))
+    return f"observation.images.{camera}"
 
 
-def feature(dtype: str, shape: tuple[int, ...], names: list[str] | None) -> dict:
+def feature(dtype: str, shape: tuple[int, ...], names: object) -> dict:
     return {"dtype": dtype, "shape": list(shape), "names": names}
 
 
-def joint_feature(joints: Sequence[str]) -> dict:
-    return feature("float32", (len(joints),), [f"{name}.pos" for name in joints])
+def fps(embodiment: Embodiment) -> int:
+    """Rows a second of the data sets of an arm."""
+    return round(1.0 / embodiment.action_space.period_s)
+
+
+def number_names(embodiment: Embodiment, key: str) -> tuple[str, ...]:
+    """What `STATE` or `ACTION` of a data set of the arm calls its numbers, without `.pos`."""
+    if key == STATE:
+        return embodiment.lerobot.state or embodiment.state_names
+    return embodiment.lerobot.action or embodiment.action_names
+
+
+def is_joints(embodiment: Embodiment, key: str) -> bool:
+    """Whether the numbers of `STATE` or `ACTION` are angles of the arm's joints."""
+    return not embodiment.state if key == STATE else embodiment.commands_joints
+
+
+def _numbers_feature(embodiment: Embodiment, key: str) -> dict:
+    names: object = [f"{name}.pos" for name in number_names(embodiment, key)]
+    if not is_joints(embodiment, key):
+        # LIBERO's data sets nest the list, which lets a name be there twice.
+        names = {"motors": list(number_names(embodiment, key))}
+    return feature("float32", (len(number_names(embodiment, key)),), names)
 
 
 def features(
-    joints: Sequence[str], shapes: dict[str, tuple[int, ...]], objects: tuple[str, ...]
+    embodiment: Embodiment, shapes: dict[str, tuple[int, ...]], objects: tuple[str, ...]
 ) -> dict[str, dict]:
-    """`features` of info.json: joints, streams with frames of these shapes, objects."""
-    streams = list(shapes)
+    """`features` of info.json: the arm, streams with frames of these shapes, objects."""
+    streams, actions = list(shapes), len(embodiment.action_names)
     found = {
-        camera_key(stream): feature(
+        camera_key(stream, embodiment): feature(
             "image", (*shape[:2], 3 if len(shape) == 3 else 1), ["height", "width", "channels"]
         )
         for stream, shape in shapes.items()
     }
     found |= {
-        STATE: joint_feature(joints),
-        ACTION: joint_feature(joints),
-        EXECUTED: joint_feature(joints),
-        CHUNK: feature("float32", (CHUNK_ROWS * len(joints),), None),
+        STATE: _numbers_feature(embodiment, STATE),
+        ACTION: _numbers_feature(embodiment, ACTION),
+        EXECUTED: _numbers_feature(embodiment, ACTION),
+        CHUNK: feature("float32", (CHUNK_ROWS * actions,), None),
         FRESH: feature("bool", (len(streams),), streams),
         AVAILABLE: feature("bool", (len(streams),), streams),
     }

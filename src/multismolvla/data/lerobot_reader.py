@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multismolvla.data import lerobot_layout as layout
-from multismolvla.data.bag import PERIOD_NS
-from multismolvla.data.episode import CHUNK_ROWS, PERIOD_S, Episode, EpisodeError
+from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.registry import modality_of
 
@@ -60,7 +59,8 @@ class LeRobotReader:
         embodiment: the arm that it is of.
         cameras: camera of the data set, with or without `observation.images.` -> our stream. For
             the data sets of others; streams that no camera is mapped to do not exist in the
-            episodes, which masks them in training. Ours know their own.
+            episodes, which masks them in training. Ours know their own; without a map, cameras
+            that `Embodiment.lerobot` names are known as well.
         units: of joints: `lerobot` (degrees, gripper in per cent) or `radians`. Ours say it.
         resize: (stream, frame) -> frame, for cameras of another size than the stream's.
     """
@@ -91,7 +91,7 @@ class LeRobotReader:
         self._resize = resize
         self._cameras = self._choose_cameras(cameras)
         for key in (layout.STATE, layout.ACTION):
-            self._check_joints(key)
+            self._check_names(key)
         tasks = self._table(layout.TASKS)
         names = layout.TASK_COLUMN if layout.TASK_COLUMN in tasks.column_names else "task"
         self._tasks = dict(
@@ -140,8 +140,11 @@ class LeRobotReader:
             images = table[key].combine_chunks().field("bytes").take(pa.array(index))
             frames[stream] = np.stack([self._decoded(stream, data.as_py()) for data in images])
             frame_index[stream], masks[stream] = index, available[index, order[stream]].astype(bool)
-        chunks = _matrix(table, layout.CHUNK)
-        chunk_index = np.flatnonzero(np.isfinite(chunks).all(1))
+        actions = len(self._embodiment.action_names)
+        chunks = _matrix(table, layout.CHUNK).reshape(rows, CHUNK_ROWS, actions)
+        known = np.isfinite(chunks).all(2)
+        chunk_index = np.flatnonzero(known[:, 0])
+        length = int(known[chunk_index].all(0).sum()) if len(chunk_index) else CHUNK_ROWS
         poses = {}
         if self._own["objects"]:
             values = _matrix(table, layout.OBJECTS).astype(np.float64)
@@ -150,31 +153,40 @@ class LeRobotReader:
                     poses[name] = values[:, 7 * place : 7 * place + 7]
         return Episode(
             instruction=entry["tasks"][0],
-            joints=self._embodiment.joint_names,
-            stamps_ns=np.arange(rows, dtype=np.int64) * PERIOD_NS,
-            state=self._joints(table, layout.STATE),
-            action=self._joints(table, layout.ACTION),
-            executed=self._joints(table, layout.EXECUTED),
+            joints=self._embodiment.state_names,
+            stamps_ns=self._stamps_ns(rows),
+            state=self._numbers(table, layout.STATE),
+            action=self._numbers(table, layout.ACTION),
+            executed=self._numbers(table, layout.ACTION, layout.EXECUTED),
             frames=frames,
             frame_index=frame_index,
             masks=masks,
             object_poses=poses,
             success=entry["success"],
             meta=json.loads(entry["meta"]),
-            chunks=chunks[chunk_index].reshape(-1, CHUNK_ROWS, len(self._embodiment)),
+            chunks=chunks[chunk_index, :length],
             chunk_index=chunk_index,
+            action_space=self._embodiment.action,
         )
 
     def _foreign_episode(self, entry: dict, table: pa.Table) -> Episode:
-        """Joints interpolated to our control rate, each frame at the row nearest to it."""
+        """Joints interpolated to our control rate, each frame at the row nearest to it.
+
+        Steps are not interpolated: the rows are the arm's control steps, whatever rate the data set
+        claims. LIBERO's say 10 a second, and are of a controller that takes 20.
+        """
+        space = self._embodiment.action_space
         count, fps = len(table), float(self._info["fps"])
-        times_s = np.arange(count) / fps
-        rows_s = np.arange(int(times_s[-1] / PERIOD_S + 1e-6) + 1) * PERIOD_S
-        index = np.minimum(np.rint(times_s / PERIOD_S).astype(np.int64), len(rows_s) - 1)
+        period_s = space.period_s
+        times_s = np.arange(count) * period_s if space.deltas else np.arange(count) / fps
+        rows_s = np.arange(int(times_s[-1] / period_s + 1e-6) + 1) * period_s
+        index = np.minimum(np.rint(times_s / period_s).astype(np.int64), len(rows_s) - 1)
 
         def at_our_rate(key: str) -> np.ndarray:
-            joints = self._joints(table, key)
-            return np.stack([np.interp(rows_s, times_s, joint) for joint in joints.T], axis=1)
+            numbers = self._numbers(table, key)
+            if space.deltas:
+                return numbers
+            return np.stack([np.interp(rows_s, times_s, joint) for joint in numbers.T], axis=1)
 
         frames = {}
         for key, stream in self._cameras.items():
@@ -194,8 +206,8 @@ class LeRobotReader:
         task = self._tasks[table["task_index"][0].as_py()]
         return Episode(
             instruction=task,
-            joints=self._embodiment.joint_names,
-            stamps_ns=np.arange(len(rows_s), dtype=np.int64) * PERIOD_NS,
+            joints=self._embodiment.state_names,
+            stamps_ns=self._stamps_ns(len(rows_s)),
             state=at_our_rate(layout.STATE),
             action=action,
             executed=action,
@@ -206,10 +218,19 @@ class LeRobotReader:
             # Data sets rarely hold failed demonstrations.
             success=True,
             meta={"source": f"lerobot:{self.folder.name}", "episode": entry["episode_index"]},
+            action_space=self._embodiment.action,
         )
 
-    def _joints(self, table: pa.Table, key: str) -> np.ndarray:
-        return layout.to_radians(_matrix(table, key), self._units, self._embodiment)
+    def _stamps_ns(self, rows: int) -> np.ndarray:
+        period_ns = round(self._embodiment.action_space.period_s * 1e9)
+        return np.arange(rows, dtype=np.int64) * period_ns
+
+    def _numbers(self, table: pa.Table, key: str, column: str = "") -> np.ndarray:
+        """(rows, width) of `STATE` or `ACTION`, or of another column that holds the same."""
+        values = _matrix(table, column or key)
+        if not layout.is_joints(self._embodiment, key):
+            return values.astype(np.float64)
+        return layout.to_radians(values, self._units, self._embodiment)
 
     def _decoded(self, stream: str, data: bytes) -> np.ndarray:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -231,6 +252,12 @@ class LeRobotReader:
             if value["dtype"] in ("image", "video")
         ]
         if cameras is None:
+            named = {
+                layout.camera_key(stream, self._embodiment): stream
+                for stream, _ in self._embodiment.lerobot.cameras
+            }
+            if self._own is None and named and named.keys() <= set(known):
+                return named
             if self._own is None:
                 raise EpisodeError(
                     f"{self.folder}: say which camera is which stream; "
@@ -248,16 +275,22 @@ class LeRobotReader:
             chosen[key] = stream
         return chosen
 
-    def _check_joints(self, key: str) -> None:
-        names = self._info["features"].get(key, {}).get("names") or []
+    def _check_names(self, key: str) -> None:
+        about = self._info["features"].get(key, {})
+        names = about.get("names") or []
         # Older data sets nest the list under a word such as `motors`.
         if isinstance(names, dict):
             names = next(iter(names.values()), [])
         found = tuple(str(name).removesuffix(".pos").removeprefix("main_") for name in names)
-        if found != self._embodiment.joint_names:
+        expected = layout.number_names(self._embodiment, key)
+        # Some sets of an arm without joints name the column once, for all of its numbers.
+        unnamed = not layout.is_joints(self._embodiment, key) and len(found) <= 1
+        if unnamed and about.get("shape") == [len(expected)]:
+            return
+        if found != expected:
             raise EpisodeError(
                 f"{self.folder}: {key} is {', '.join(found) or 'missing'}; "
-                f"expected {', '.join(self._embodiment.joint_names)}"
+                f"expected {', '.join(expected)}"
             )
 
     def _table(self, name: str) -> pa.Table:

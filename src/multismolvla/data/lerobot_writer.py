@@ -60,7 +60,8 @@ class LeRobotWriter:
             raise EpisodeError(f"{folder}: exists already; name another folder")
         self._workplace = self._folder.parent / f".writing-{self._folder.name}"
         self._embodiment, self._shapes, self._objects = embodiment, shapes, objects
-        self._features = layout.features(embodiment.joint_names, shapes, objects)
+        self._features = layout.features(embodiment, shapes, objects)
+        self._cameras = {stream: layout.camera_key(stream, embodiment) for stream in shapes}
         self._schema = pa.schema(
             [(key, column_type(value)) for key, value in self._features.items()]
         )
@@ -80,10 +81,17 @@ class LeRobotWriter:
         """Add an episode.
 
         Raises:
-            EpisodeError: a stream has another size than the data set, or chunks another length.
+            EpisodeError: a stream has another size than the data set, or chunks are too long,
+                or the rows another period.
             EmbodimentError: it is an episode of another arm.
         """
-        self._embodiment.check_joints(episode.joints, str(self._folder))
+        arm = self._embodiment
+        arm.check_data(episode.joints, episode.action_names, str(self._folder))
+        if episode.period_s != arm.action_space.period_s:
+            raise EpisodeError(
+                f"period_s is {episode.period_s}; expected {arm.action_space.period_s}, "
+                f"that of the arm '{arm.name}'"
+            )
         rows = len(episode)
         statistics = FeatureStatistics()
         columns: dict[str, object] = {}
@@ -94,25 +102,29 @@ class LeRobotWriter:
             encoded = pa.array([png(stream, frame) for frame in frames], pa.binary())
             # The last one stands for "none yet".
             bytes_column = encoded.take(pa.array(newest % len(frames)))
-            columns[layout.camera_key(stream)] = pa.StructArray.from_arrays(
+            columns[self._cameras[stream]] = pa.StructArray.from_arrays(
                 [bytes_column, pa.nulls(rows, pa.string())], ["bytes", "path"]
             )
-            statistics.add_images(layout.camera_key(stream), frames[:-1])
+            statistics.add_images(self._cameras[stream], frames[:-1])
             if stream in episode.frames:
                 fresh[episode.frame_index[stream], place] = True
                 masks = np.append(episode.masks[stream], False)
                 available[:, place] = masks[newest]
-        chunks = np.full((rows, CHUNK_ROWS * len(self._embodiment)), np.nan, np.float32)
+        chunks = np.full((rows, CHUNK_ROWS * len(arm.action_names)), np.nan, np.float32)
         if len(episode.chunks):
-            if episode.chunks.shape[1] != CHUNK_ROWS:
-                raise EpisodeError(f"chunks have {episode.chunks.shape[1]} rows, not {CHUNK_ROWS}")
-            chunks[episode.chunk_index] = episode.chunks.reshape(len(episode.chunks), -1)
+            # Those of fewer rows leave the rest unknown.
+            flat = episode.chunks.reshape(len(episode.chunks), -1)
+            if flat.shape[1] > chunks.shape[1]:
+                raise EpisodeError(
+                    f"chunks have {episode.chunks.shape[1]} rows; expected at most {CHUNK_ROWS}"
+                )
+            chunks[episode.chunk_index, : flat.shape[1]] = flat
         task = self._tasks.setdefault(episode.instruction, len(self._tasks))
         numbers = {
             layout.STATE: episode.state,
             layout.ACTION: episode.action,
             layout.EXECUTED: episode.executed,
-            "timestamp": np.arange(rows) / layout.FPS,
+            "timestamp": np.arange(rows) / layout.fps(arm),
             "frame_index": np.arange(rows),
             "episode_index": np.full(rows, len(self._episodes)),
             "index": self._rows + np.arange(rows),
@@ -184,7 +196,7 @@ class LeRobotWriter:
                 path,
                 self._schema,
                 compression="snappy",
-                use_dictionary=[f"{layout.camera_key(stream)}.bytes" for stream in self._shapes],
+                use_dictionary=[f"{camera}.bytes" for camera in self._cameras.values()],
                 dictionary_pagesize_limit=_DICTIONARY_BYTES,
             )
         return divmod(self._file_number, FILES_PER_FOLDER)
@@ -196,16 +208,17 @@ class LeRobotWriter:
     def _finish(self) -> None:
         if not self._episodes:
             raise EpisodeError(f"{self._folder}: no episodes to write")
+        arm = self._embodiment
         info = {
             "codebase_version": layout.VERSION,
-            "robot_type": f"{self._embodiment.name}_follower",
+            "robot_type": arm.lerobot.robot_type or f"{arm.name}_follower",
             "total_episodes": len(self._episodes),
             "total_frames": self._rows,
             "total_tasks": len(self._tasks),
             "chunks_size": FILES_PER_FOLDER,
             "data_files_size_in_mb": MAX_FILE_BYTES // 10**6,
             "video_files_size_in_mb": 200,
-            "fps": layout.FPS,
+            "fps": layout.fps(arm),
             "splits": {"train": f"0:{len(self._episodes)}"},
             "data_path": layout.DATA,
             "video_path": None,
@@ -213,7 +226,7 @@ class LeRobotWriter:
         }
         own = {
             "units": "radians",
-            "cameras": {layout.camera_key(stream): stream for stream in self._shapes},
+            "cameras": {camera: stream for stream, camera in self._cameras.items()},
             "objects": list(self._objects),
         }
         for name, content in (

@@ -13,6 +13,8 @@ from multismolvla.embodiment.kinematics import EmbodimentError, Kinematics
 
 JOINT_TARGETS, END_EFFECTOR_DELTAS = "joint_targets", "end_effector_deltas"
 ACTION_KINDS = (JOINT_TARGETS, END_EFFECTOR_DELTAS)
+# Actions follow each other at this period where an arm does not have its own.
+PERIOD_S = 1 / 30
 # No joint of an arm turns farther; an angle beyond it was meant in degrees.
 MOST_RAD = 4.0 * math.pi
 
@@ -64,12 +66,17 @@ class ActionSpace:
             pose that a controller outside of this stack follows.
         names: of the numbers, in order.
         lower, upper: their bounds.
+        period_s: between one action and the next.
+        kept: names of the deltas' numbers that are targets, not steps, such as the gripper: an arm
+            that holds still keeps them.
     """
 
     kind: str
     names: tuple[str, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
+    period_s: float = PERIOD_S
+    kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in ACTION_KINDS:
@@ -86,6 +93,47 @@ class ActionSpace:
                 raise EmbodimentError(
                     f"lower is {lower} for '{name}'; expected less than upper, {upper}"
                 )
+        if not 0 < self.period_s < math.inf:
+            raise EmbodimentError(f"period_s is {self.period_s}; expected a positive number")
+        if self.kept and not self.deltas:
+            raise EmbodimentError(
+                f"kept is {', '.join(self.kept)}; expected none, a joint target is kept anyway"
+            )
+        unknown = [name for name in self.kept if name not in self.names]
+        if unknown:
+            raise EmbodimentError(f"kept is '{unknown[0]}'; expected {', '.join(self.names)}")
+
+    @property
+    def deltas(self) -> bool:
+        """Whether an action is a step from where the arm is, so that repeating one moves on."""
+        return self.kind == END_EFFECTOR_DELTAS
+
+    def still(self, last: np.ndarray) -> np.ndarray:
+        """The action with which an arm holds still after the action `last` (..., A).
+
+        The last target again, or a step of zero with the numbers that are `kept`.
+        """
+        if not self.deltas:
+            return np.array(last)
+        return np.where([name in self.kept for name in self.names], last, np.zeros(()))
+
+
+@dataclass(frozen=True)
+class LeRobotNames:
+    """What LeRobot data sets of an arm call things that do not follow the rule for joints.
+
+    Attributes:
+        robot_type: of `meta/info.json`.
+        state, action: names of the numbers of `observation.state` and `action`, which need not
+            differ there; empty for `<joint>.pos`.
+        cameras: (stream, camera) pairs: the stream is in `observation.images.<camera>`. Others are
+            named for their stream.
+    """
+
+    robot_type: str = ""
+    state: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
+    cameras: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +146,7 @@ class Embodiment:
         action: what the policy commands; None for joint targets.
         state: names of the numbers that the policy is shown of the arm; empty for the joints.
         views: namespaces of the cameras that belong to it, "" for one without.
+        lerobot: names in LeRobot data sets.
     """
 
     name: str
@@ -107,6 +156,7 @@ class Embodiment:
     action: ActionSpace | None = None
     state: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    lerobot: LeRobotNames = LeRobotNames()
 
     def __post_init__(self) -> None:
         if not self.joints:
@@ -125,10 +175,10 @@ class Embodiment:
                         f"grippers.{key} is {angle} for '{gripper.joint}'; "
                         f"expected {joint.lower_rad} to {joint.upper_rad}, the joint's limits"
                     )
-        if self.kinematics is not None and self.kinematics.joints > len(self.joints):
+        if self.kinematics is not None and self.kinematics.joints > len(self.state_names):
             raise EmbodimentError(
                 f"kinematics moves {self.kinematics.joints} joints; "
-                f"expected at most {len(self.joints)}, those of the arm"
+                f"expected at most {len(self.state_names)}, those of the arm"
             )
         if self.action is not None and self.action.kind == JOINT_TARGETS:
             self.check_joints(self.action.names, "action.names")
@@ -168,15 +218,24 @@ class Embodiment:
         """Names of the numbers of a state."""
         return self.state or self.joint_names
 
+    @cached_property
+    def action_space(self) -> ActionSpace:
+        """What an action is: `action`, or a target per joint within its limits."""
+        if self.action is not None:
+            return self.action
+        lower = tuple(joint.lower_rad for joint in self.joints)
+        upper = tuple(joint.upper_rad for joint in self.joints)
+        return ActionSpace(JOINT_TARGETS, self.joint_names, lower, upper)
+
     @property
     def action_names(self) -> tuple[str, ...]:
         """Names of the numbers of an action."""
-        return self.joint_names if self.action is None else self.action.names
+        return self.action_space.names
 
     @property
     def commands_joints(self) -> bool:
         """Whether an action is a target per joint, which a joint trajectory can carry."""
-        return self.action is None or self.action.kind == JOINT_TARGETS
+        return not self.action_space.deltas
 
     @property
     def rest_state(self) -> np.ndarray:
@@ -190,6 +249,12 @@ class Embodiment:
     def check_joints(self, found: Sequence[str], where: str) -> None:
         """Raise EmbodimentError unless `found` are the joints of this arm, in its order."""
         self._check("joints", tuple(found), self.joint_names, where)
+
+    def check_data(self, state: Sequence[str], action: Sequence[str], where: str) -> None:
+        """Raise EmbodimentError unless recorded states and actions are those of this arm."""
+        what = "states" if self.state else "joints"
+        self._check(what, tuple(state), self.state_names, where)
+        self._check("actions", tuple(action), self.action_names, where)
 
     def check_policy(self, state: Sequence[str], action: Sequence[str], where: str) -> None:
         """Raise EmbodimentError unless a policy of these states and actions moves this arm."""

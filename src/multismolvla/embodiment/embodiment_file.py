@@ -15,9 +15,10 @@ from multismolvla.embodiment.description import (
     Joint,
 )
 from multismolvla.embodiment.kinematics import JointChain, Link
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
 
-KNOWN = {arm.name: arm for arm in (SO101,)}
+KNOWN = {arm.name: arm for arm in (SO101, PANDA)}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the gripper is, from the joint angles: the protocol, and any chain of revolute joints."""
+"""Where the gripper is, from a state: the protocol, any chain of revolute joints, a stated pose."""
 
 from __future__ import annotations
 
@@ -13,17 +13,29 @@ class EmbodimentError(ValueError):
     """An arm is described wrongly, or is not the arm of something else; one line."""
 
 
+# Of an arm of half a metre that stands on a table.
+TABLE_ARM_CENTRE_M = (0.20, 0.0, 0.03)
+
+
 class Kinematics(Protocol):
-    """Forward kinematics of an arm; angles in radians, lengths in metres."""
+    """Forward kinematics of an arm; angles in radians, lengths in metres.
+
+    A state is joint angles, or whatever else the arm's states are.
+    """
 
     @property
     def joints(self) -> int:
-        """How many of the leading joints move the grip point."""
+        """How many of the leading numbers of a state move the grip point."""
         ...
 
     @property
     def axis_m(self) -> tuple[float, float]:
         """x and y of the first joint's axis in the base frame."""
+        ...
+
+    @property
+    def centre_m(self) -> tuple[float, float, float]:
+        """Middle of the workspace in the base frame, which a policy's positions count from."""
         ...
 
     def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +71,7 @@ class JointChain:
     """Links from the base to the grip frame; the k-th one that moves is turned by joint k."""
 
     links: tuple[Link, ...]
+    centre_m: tuple[float, float, float] = TABLE_ARM_CENTRE_M
 
     @property
     def joints(self) -> int:
@@ -80,6 +93,35 @@ class JointChain:
             if link.axis is not None:
                 rotation = rotation @ _turn(link.axis, next(angles))
         return position, rotation
+
+
+@dataclass(frozen=True)
+class StatedPose:
+    """States that begin with the pose of the gripper: x, y, z of the grip point, metres, then the
+    orientation of the hand as an axis times its angle, radians.
+
+    Attributes:
+        hand: rotation (3, 3), rows, from the grip frame of `Kinematics.forward` to the hand's.
+        axis_m: x and y of the axis that the arm turns about, in the frame of the positions.
+        centre_m: middle of the workspace there.
+    """
+
+    hand: tuple[tuple[float, float, float], ...]
+    axis_m: tuple[float, float]
+    centre_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def joints(self) -> int:
+        """How many of the leading numbers of a state move the grip point."""
+        return 6
+
+    def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Kinematics.forward`; `joints` is a state."""
+        turn = np.asarray(joints[3:6], float)
+        angle = float(np.linalg.norm(turn))
+        # Without an angle any axis does.
+        axis = turn / angle if angle else np.array([1.0, 0.0, 0.0])
+        return np.array(joints[:3], float), _turn(tuple(axis), angle) @ np.array(self.hand)
 
 
 def rotation_of_rpy(rpy: tuple[float, float, float]) -> np.ndarray:

@@ -13,6 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from multismolvla.embodiment.kinematics import TABLE_ARM_CENTRE_M
+
 DOWN = math.pi / 2
 
 
@@ -38,6 +40,7 @@ class PanPitchArm:
     lower_arm: tuple[float, float]
     gripper_length: float
     roll_twist: float = 0.0
+    centre_m: tuple[float, float, float] = TABLE_ARM_CENTRE_M
 
     @property
     def joints(self) -> int:

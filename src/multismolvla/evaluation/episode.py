@@ -16,10 +16,9 @@ from multismolvla.faults.record import FaultRecord, MaskRecord
 from multismolvla.faults.scenario import Scenario
 from multismolvla.interfaces import Policy
 from multismolvla.robot.so101 import ArmState
-from multismolvla.sim.tasks import find_task
-from multismolvla.stack.closed_loop import INSTRUCTION_NS, ClosedLoop
 from multismolvla.stack.episode import Ended, Episode, Moment, Spectator
 from multismolvla.stack.settings import PolicySettings
+from multismolvla.stack.worlds import EpisodeLoop, find_world
 
 MASKS = ("detector", "oracle")
 EXECUTIONS = ("asynchronous", "synchronous")
@@ -28,7 +27,7 @@ WHEN_EMPTY = 1e-9
 
 
 def run_episode(
-    loop: ClosedLoop,
+    loop: EpisodeLoop,
     policy: Policy,
     key: EpisodeKey,
     condition: Condition,
@@ -39,11 +38,14 @@ def run_episode(
     Raises:
         ValueError: the task or a setting of the key is unknown.
     """
-    task = find_task(key.task)
+    world = find_world(loop.world_name)
+    task = world.find(key.task)
     onset_s = None
     if condition.streams:
-        onset_s = middle_s(task.id, task.suite, key.seed) if condition.middle else 0.0
-    start_s = (onset_s or 0.0) + INSTRUCTION_NS * 1e-9
+        onset_s = 0.0
+        if condition.middle:
+            onset_s = middle_s(task.id, task.suite, key.seed, world.middle_s)
+    start_s = (onset_s or 0.0) + loop.instruction_ns * 1e-9
     faults = {
         name: FaultSchedule([timed])
         for name, timed in condition.faults(loop.table, key.seed, start_s).items()
@@ -55,7 +57,7 @@ def run_episode(
 
 
 def run_scenario(
-    loop: ClosedLoop, policy: Policy, key: EpisodeKey, scenario: Scenario
+    loop: EpisodeLoop, policy: Policy, key: EpisodeKey, scenario: Scenario
 ) -> tuple[Outcome, FaultRecord]:
     """Run one episode with the faults of a scenario, and on until its last fault is over.
 
@@ -64,7 +66,7 @@ def run_scenario(
     """
     faults = FaultRecord(scenario, loop.table)
     record = _EpisodeRecord(loop, (), None, faults)
-    schedules = scenario.schedules(loop.table, INSTRUCTION_NS)
+    schedules = scenario.schedules(loop.table, loop.instruction_ns)
     episode = replace(_episode(key, schedules), lasts_s=scenario.lasts_s)
     ended = loop.run(policy, episode, _settings(loop, key), [record])
     faults.fastest_rad_s = record.fastest_rad_s
@@ -86,7 +88,7 @@ def _episode(key: EpisodeKey, faults: Mapping[str, FaultSchedule]) -> Episode:
     )
 
 
-def _settings(loop: ClosedLoop, key: EpisodeKey) -> PolicySettings:
+def _settings(loop: EpisodeLoop, key: EpisodeKey) -> PolicySettings:
     threshold = WHEN_EMPTY if key.execution == "synchronous" else key.queue_threshold
     return replace(loop.settings.policy, queue_threshold=threshold, chunk_entry=key.chunk_entry)
 
@@ -100,13 +102,13 @@ class _EpisodeRecord:
 
     def __init__(
         self,
-        loop: ClosedLoop,
+        loop: EpisodeLoop,
         broken: Sequence[str],
         onset_s: float | None,
         faults: FaultRecord | None = None,
     ) -> None:
         self._rate_hz = loop.settings.driver.rate_hz
-        self._arm = loop.simulation.embodiment
+        self._arm = loop.embodiment
         self._onset_s = onset_s
         self._masks, self._faults = MaskRecord(broken), faults
         self._ticks = self._held_ticks = 0

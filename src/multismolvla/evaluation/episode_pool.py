@@ -17,8 +17,6 @@ from multismolvla.faults.conditions import Condition
 from multismolvla.interfaces import Policy
 from multismolvla.pictures.film import Clip
 from multismolvla.pose_check.check import SIMULATION, find_weights
-from multismolvla.sim.simulation import Simulation
-from multismolvla.stack.closed_loop import ClosedLoop
 from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
     committed_s,
@@ -27,9 +25,12 @@ from multismolvla.stack.policy_loading import (
     without_digest,
 )
 from multismolvla.stack.settings import StackSettings
+from multismolvla.stack.worlds import FAST, EpisodeLoop, find_world
 from multismolvla.streams import StreamTable
 from multismolvla.worker_pool import WorkerDied, results, start_worker
 
+# Reads the simulator's state, so it must be given the one that its episodes run in.
+TEACHER = "teacher"
 # As the launch argument `segmentation` names them.
 SEGMENTATIONS = ("network", "ground_truth")
 
@@ -53,6 +54,8 @@ class PoolSettings:
         segmentation: where labels come from, one of `SEGMENTATIONS`.
         pose_check: weights of the pose check; see `find_weights`.
         clips: folder for clips of failures, None for none.
+        world: name of the world, `stack.worlds`.
+        rendering: of its cameras, one of `RENDERINGS`.
     """
 
     table: StreamTable
@@ -62,6 +65,8 @@ class PoolSettings:
     segmentation: str = "network"
     pose_check: str = SIMULATION
     clips: Path | None = None
+    world: str = "tabletop"
+    rendering: str = FAST
 
 
 class PoolError(RuntimeError):
@@ -79,8 +84,9 @@ class EpisodeWorker:
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
+        self._world = find_world(settings.world)
         self._policies: dict[tuple, tuple[Policy, tuple[str, ...]]] = {}
-        self._loops: dict[tuple[str, ...], ClosedLoop] = {}
+        self._loops: dict[tuple[str, ...], EpisodeLoop] = {}
 
     def run(self, job: Job) -> Outcome:
         """Run one episode; a failure leaves a clip.
@@ -92,25 +98,34 @@ class EpisodeWorker:
         policy, streams = self._policy(job.key)
         if settings.all_streams:
             streams = settings.table.names
-        seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
-        if streams not in self._loops:
-            self._loops[streams] = ClosedLoop(
-                seen, settings.stack, self._segmenter(seen), find_weights(settings.pose_check)
-            )
+        loop = self._loop(streams)
         clip = None
         if settings.clips is not None and streams:
-            clip = Clip(seen)
-        outcome = run_episode(self._loops[streams], policy, job.key, job.condition, clip)
+            clip = Clip(loop.table)
+        outcome = run_episode(loop, policy, job.key, job.condition, clip)
         if clip is not None and not outcome.success:
             clip.write(clip_file(settings.clips, job.key))
         return outcome
+
+    def _loop(self, streams: tuple[str, ...]) -> EpisodeLoop:
+        settings = self._settings
+        if streams not in self._loops:
+            seen = StreamTable(tuple(s for s in settings.table if s.name in streams))
+            self._loops[streams] = self._world.make_loop(
+                seen,
+                settings.stack,
+                self._segmenter(seen),
+                find_weights(settings.pose_check),
+                settings.rendering,
+            )
+        return self._loops[streams]
 
     def _segmenter(self, table: StreamTable) -> Segmenter | None:
         if self._settings.segmentation == "ground_truth":
             return None
         if not any(stream.derived_from for stream in table):
             return None
-        return load_network()
+        return load_network(self._settings.world)
 
     def _policy(self, key: EpisodeKey) -> tuple[Policy, tuple[str, ...]]:
         name = without_digest(key.policy)
@@ -120,12 +135,14 @@ class EpisodeWorker:
         if wanted not in self._policies:
             policy = load_policy(
                 name,
-                Simulation.embodiment,
+                self._world.embodiment,
                 device=self._settings.device,
                 threads=1,
                 seed=0,
                 noise_scale=key.noise_scale,
                 committed_s=ahead_s,
+                # The teacher looks at no stream, and reads the loop's own world.
+                world=getattr(self._loop(()), "world", None) if name == TEACHER else None,
             )
             self._policies[wanted] = policy, streams_of(policy, self._settings.table, name)
         return self._policies[wanted]

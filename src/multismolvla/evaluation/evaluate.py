@@ -35,32 +35,40 @@ from multismolvla.evaluation.summary import summarize
 from multismolvla.faults.conditions import SETS, condition_set, parse_condition
 from multismolvla.pictures.film import write_video_wall
 from multismolvla.pose_check.check import find_weights
-from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.stack.command_options import (
     add_config,
     add_pose_check,
     add_streams,
     stream_table_file,
 )
-from multismolvla.stack.policy_loading import SMALL, with_digest, without_digest
-from multismolvla.stack.settings import PolicySettings, StackSettings, load_settings
+from multismolvla.stack.policy_loading import with_digest, without_digest
+from multismolvla.stack.settings import (
+    PolicySettings,
+    StackSettings,
+    load_settings,
+    shipped_config,
+)
+from multismolvla.stack.worlds import FAST, RENDERINGS, WORLDS, World, find_world
 from multismolvla.streams import StreamTable, load_stream_table
 
-# Far from the seeds of demonstrations: no scene was used in training.
-FIRST_SEED = 1_000_000
-EPISODES_PER_TASK = 20
-# `--quick`: one task of each suite, few episodes.
-QUICK_EPISODES = 3
 WALL_CLIPS = 16
+# What a `robot.json` of before does not say.
+ROBOTS_OF_OLD = {"world": "tabletop", "rendering": FAST}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--world",
+        choices=WORLDS,
+        default="tabletop",
+        help="our own tabletop, or LIBERO's tasks (default: %(default)s)",
+    )
+    parser.add_argument(
         "--policies",
         nargs="+",
-        default=[SMALL],
         metavar="POLICY",
-        help="names, folders, hub ids or module:Class, as policy_node takes them (default: small)",
+        help="names, folders, hub ids or module:Class, as policy_node takes them (default: small, "
+        "or small-libero)",
     )
     parser.add_argument(
         "--conditions",
@@ -71,10 +79,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="ids of tasks (default: all)")
     parser.add_argument(
-        "--episodes-per-task", type=int, metavar="N", help="episodes of each task (default: 20)"
+        "--suite", nargs="+", metavar="SUITE", help="suites whose tasks to run (default: all)"
     )
     parser.add_argument(
-        "--seed", type=int, default=FIRST_SEED, help="seed of the first episode (%(default)s)"
+        "--episodes-per-task",
+        type=int,
+        metavar="N",
+        help="episodes of each task (default: 20; 10 of LIBERO)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="seed of the first episode (default: 1000000; of LIBERO 0, the first of its 50 "
+        "official places)",
+    )
+    parser.add_argument(
+        "--rendering",
+        choices=RENDERINGS,
+        default=FAST,
+        help="of LIBERO's cameras: fast, or as LIBERO renders (default: %(default)s)",
     )
     parser.add_argument(
         "--masks",
@@ -94,9 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--latency-ms",
         nargs="+",
         type=float,
-        default=[100.0],
         metavar="MS",
-        help="simulated duration of an inference (default: 100)",
+        help="simulated duration of an inference (default: 100; of LIBERO 0, its world waits)",
     )
     parser.add_argument(
         "--queue-threshold",
@@ -125,7 +147,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="the quick conditions, one task of each suite, three episodes each",
+        help="the quick conditions, one task of each suite, few episodes each",
     )
     parser.add_argument(
         "--out",
@@ -154,7 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels by the network from its source streams, as on the robot, or the simulator's "
         "own, which are privileged (default: %(default)s)",
     )
-    add_pose_check(parser)
+    add_pose_check(parser, None, "simulation; none in LIBERO")
     add_config(parser)
     add_streams(parser)
     parser.add_argument("--no-clips", action="store_true", help="write no clips of failures")
@@ -170,9 +192,10 @@ def _threshold(text: str) -> float | None:
 def main(args: argparse.Namespace) -> int:
     """Run what is missing, then write the report. Exit status 0, 1 for an error, 130 for Ctrl-C."""
     try:
+        world = _fill_in(args)
         stack = _settings(args)
         table = load_stream_table(stream_table_file(args.streams, stack))
-        jobs = _jobs(args, table, stack.policy)
+        jobs = _jobs(args, world, table, stack.policy)
         _same_robot(args, table, stack)
         find_weights(args.pose_check)
         log = OutcomeLog(args.out / "outcomes.jsonl")
@@ -185,6 +208,8 @@ def main(args: argparse.Namespace) -> int:
             args.segmentation,
             args.pose_check,
             clips,
+            world.name,
+            args.rendering,
         )
         try:
             _run(jobs, log, settings, args.workers)
@@ -204,6 +229,23 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fill_in(args: argparse.Namespace) -> World:
+    """The world, whose defaults become those of the options that were not given."""
+    world = find_world(args.world)
+    defaults = {
+        "policies": [world.policy],
+        "seed": world.first_seed,
+        "latency_ms": [world.latency_s * 1e3],
+        "pose_check": world.pose_check,
+        "episodes_per_task": world.quick_episodes if args.quick else world.episodes,
+        "config": shipped_config() / world.config if world.config else None,
+    }
+    for name, value in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    return world
+
+
 def _settings(args: argparse.Namespace) -> StackSettings:
     """The settings of the robot, with what the command line changes for every episode."""
     settings = load_settings(args.config)
@@ -213,7 +255,9 @@ def _settings(args: argparse.Namespace) -> StackSettings:
     return replace(settings, policy=policy)
 
 
-def _jobs(args: argparse.Namespace, table: StreamTable, settings: PolicySettings) -> list[Job]:
+def _jobs(
+    args: argparse.Namespace, world: World, table: StreamTable, settings: PolicySettings
+) -> list[Job]:
     """Every requested episode; those to be compared are next to each other."""
     for name, least in (("episodes_per_task", 1), ("workers", 1), ("seed", 0)):
         value = getattr(args, name)
@@ -228,11 +272,7 @@ def _jobs(args: argparse.Namespace, table: StreamTable, settings: PolicySettings
     conditions = []
     for text in given:
         conditions += condition_set(text, table) if text in SETS else [parse_condition(text, table)]
-    tasks = [find_task(task).id for task in args.tasks or []]
-    if not tasks:
-        first = {task.suite: task.id for task in reversed(TASKS)}
-        tasks = [t.id for t in TASKS if not args.quick or t.id in first.values()]
-    episodes = args.episodes_per_task or (QUICK_EPISODES if args.quick else EPISODES_PER_TASK)
+    tasks = _tasks(args, world)
     policies = [with_digest(policy) for policy in args.policies]
     jobs = [
         Job(
@@ -259,10 +299,24 @@ def _jobs(args: argparse.Namespace, table: StreamTable, settings: PolicySettings
         for condition in conditions
         for masks in args.masks
         for task in tasks
-        for seed in range(args.seed, args.seed + episodes)
+        for seed in range(args.seed, args.seed + args.episodes_per_task)
     ]
     # Duplicates run once.
     return list(dict.fromkeys(jobs))
+
+
+def _tasks(args: argparse.Namespace, world: World) -> list[str]:
+    """Ids of the tasks that were named, else of the suites that were, else of all."""
+    if args.tasks:
+        return [world.find(task).id for task in args.tasks]
+    there = world.tasks()
+    suites = dict.fromkeys(task.suite for task in there)
+    for suite in args.suite or []:
+        if suite not in suites:
+            raise ValueError(f"--suite is '{suite}'; {world.name} has {', '.join(suites)}")
+    wanted = [task for task in there if task.suite in (args.suite or suites)]
+    first = {task.suite: task.id for task in reversed(wanted)}
+    return [task.id for task in wanted if not args.quick or task.id in first.values()]
 
 
 def _same_robot(args: argparse.Namespace, table: StreamTable, stack: StackSettings) -> None:
@@ -274,6 +328,8 @@ def _same_robot(args: argparse.Namespace, table: StreamTable, stack: StackSettin
         "all_streams": args.all_streams,
         "segmentation": args.segmentation,
         "pose_check": args.pose_check,
+        "world": args.world,
+        "rendering": args.rendering,
     }
     file = args.out / "robot.json"
     if not file.exists():
@@ -282,7 +338,7 @@ def _same_robot(args: argparse.Namespace, table: StreamTable, stack: StackSettin
         return
     before = json.loads(file.read_text())
     for name, value in robot.items():
-        if before.get(name) != value:
+        if before.get(name, ROBOTS_OF_OLD.get(name)) != value:
             option = f"--{name.replace('_', '-')}"
             raise ValueError(f"{file}: made with another {option}; choose another --out")
 

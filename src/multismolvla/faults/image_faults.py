@@ -168,6 +168,30 @@ class GaussianNoise(FrameFault):
 
 
 @dataclass
+class AlphaBlend(PictureFault):
+    """The signal fades into noise; of labels, ever fewer pixels are right. At 0 none is left.
+
+    The corruption by which EPFL's MultiSmolVLA was judged. No training damages frames with it.
+    """
+
+    name = "alpha_blend"
+    alpha: float = parameter(
+        "share", 0.0, 1.0, (0.8, 0.6, 0.4, 0.2, 0.0), "share of the signal; the rest is noise"
+    )
+
+    def corrupt(self, frame: np.ndarray) -> np.ndarray:
+        if self._modality.labels:
+            return _wrong_labels(self._modality, frame, 1.0 - self.alpha, self._rng)
+        noise = self._rng.random(frame.shape, dtype=np.float32)
+        noise *= np.float32(self._modality.damage.span)
+        if self._modality.is_float and np.isfinite(frame).any():
+            # Around what the scene measures: 40 degrees of noise from 0 would be a colder room.
+            noise += np.float32(np.nanmedian(frame) - 0.5 * self._modality.damage.span)
+        mixed = self.alpha * frame.astype(np.float32) + np.float32(1.0 - self.alpha) * noise
+        return self._modality.as_frame(mixed)
+
+
+@dataclass
 class SaltAndPepper(FrameFault):
     """Pixels that show one end of the range or the other."""
 

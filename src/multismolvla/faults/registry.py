@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from multismolvla.faults.fault import Fault
 from multismolvla.faults.image_faults import (
+    AlphaBlend,
     Black,
     ColourCast,
     Constant,
@@ -57,6 +58,7 @@ FAULTS: dict[str, type[Fault]] = {
         Late,
         Frozen,
         GaussianNoise,
+        AlphaBlend,
         SaltAndPepper,
         MotionBlur,
         Defocus,

@@ -119,6 +119,8 @@ class PolicyConfig:
             are angles. The statistics of the actions are then kept per row of the chunk.
         objects: whose poses the model estimates, one token each; see `object_tokens.py`.
             Only with `fourm`. The state then has the gripper's pose as well.
+        instructed: the instruction says which things the objects are: `grasp` is what is to be
+            grasped now. The queries then depend on it.
         view_tokens: the language model reads the tokens of the views. Without them it reads what
             the object tokens say alone, at a fraction of the cost.
     """
@@ -142,6 +144,7 @@ class PolicyConfig:
     objects: tuple[str, ...] = ()
     view_tokens: bool = True
     actions: tuple[str, ...] = ()
+    instructed: bool = False
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -198,6 +201,7 @@ class PolicyConfig:
             need(
                 self.max_state_dim >= width, "max_state_dim", self.max_state_dim, f"{width} or more"
             )
+        need(bool(self.objects) or not self.instructed, "instructed", True, "false without objects")
         need(
             self.view_tokens or bool(self.objects),
             "view_tokens",
@@ -214,11 +218,14 @@ class PolicyConfig:
         (Path(folder) / FILE_NAME).write_text(json.dumps(self.content(), indent=2) + "\n")
 
     def content(self) -> dict[str, Any]:
-        """What is saved: everything, but for `actions` where there is nothing to say."""
+        """What is saved: everything, but for what is younger than the first checkpoints and says
+        nothing here."""
         content = dataclasses.asdict(self)
-        if not self.actions:
-            del content["actions"]
-        return content
+        return {key: value for key, value in content.items() if value or key not in _MAY_BE_MISSING}
+
+
+# Key -> what a checkpoint that does not have it means; see `PolicyConfig.content`.
+_MAY_BE_MISSING: dict[str, Any] = {"actions": [], "instructed": False}
 
 
 def load_config(folder: str | Path) -> PolicyConfig:
@@ -231,8 +238,7 @@ def load_config(folder: str | Path) -> PolicyConfig:
 
     def parse(text: str) -> Any:
         content = json_value(text)
-        # The only key that may be missing: see `PolicyConfig.content`.
-        return {"actions": [], **content} if isinstance(content, dict) else content
+        return {**_MAY_BE_MISSING, **content} if isinstance(content, dict) else content
 
     config = load_checked(path, PolicyConfig, ConfigError, "it", parse, complete=True)
     try:
@@ -257,9 +263,13 @@ def _need_sizes(value: object, key: str = "") -> None:
 # Presets: of the streams and of the objects that the data know, see `PolicyConfig`.
 
 
-def _names(arm: Embodiment) -> dict[str, tuple[str, ...]]:
+def _names(arm: Embodiment) -> dict[str, Any]:
     other = arm.action_names != arm.state_names
-    return {"joints": arm.state_names, "actions": arm.action_names if other else ()}
+    return {
+        "joints": arm.state_names,
+        "actions": arm.action_names if other else (),
+        "period_s": arm.action_space.period_s,
+    }
 
 
 def _widths(arm: Embodiment) -> dict[str, Any]:

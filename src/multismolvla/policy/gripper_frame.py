@@ -6,27 +6,28 @@ both positions. Kinematics is known, so no weights are spent on it.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from multismolvla.embodiment.kinematics import (
     JointChain,
     Kinematics,
+    StatedPose,
     cross_matrix,
     rotation_of_rpy,
 )
 from multismolvla.embodiment.pan_pitch_arm import PanPitchArm
 
-# Middle of the workspace in base_link, and the length that counts as 1: metres.
-CENTRE_M = (0.20, 0.0, 0.03)
+# The length that counts as 1, metres. Positions count from the kinematics' `centre_m`.
 SCALE_M = 0.1
 # Numbers of `seen_from_gripper`.
 RELATIVE = 14
 
 
 def gripper_pose(kinematics: Kinematics, joints: Tensor) -> Tensor:
-    """Joint angles (..., J), radians, to (..., 12): the grip point in base_link, centred and scaled
-    as above, and the rotation of the gripper, row by row. See `Kinematics.forward`.
+    """States (..., J) to (..., 12): the grip point in the base frame, centred and scaled as above,
+    and the rotation of the gripper, row by row. See `Kinematics.forward`.
 
     Raises:
         ValueError: these kinematics cannot be computed by torch.
@@ -35,8 +36,14 @@ def gripper_pose(kinematics: Kinematics, joints: Tensor) -> Tensor:
         return _pan_pitch_pose(kinematics, joints)
     if isinstance(kinematics, JointChain):
         return _chain_pose(kinematics, joints)
+    if isinstance(kinematics, StatedPose):
+        return _stated_pose(kinematics, joints)
     name = type(kinematics).__name__
-    raise ValueError(f"kinematics is a {name}; expected PanPitchArm or JointChain")
+    raise ValueError(f"kinematics is a {name}; expected PanPitchArm, JointChain or StatedPose")
+
+
+def _centred(place: Tensor, centre_m: tuple[float, float, float]) -> Tensor:
+    return (place - place.new_tensor(centre_m)) / SCALE_M
 
 
 def _pan_pitch_pose(arm: PanPitchArm, joints: Tensor) -> Tensor:
@@ -52,9 +59,9 @@ def _pan_pitch_pose(arm: PanPitchArm, joints: Tensor) -> Tensor:
     cos_pitch, sin_pitch = pitch.cos(), pitch.sin()
     turn = arm.roll_twist - roll
     cos_turn, sin_turn = turn.cos(), turn.sin()
-    x = (arm.pan_x + radius * cos_pan - CENTRE_M[0]) / SCALE_M
-    y = (radius * sin_pan - CENTRE_M[1]) / SCALE_M
-    z = (height - CENTRE_M[2]) / SCALE_M
+    x, y, z = _centred(
+        torch.stack([arm.pan_x + radius * cos_pan, radius * sin_pan, height], dim=-1), arm.centre_m
+    ).unbind(-1)
     # About z by the pan, about y by the pitch, about x by the roll.
     along_y = (sin_pitch * sin_turn, cos_turn, cos_pitch * sin_turn)
     along_z = (sin_pitch * cos_turn, -sin_turn, cos_pitch * cos_turn)
@@ -77,8 +84,19 @@ def _chain_pose(chain: JointChain, joints: Tensor) -> Tensor:
             cross, angle = torch.from_numpy(cross_matrix(link.axis)).to(joints), next(angles)
             turn = angle.sin() * cross + (1.0 - angle.cos()) * (cross @ cross)
             rotation = rotation + rotation @ turn
-    centred = (position - joints.new_tensor(CENTRE_M)) / SCALE_M
-    return torch.cat((centred, rotation.flatten(-2)), dim=-1)
+    return torch.cat((_centred(position, chain.centre_m), rotation.flatten(-2)), dim=-1)
+
+
+def _stated_pose(stated: StatedPose, state: Tensor) -> Tensor:
+    turn = state[..., 3:6]
+    angle = turn.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    x, y, z = (turn / angle).unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+    angle = angle[..., None]
+    rotation = torch.eye(3).to(state) + angle.sin() * cross + (1.0 - angle.cos()) * cross @ cross
+    rotation = rotation @ torch.from_numpy(np.array(stated.hand)).to(state)
+    return torch.cat((_centred(state[..., :3], stated.centre_m), rotation.flatten(-2)), dim=-1)
 
 
 def to_base(places: Tensor, pose: Tensor) -> Tensor:
@@ -93,7 +111,11 @@ def to_base(places: Tensor, pose: Tensor) -> Tensor:
 
 
 def seen_from_gripper(
-    places: Tensor, headings: Tensor, pose: Tensor, axis_m: tuple[float, float]
+    places: Tensor,
+    headings: Tensor,
+    pose: Tensor,
+    axis_m: tuple[float, float],
+    centre_m: tuple[float, float, float],
 ) -> Tensor:
     """Where things are for the gripper and for the arm: (B, n, 14).
 
@@ -103,14 +125,15 @@ def seen_from_gripper(
     turn, 4.
 
     Args:
-        places: (B, n, 3) in base_link, centred; headings: (B, n, 2) cosine and sine.
+        places: (B, n, 3) in the base frame, centred; headings: (B, n, 2) cosine and sine.
         pose: (B, 12) of `gripper_pose`.
-        axis_m: x and y of the first joint's axis in base_link, metres.
+        axis_m: x and y of the first joint's axis in the base frame, metres; centre_m: what the
+            places count from.
     """
     grip, rotation = pose[:, None, :3], pose[:, None, 3:].unflatten(-1, (3, 3))
     offset = places - grip
     in_gripper = (rotation * offset[..., None]).sum(dim=-2)
-    axis_x, axis_y = ((axis_m[k] - CENTRE_M[k]) / SCALE_M for k in range(2))
+    axis_x, axis_y = ((axis_m[k] - centre_m[k]) / SCALE_M for k in range(2))
 
     def polar(place: Tensor) -> tuple[Tensor, Tensor]:
         x, y = place[..., 0] - axis_x, place[..., 1] - axis_y

@@ -128,7 +128,9 @@ class MultiSmolVLA(nn.Module):
         """
         estimates = self.config.encoder == "fourm" and bool(self.config.objects)
         if estimates:
-            estimate = estimate or self.object_tokens.estimate(views, present, state)
+            estimate = estimate or self.object_tokens.estimate(
+                views, present, state, language, language_mask
+            )
         if not self.config.view_tokens:
             views = views[:, :, :0]
         batch, _, per_view, _ = views.shape

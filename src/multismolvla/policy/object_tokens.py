@@ -16,12 +16,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.policy.config import GRIPPER_POSE, PolicyConfig
 from multismolvla.policy.gripper_frame import RELATIVE, seen_from_gripper, to_base
 
 HEADS = 4
+# Channels of a word of the instruction.
+WORD = 64
 # Numbers of an object: position 3, heading 2, held 1, logarithm of the expected error 1. Of the
 # gripper: position 3, the joints, holding nothing 1.
 OBJECT_NUMBERS, GRIPPER_NUMBERS = 7, 4
@@ -62,13 +65,19 @@ class ObjectTokens(nn.Module):
         super().__init__()
         if kinematics is None:
             raise ValueError("a model with objects needs the kinematics of its arm")
-        self._axis_m = kinematics.axis_m
+        self._axis_m, self._centre_m = kinematics.axis_m, kinematics.centre_m
         gripper = GRIPPER_NUMBERS + len(config.joints)
         width, count = config.text.hidden_size, len(config.objects) + 1
         views, state = len(config.views), len(config.joints) + GRIPPER_POSE
         self._state = state
         self.position = nn.Parameter(torch.randn(views, config.tokens_per_view, width) * 0.1)
         self.queries = nn.Parameter(torch.randn(views, count, width) * 0.1)
+        if config.instructed:
+            # Words of their own: the language model's belong to the action expert's training.
+            self.words = nn.Embedding(config.text.vocab_size, WORD)
+            self.instruct = nn.Sequential(
+                nn.Linear(WORD, width), nn.GELU(), nn.Linear(width, (count - 1) * width)
+            )
         self.norm = nn.LayerNorm(width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -92,25 +101,35 @@ class ObjectTokens(nn.Module):
         nn.init.zeros_(self.write_seen.bias)
         self.name = nn.Parameter(torch.randn(count, width) * 0.5)
 
-    def estimate(self, views: Tensor, present: Tensor, state: Tensor) -> Estimate:
+    def estimate(
+        self,
+        views: Tensor,
+        present: Tensor,
+        state: Tensor,
+        language: Tensor | None = None,
+        language_mask: Tensor | None = None,
+    ) -> Estimate:
         """Estimate from the views (B, V, T, H) that are present, (B, V) bool.
 
         Args:
             state: (B, max_state_dim) with the gripper's pose, see `Normalizer.normalize_state`.
+            language, language_mask: (B, L) the instruction; needed with `config.instructed`, not
+                read without.
         """
         width = views.shape[-1]
+        queries = self._queries(language, language_mask)
         state = state[:, : self._state]
         # Chosen, not multiplied: NaN times zero is NaN.
         views = torch.where(present[:, :, None, None], views, 0.0)
         tokens = self.norm(views) + self.position
         key, value = self.key_value(tokens).chunk(2, dim=-1)
         key, value = (x.unflatten(-1, (HEADS, -1)).transpose(2, 3) for x in (key, value))
-        query = self.queries.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        query = queries.unflatten(-1, (HEADS, -1)).transpose(-3, -2)
         scores = query @ key.transpose(-1, -2) * (width / HEADS) ** -0.5
         looked = scores.log_softmax(dim=-1)
         found = (looked.exp() @ value).transpose(2, 3).flatten(3)
         # (B, V, n + 1, H)
-        answers = self.queries + self.out(found) + self.pose(state)[:, None, None]
+        answers = queries + self.out(found) + self.pose(state)[:, None, None]
         answers = answers + self.mlp(answers)
         # Without any view all have a weight: the numbers mean nothing then, but must be finite.
         usable = present | ~present.any(dim=1, keepdim=True)
@@ -119,6 +138,18 @@ class ObjectTokens(nn.Module):
         say = torch.cat((say, equal.to(say.dtype)), dim=2)
         seen = (say * answers).sum(dim=1)
         return Estimate(objects, self.read_hand(seen[:, -1]), looked[:, :, 0].transpose(1, 2), seen)
+
+    def _queries(self, language: Tensor | None, language_mask: Tensor | None) -> Tensor:
+        """The queries ([B, ]V, n + 1, H), which the instruction changes where it says what they
+        look for. The gripper's is always the same."""
+        if not hasattr(self, "words"):
+            return self.queries
+        if language is None or language_mask is None:
+            raise ValueError("these object tokens need the instruction")
+        there = language_mask[..., None].to(self.queries.dtype)
+        meant = (self.words(language) * there).sum(dim=1) / there.sum(dim=1).clamp_min(1.0)
+        change = self.instruct(meant).unflatten(-1, (-1, self.queries.shape[-1]))
+        return self.queries + functional.pad(change, (0, 0, 0, 1))[:, None]
 
     def _fuse(self, read: Tensor, usable: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One estimate (B, n, 7) from those of the views (B, V, n, READ), and their weights."""
@@ -161,7 +192,9 @@ class ObjectTokens(nn.Module):
         """The tokens of an estimate."""
         objects = estimate.objects
         pose = state[:, : self._state][:, -GRIPPER_POSE:]
-        relative = seen_from_gripper(objects[..., :3], objects[..., 3:5], pose, self._axis_m)
+        relative = seen_from_gripper(
+            objects[..., :3], objects[..., 3:5], pose, self._axis_m, self._centre_m
+        )
         tokens = self.write_object(torch.cat((objects, relative), dim=-1))
         gripper = self.write_hand(estimate.gripper)[:, None]
         tokens = torch.cat((tokens, gripper), dim=1) + self.name

@@ -13,6 +13,8 @@ from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, NORMALISATION, RELIEF_SCALE_M
 
 WEIGHTS_FILE = Path(__file__).parent / "weights.safetensors"
+# World -> weights of the network that labels its scenes.
+WEIGHTS = {"tabletop": WEIGHTS_FILE, "libero": WEIGHTS_FILE.with_name("libero.safetensors")}
 
 
 class WeightsError(ValueError):

@@ -1,10 +1,11 @@
-"""The simulated cameras: raw frames of any streams of the table, from as few passes as possible."""
+"""The simulated cameras: raw frames of any streams of a scene, from as few passes as possible."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -15,36 +16,84 @@ from multismolvla.sim.sensors import BACKGROUND_C, SENSORS, Sensor, apparent_tem
 from multismolvla.streams import Stream, StreamTable
 
 
+@dataclass(frozen=True)
+class CameraSetup:
+    """What the cameras need to know of a scene beside its model.
+
+    Attributes:
+        camera_of_view: MuJoCo's name of the camera of a view.
+        labels: (ngeom,) uint8 index into `LABELS` of each geom.
+        temperatures_c: (ngeom,) surface temperature of each geom, degrees Celsius.
+        geom_groups: MuJoCo's groups of geoms that are drawn.
+        mirrored: images have left and right exchanged; true depth and intrinsics, fx is negative.
+    """
+
+    camera_of_view: Callable[[str], str]
+    labels: np.ndarray
+    temperatures_c: np.ndarray
+    geom_groups: tuple[int, ...] = (0, 1, 2)
+    mirrored: bool = False
+
+
+def tabletop_setup(model: mujoco.MjModel) -> CameraSetup:
+    """The tabletop's: the view `""` is the MJCF camera `top_camera`, `wrist` is `wrist_camera`.
+
+    Raises:
+        ValueError: a geom has no valid label.
+    """
+    ids = range(model.ngeom)
+    return CameraSetup(
+        camera_of_view=lambda view: f"{view or 'top'}_camera",
+        labels=np.array([label_of_geom(model, i) for i in ids], np.uint8),
+        temperatures_c=np.array([temperature_of_geom(model, i) for i in ids]),
+    )
+
+
 class Cameras:
     """Renders the streams of a table from the scene's cameras.
 
-    The view `""` is the MJCF camera `top_camera`, the view `wrist` is `wrist_camera`. Colour and
-    depth of a view come from one pass; ground-truth labels and thermal from a second one that
-    draws geom ids. Noise is seeded per stream and does not depend on what else is rendered.
+    Colour and depth of a view come from one pass; ground-truth labels and thermal from a second
+    one that draws geom ids. Noise is seeded per stream and does not depend on what else is
+    rendered.
 
     Render from one thread only, whichever renders first. `close` may come from any thread.
     """
 
-    def __init__(self, model: mujoco.MjModel, table: StreamTable, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        table: StreamTable,
+        seed: int = 0,
+        setup: CameraSetup | None = None,
+    ) -> None:
         """Check that the scene has every camera and label; nothing is rendered yet.
+
+        Args:
+            setup: of the scene; the tabletop's by default.
 
         Raises:
             ValueError: the scene lacks a view's camera, a geom has no valid label, or no camera of
                 a stream's kind is simulated.
         """
+        setup = setup or tabletop_setup(model)
         self._model = model
         self._streams = {stream.name: stream for stream in table}
-        self._camera_ids = {stream.view: _camera_id(model, stream) for stream in table}
+        self._camera_ids = {
+            stream.view: _camera_id(model, stream, setup.camera_of_view(stream.view))
+            for stream in table
+        }
         self.reseed(seed)
         # One row more than there are geoms: the last stands for "nothing", geom id -1.
-        ids = range(model.ngeom)
-        self._labels = np.array([*(label_of_geom(model, i) for i in ids), 0], np.uint8)
-        temperatures = np.array([*(temperature_of_geom(model, i) for i in ids), BACKGROUND_C])
+        self._labels = np.append(setup.labels, 0).astype(np.uint8)
+        temperatures = np.append(setup.temperatures_c, BACKGROUND_C)
         self._apparent_c = apparent_temperature_c(temperatures, self._labels).astype(np.float32)
+        self._mirrored = setup.mirrored
         self._renderer = Renderer(
             model,
             height=max(stream.height for stream in table),
             width=max(stream.width for stream in table),
+            geom_groups=setup.geom_groups,
+            mirrored=setup.mirrored,
         )
 
     def reseed(self, seed: int) -> None:
@@ -86,11 +135,15 @@ class Cameras:
         return {name: frames[name] for name in names}
 
     def intrinsics(self, name: str) -> tuple[float, float, float, float]:
-        """Return fx, fy, cx, cy of a stream in pixels; pixel centres have integer coordinates."""
+        """Return fx, fy, cx, cy of a stream in pixels; pixel centres have integer coordinates.
+
+        fx is negative where images are mirrored: the optical frame's x still points right.
+        """
         stream = self._streams[name]
         fovy_rad = math.radians(self._model.cam_fovy[self._camera_ids[stream.view]])
         focal = 0.5 * stream.height / math.tan(0.5 * fovy_rad)
-        return focal, focal, 0.5 * (stream.width - 1), 0.5 * (stream.height - 1)
+        fx = -focal if self._mirrored else focal
+        return fx, focal, 0.5 * (stream.width - 1), 0.5 * (stream.height - 1)
 
     def close(self) -> None:
         """Free what OpenGL holds; harmless when repeated or when nothing was ever rendered."""
@@ -116,8 +169,7 @@ class Cameras:
         return frames
 
 
-def _camera_id(model: mujoco.MjModel, stream: Stream) -> int:
-    name = f"{stream.view or 'top'}_camera"
+def _camera_id(model: mujoco.MjModel, stream: Stream, name: str) -> int:
     camera_id = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name)
     if camera_id < 0:
         known = ", ".join(model.camera(i).name for i in range(model.ncam)) or "none"

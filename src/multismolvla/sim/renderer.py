@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
@@ -26,11 +27,20 @@ class Renderer:
     every later call must come from it. Hold `lock` from `look` to the last pass.
     """
 
-    def __init__(self, model: mujoco.MjModel, height: int, width: int) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        height: int,
+        width: int,
+        geom_groups: Sequence[int] = (0, 1, 2),
+        mirrored: bool = False,
+    ) -> None:
         """Nothing of OpenGL happens here.
 
         Args:
             height, width: of the largest image, pixels.
+            geom_groups: MuJoCo's groups of geoms that are drawn.
+            mirrored: exchange left and right in every image.
         """
         self.lock = threading.Lock()
         self._model = model
@@ -39,6 +49,9 @@ class Renderer:
         for flag in _EXPENSIVE:
             self._scene.flags[flag] = 0
         self._option = mujoco.MjvOption()
+        self._option.geomgroup[:] = [group in geom_groups for group in range(mujoco.mjNGROUP)]
+        # OpenGL begins an image at its lowest row.
+        self._upright = np.s_[::-1, ::-1] if mirrored else np.s_[::-1]
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._gl: OffscreenContext | None = None
@@ -74,13 +87,17 @@ class Renderer:
         mujoco.mjr_render(self._viewport, self._scene, self._context)
         mujoco.mjr_readPixels(picture, buffer, self._viewport, self._context)
         return (
-            picture[::-1] if colour else None,
-            self._to_metres(buffer[::-1]) if depth else None,
+            picture[self._upright] if colour else None,
+            self._to_metres(buffer[self._upright]) if depth else None,
         )
 
     def geom_ids(self) -> np.ndarray:
         """Return the id of the geom in each pixel, (H, W) int32; -1 where there is none."""
         flags = self._scene.flags
+        for item in self._scene.geoms[: self._scene.ngeom]:
+            # A site hides no geom: MuJoCo leaves out what has no id.
+            if item.objtype == mujoco.mjtObj.mjOBJ_SITE:
+                item.segid = -1
         colours = np.empty((self._viewport.height, self._viewport.width, 3), np.uint8)
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 1
         mujoco.mjr_render(self._viewport, self._scene, self._context)
@@ -91,7 +108,7 @@ class Renderer:
         for item in self._scene.geoms[: self._scene.ngeom]:
             if item.segid >= 0 and item.objtype == mujoco.mjtObj.mjOBJ_GEOM:
                 table[item.segid + 1] = item.objid
-        return table[colours[::-1] @ np.array([1, 256, 65536], np.int32)]
+        return table[colours[self._upright] @ np.array([1, 256, 65536], np.int32)]
 
     def close(self) -> None:
         """Free what OpenGL holds; harmless when repeated or when nothing was ever drawn."""

@@ -64,7 +64,9 @@ class ClosedLoop:
         segmenter: Segmenter | None = None,
         pose_check: Mapping[str, StreamWeights] | None = None,
     ) -> None:
-        self.table = table
+        self.table, self.world_name = table, "tabletop"
+        self.embodiment = Simulation.embodiment
+        self.instruction_ns = INSTRUCTION_NS
         self.settings = settings or StackSettings()
         self.segmenter = segmenter
         # The simulator's labels are frames of a camera of their own.

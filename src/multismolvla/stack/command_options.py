@@ -37,7 +37,9 @@ def stream_table_file(given: Path | None, settings: StackSettings | None = None)
 
 
 def add_pose_check(
-    parser: argparse._ActionsContainer, default: str = SIMULATION, default_is: str = SIMULATION
+    parser: argparse._ActionsContainer,
+    default: str | None = SIMULATION,
+    default_is: str = SIMULATION,
 ) -> None:
     """Declare `--pose-check`, for `pose_check.check.find_weights`."""
     parser.add_argument(

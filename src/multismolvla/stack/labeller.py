@@ -28,12 +28,13 @@ class Segmenter(Protocol):
 
 
 @functools.cache
-def load_network() -> Segmenter:
-    """The network that ships with the package, on one thread, with the same labels everywhere."""
+def load_network(world: str = "tabletop") -> Segmenter:
+    """The network that ships for a world, on one thread, with the same labels everywhere."""
     # Imports torch, which takes seconds that recorded labels need not wait.
     from multismolvla.segmentation.predictor import Segmenter as Network
+    from multismolvla.segmentation.weights import WEIGHTS
 
-    return Network(threads=1)
+    return Network(WEIGHTS[world], threads=1)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def load_policy(
     now_ns: Callable[[], int] | None = None,
     precision: str = "float32",
     committed_s: float = COMMITTED_S,
+    world: object = None,
 ) -> Policy:
     """Make the policy of this name, see `find_policy`.
 
@@ -112,6 +113,7 @@ def load_policy(
             have its dry run choose.
         committed_s: for how long the arm goes on along its last chunk after an observation, for a
             policy that plans with it.
+        world: the simulator, for a policy that reads its state.
 
     Raises:
         ValueError: there is no such policy, or it cannot be made; one line with what to do.
@@ -131,6 +133,7 @@ def load_policy(
             policy = _load_checkpoint(found, embodiment, chunking, options)
         else:
             options |= {"embodiment": embodiment, "chunking": chunking, "committed_s": committed_s}
+            options["world"] = world
             policy = found(**_accepted(found, options))
     except Exception as error:  # A policy is foreign code: whatever it raises ends the start.
         raise _cannot_be_made(name, error) from error

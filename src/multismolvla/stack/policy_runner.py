@@ -27,7 +27,8 @@ from multismolvla.control.inference import (
 from multismolvla.control.load_shedding import POSE_CHECK, REPLANNING_RATE, Load
 from multismolvla.control.policy_loop import Mode, Playback, PolicyLoop, describe
 from multismolvla.control.policy_view import PolicyView, SetCheck, StreamGate, StreamMask
-from multismolvla.control.trajectory import Trajectory
+from multismolvla.control.trajectory import Trajectory, TrajectoryError
+from multismolvla.embodiment.description import ActionSpace
 from multismolvla.interfaces import ActionChunk, Observation, Policy
 from multismolvla.stack.settings import PolicySettings
 from multismolvla.streams import StreamTable
@@ -61,7 +62,8 @@ class PolicyTick:
     """What a control period has decided.
 
     Attributes:
-        targets: (N, J) radians, setpoints for now and the next periods; None to send nothing.
+        targets: (N, A) setpoints, radians, or steps, for now and the next periods; None to send
+            nothing.
         request: the inference that is to start now, if any.
         holds: nothing may be executed.
         changed: mode, reason or mask are not those of the last period.
@@ -77,9 +79,13 @@ class PolicyRunner:
     """Queue, schedule, playback, gate and view around one policy.
 
     Args:
-        joint_names: of the arm, in the order of states and targets.
+        names: of the numbers of an action; of an arm that follows joint targets, its joints in the
+            order of states and targets.
         check: compares every set of frames with the joints; None for no check.
         on_event: gets (severity, text): `info`, `warning` or `error`, once per change.
+        space: of an arm that is commanded by steps; None for joint targets. The arm's period is the
+            control period then, whatever `control_rate_hz` is, and `chunk_entry` and `merge` do not
+            matter: see `ActionQueue`.
 
     Attributes:
         view: takes in sets of frames, joint states and privileged poses of objects.
@@ -93,24 +99,31 @@ class PolicyRunner:
     def __init__(
         self,
         policy: Policy,
-        joint_names: Sequence[str],
+        names: Sequence[str],
         table: StreamTable,
         settings: PolicySettings,
         check: SetCheck | None = None,
         on_event: Callable[[str, str], None] = lambda severity, text: None,
+        space: ActionSpace | None = None,
     ) -> None:
         self._name = settings.policy
-        self._joint_names = tuple(joint_names)
+        self._names = tuple(names)
+        self._steps = space if space is not None and space.deltas else None
         self._on_event = on_event
         self._queue = ActionQueue(
-            merge_strategy(settings.merge, settings.crossfade_s), ENTRIES[settings.chunk_entry]
+            merge_strategy(settings.merge, settings.crossfade_s),
+            ENTRIES[settings.chunk_entry],
+            self._steps,
         )
         self._threshold = RefillThreshold(settings.queue_threshold)
         schedule = InferenceSchedule(
             self._threshold, ObservationFilter(settings.observation_tolerance_rad)
         )
-        self.step_ns = round(1e9 / settings.control_rate_hz)
-        self._playback = Playback(self._queue, settings.look_ahead_points, self.step_ns)
+        rate_hz = settings.control_rate_hz
+        self.step_ns = round(self._steps.period_s * 1e9 if self._steps else 1e9 / rate_hz)
+        self._playback = Playback(
+            self._queue, settings.look_ahead_points, self.step_ns, self._steps
+        )
         self.view = PolicyView(table, settings.max_set_age_s, check)
         self._loop = PolicyLoop(
             StreamGate(table, settings.min_visual_streams),
@@ -120,7 +133,7 @@ class PolicyRunner:
             self._playback,
             settings.joint_states_timeout_s,
         )
-        self._inference = Inference(policy, schedule, self._queue, self._joint_names)
+        self._inference = Inference(policy, schedule, self._queue, self._names, self._steps)
         self._contradicting: list[str] = []
         self._wanted_task = self.task = ""
         self.mode = Mode("idle", "")
@@ -163,9 +176,15 @@ class PolicyRunner:
         return PolicyTick(tick.targets, request, bool(tick.hold_reason), changed)
 
     def trajectory(self, now_ns: int, targets: np.ndarray) -> Trajectory:
-        """The setpoints of a tick as the arm runner follows them."""
+        """The setpoints of a tick as the arm runner follows them.
+
+        Raises:
+            TrajectoryError: they are steps.
+        """
+        if self._steps is not None:
+            raise TrajectoryError("the arm is commanded by steps; expected joint targets")
         offsets_s = np.arange(len(targets)) * self.step_ns * 1e-9
-        names = self._joint_names
+        names = self._names
         return Trajectory(now_ns, names, offsets_s, list(targets), names)
 
     def _start_anew(self, now_ns: int) -> None:
@@ -224,7 +243,7 @@ class PolicyRunner:
                 answer.observation,
                 now_ns,
                 answer.request.generation,
-                self.view.states.latest(),
+                None if self._steps else self.view.states.latest(),
             )
         except ValueError as error:
             self._failed(now_ns, error)

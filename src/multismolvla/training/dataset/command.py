@@ -96,7 +96,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         "--units",
         choices=UNITS,
         default="lerobot",
-        help="units of joints (lerobot: degrees, per cent)",
+        help="units of joints (lerobot: degrees, per cent); an arm without joints has its own",
     )
     foreign.add_argument(
         "--size",
@@ -174,9 +174,10 @@ def _cache(args: argparse.Namespace) -> int:
     left_out = samples = kept = 0
     with CacheWriter(
         args.out,
-        args.embodiment.joint_names,
+        args.embodiment.state_names,
         streams,
         objects,
+        actions=args.embodiment.action_names,
         every=args.every,
         validation_share=args.validation_share,
     ) as writer:

@@ -110,7 +110,7 @@ def _sources(folder: Path, embodiment: Embodiment, foreign: ForeignData) -> Iter
 def _read(bag: Path, embodiment: Embodiment) -> Episode:
     episode = read_episode(bag)
     try:
-        embodiment.check_joints(episode.joints, str(bag))
+        embodiment.check_data(episode.joints, episode.action_names, str(bag))
     except EmbodimentError as error:
         raise EpisodeError(str(error)) from None
     return episode

@@ -14,15 +14,15 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multismolvla.argument_types import positive, share
 from multismolvla.data.bag import write_episode
 from multismolvla.sim.offscreen import RenderingError
-from multismolvla.sim.simulation import Simulation
-from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.stack.command_options import add_config, add_streams, stream_table_file
 from multismolvla.stack.policy_loading import load_policy
-from multismolvla.stack.settings import load_settings
+from multismolvla.stack.settings import load_settings, shipped_config
+from multismolvla.stack.worlds import WORLDS, find_world
 from multismolvla.streams import StreamTableError, load_stream_table
 from multismolvla.training.demonstrations.demonstration import DemonstrationRecorder, Learner
 from multismolvla.training.demonstrations.demonstration_folder import (
@@ -36,11 +36,23 @@ from multismolvla.training.progress_line import ProgressLine
 from multismolvla.training.provenance import git_says
 from multismolvla.worker_pool import WorkerDied, results, start_worker
 
+if TYPE_CHECKING:
+    from multismolvla.training.demonstrations.libero_demonstration import LiberoRecorder
+
 # Evaluation counts from 1 000 000 on: no scene is both learned from and judged by.
 FIRST_SEED = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--world",
+        choices=WORLDS,
+        default="tabletop",
+        help="our own tabletop, or LIBERO's tasks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--suite", nargs="+", metavar="SUITE", help="suites whose tasks to record (default: all)"
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -115,9 +127,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     try:
-        tasks = [task.id for task in TASKS]
-        if args.tasks != ["all"]:
-            tasks = list(dict.fromkeys(find_task(name).id for name in args.tasks))
+        world = find_world(args.world)
+        if args.tasks == ["all"]:
+            tasks = [task.id for task in world.tasks() if task.suite in (args.suite or task.suite)]
+            if not tasks:
+                raise DemonstrationsError(f"{world.name} has no suite '{args.suite[0]}'")
+        else:
+            tasks = list(dict.fromkeys(world.find(name).id for name in args.tasks))
+        if args.config is None and world.config:
+            args.config = shipped_config() / world.config
         table_file = stream_table_file(args.streams, load_settings(args.config))
         table = load_stream_table(table_file)
         whole = {"all": table.names, "none": ()}
@@ -132,6 +150,7 @@ def main(args: argparse.Namespace) -> int:
             args.expert_share,
             args.stream_loss,
             args.privileged,
+            world.name,
         )
         if args.policy != "expert" and not (streams or args.privileged):
             raise DemonstrationsError(
@@ -196,7 +215,7 @@ def _record_all(
     return 0
 
 
-_recorder: DemonstrationRecorder
+_recorder: DemonstrationRecorder | LiberoRecorder
 _settings: Settings
 _meta: dict[str, str]
 
@@ -205,16 +224,20 @@ def _start_worker(settings: Settings, table: Path, revision: str) -> None:
     global _recorder, _settings, _meta
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start_worker()
-    _recorder = DemonstrationRecorder(
-        load_stream_table(table), settings.streams, _load_learner(settings)
-    )
+    given = load_stream_table(table), settings.streams, _load_learner(settings)
+    if settings.world == "libero":
+        from multismolvla.training.demonstrations.libero_demonstration import LiberoRecorder
+
+        _recorder = LiberoRecorder(*given)
+    else:
+        _recorder = DemonstrationRecorder(*given)
     _settings, _meta = settings, {"git_revision": revision}
 
 
 def _load_learner(settings: Settings) -> Learner | None:
     if settings.policy == "expert":
         return None
-    arm = Simulation.embodiment
+    arm = find_world(settings.world).embodiment
     # torch, only where it is needed.
     if settings.privileged:
         from multismolvla.training.demonstrations.privileged_policy import PrivilegedPolicy

@@ -29,6 +29,7 @@ class Settings:
     expert_share: float
     stream_loss: float
     privileged: bool = False
+    world: str = "tabletop"
 
 
 @contextlib.contextmanager
@@ -45,7 +46,7 @@ def claimed_folder(out: Path, settings: Settings) -> Iterator[None]:
         if path.exists():
             found = json.loads(path.read_text())
             # The key had another name, and the oldest folders have none.
-            found = {"privileged": found.pop("told", False)} | found
+            found = {"privileged": found.pop("told", False), "world": "tabletop"} | found
             differing = [key for key, value in wanted.items() if found.get(key) != value]
             if differing:
                 key = differing[0]

@@ -56,7 +56,7 @@ class AuxiliaryHeads(nn.Module):
         metrics = {"labels": labels.detach().mean()}
         if estimate is not None:
             scene, more = scene_loss(estimate, targets)
-            loss = 0.5 * labels + scene + 0.3 * self._look_loss(estimate, shares)
+            loss = 0.5 * labels + scene + 0.3 * self._look_loss(estimate, shares, targets.tokens)
             metrics |= more
         return loss, metrics
 
@@ -65,13 +65,17 @@ class AuxiliaryHeads(nn.Module):
         weight = known * (1.0 + FOREGROUND_WEIGHT * shares[..., OBJECT_LABELS].sum(dim=-1))
         return (crossed * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp_min(1e-6)
 
-    def _look_loss(self, estimate: Estimate, shares: Tensor) -> Tensor:
-        """How far each query's attention is from where its object is seen."""
+    def _look_loss(self, estimate: Estimate, shares: Tensor, tokens: Tensor) -> Tensor:
+        """How far each query's attention is from where its object is seen: where its label is, or
+        where its position lies in the frame."""
         total = shares.new_zeros(len(shares))
         for query, column in enumerate(self._columns):
-            if column is None:
-                continue
-            there = shares[..., column]
+            if column is not None:
+                there = shares[..., column]
+            else:
+                token = tokens[:, query]
+                there = functional.one_hot(token.clamp_min(0), shares.shape[2]).to(shares)
+                there = there * (token >= 0)[..., None]
             # Each view in which it is seen counts the same, however large it is there.
             there = there / there.sum(dim=-1, keepdim=True).clamp_min(1e-6)
             there = there / there.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from multismolvla.data.cache import TrainingCache
+from multismolvla.data.view_camera import view_cameras
 from multismolvla.embodiment.kinematics import Kinematics
 from multismolvla.faults.fault import FrameFault
 from multismolvla.faults.registry import FAULTS
@@ -171,6 +172,9 @@ class BatchMaker:
         )
         starts = {i: episode["start"] for i, episode in enumerate(cache.episodes)}
         self._starts = np.array([starts[i] for i in range(len(starts))])
+        self._cameras = np.stack(
+            [view_cameras(episode["meta"], config.views) for episode in cache.episodes]
+        )
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def make(self, step: int) -> list[Group]:
@@ -307,7 +311,8 @@ class BatchMaker:
         shares = label_shares(labels, config.views, side, len(samples))
         poses = cache.array("object_poses")[samples]
         state = cache.array("state")[samples]
-        return auxiliary_targets(state, self._kinematics, poses, cache.objects, shares)
+        cameras = self._cameras[cache.array("episode")[samples]]
+        return auxiliary_targets(state, self._kinematics, poses, cache.objects, shares, cameras)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         # Without the rank: the processes share one order and take different parts of it.

@@ -53,7 +53,7 @@ def flow_loss(
     noise, time = noise.flatten(0, 1), time.flatten()
     x_t = interpolate(target, noise, time)
     velocity = model.velocity(repeated(prefix, draws), x_t, time)
-    residual = (velocity - target_velocity(target, noise))[..., : len(model.config.joints)]
+    residual = (velocity - target_velocity(target, noise))[..., : len(model.config.action_names)]
     weights = row_weights(residual.shape[1], near_rows, residual.device)
     squared = residual.float().square().mean(dim=-1) * weights
     return squared.mean(dim=1).unflatten(0, (-1, draws)).mean(dim=1)
@@ -88,13 +88,13 @@ class Objective(nn.Module):
         else:
             views, present = group.views, group.present
         estimate = group.scene
+        language = (group.language, group.language_mask)
         if estimate is None and model.config.objects:
-            estimate = model.object_tokens.estimate(views, present, group.state)
+            estimate = model.object_tokens.estimate(views, present, group.state, *language)
         if phase.kind == "perception":
             loss, metrics = self.heads(views, present, estimate, group.targets)
             return loss, metrics | {"auxiliary": loss.mean().detach()}
         metrics: dict[str, Tensor] = {}
-        language = (group.language, group.language_mask)
         prefix = model.read(views, present, group.mask, *language, group.state, estimate=estimate)
         loss = flow_loss(
             model, prefix, group.actions, group.noise, group.time, near_rows=phase.near_rows

@@ -182,7 +182,8 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
         self._accelerator.wait_for_everyone()
         self._cache = TrainingCache(recipe.data.cache)
-        embodiment.check_joints(self._cache.joints, str(self._cache.folder))
+        cache = self._cache
+        embodiment.check_data(cache.joints, cache.action_names, str(cache.folder))
         self._caches = phase_caches(recipe, self._cache)
         self._streams = choose_streams(self._cache, table, recipe)
         self._train = samples_of(self._cache, "train", recipe.data.episodes)
@@ -352,16 +353,24 @@ def phase_caches(recipe: Recipe, common: TrainingCache) -> dict[str, TrainingCac
     """The caches that phases name for themselves, all at once: none is missed hours later.
 
     Raises:
-        ValueError: one cannot be read, or has other joints or objects than that of the run.
+        ValueError: one cannot be read, or has other joints, actions, control period or objects than
+            that of the run.
     """
     caches = {}
     for phase in recipe.phases:
         for folder in own_caches(phase):
             cache = caches[folder] = TrainingCache(folder)
-            if cache.joints != common.joints:
+            for what in ("joints", "action_names"):
+                found, expected = getattr(cache, what), getattr(common, what)
+                if found != expected:
+                    raise RecipeError(
+                        f"phase {phase.name}: {cache.folder} has the {what.replace('_', ' ')} "
+                        f"{', '.join(found)}; {common.folder} has {', '.join(expected)}"
+                    )
+            if cache.period_s != common.period_s:
                 raise RecipeError(
-                    f"phase {phase.name}: {cache.folder} has the joints {', '.join(cache.joints)}; "
-                    f"{common.folder} has {', '.join(common.joints)}"
+                    f"phase {phase.name}: {cache.folder} has the period {cache.period_s:.4g} s; "
+                    f"{common.folder} has {common.period_s:.4g} s"
                 )
             if cache.objects != common.objects:
                 raise RecipeError(

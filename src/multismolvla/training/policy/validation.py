@@ -78,20 +78,19 @@ class Validation:
 
     def _score(self, objective: Objective, group: Group) -> Mapping[str, float]:
         model, scores = objective.model, {}
+        language = (group.language, group.language_mask)
         if group.scene is not None:
-            language = (group.language, group.language_mask)
             prefix = read_privileged(model, group.scene, group.mask, *language, group.state)
             return {"action_rad": self._action_rad(model, group, prefix)}
         views, present = model.visual(group.frames, group.mask)
         estimate = None
         if group.targets is not None:
             if model.config.objects:
-                estimate = model.object_tokens.estimate(views, present, group.state)
+                estimate = model.object_tokens.estimate(views, present, group.state, *language)
             _, metrics = objective.heads(views, present, estimate, group.targets)
             wanted = ("object_mm", "gripper_mm", "held")
             scores = {key: float(metrics[key]) for key in wanted if key in metrics}
         if group.noise.shape[1]:
-            language = (group.language, group.language_mask)
             prefix = model.read(
                 views, present, group.mask, *language, group.state, estimate=estimate
             )
@@ -99,7 +98,7 @@ class Validation:
         return scores
 
     def _action_rad(self, model: MultiSmolVLA, group: Group, prefix: Prefix) -> float:
-        """Mean error of the first rows, radians."""
+        """Mean error of the first rows, radians where actions are joint targets."""
         joints = group.joints.cpu()
         found = model.sample(prefix, group.noise[:, 0]).cpu()
         found = self._normalizer.unnormalize_action(found, joints)

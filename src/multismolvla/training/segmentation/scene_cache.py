@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from multismolvla.data.cache import FORMAT, INDEX_FILE, array_file
 from multismolvla.data.cache_writer import sample_layout
-from multismolvla.data.episode import PERIOD_S
+from multismolvla.embodiment.description import PERIOD_S
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.conversion import to_counts
 from multismolvla.sim.layout import SHAPES
@@ -106,7 +106,7 @@ def write_scenes(folder: Path, table: StreamTable, count: int, workers: int, see
 
 def _layout(table: StreamTable) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
     sizes = {stream.name: (stream.height, stream.width) for stream in table}
-    return sample_layout(sizes, len(SO101), len(SHAPES))
+    return sample_layout(sizes, len(SO101), len(SO101), len(SHAPES))
 
 
 def _write_block(task: tuple[Path, StreamTable, int, int]) -> None:

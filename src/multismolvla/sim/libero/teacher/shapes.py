@@ -152,7 +152,9 @@ _DEPTHS = (0.024, 0.018, 0.013, 0.009, 0.006)
 _WIDEST_M = 0.072
 
 
-def find_grasps(points: np.ndarray, centre: np.ndarray, axis: np.ndarray, keep: int = 120) -> Grasps:
+def find_grasps(
+    points: np.ndarray, centre: np.ndarray, axis: np.ndarray, keep: int = 120
+) -> Grasps:
     """Grasps along `axis` that hold the points between the pads and hit none of them.
 
     Args:
@@ -211,7 +213,9 @@ def _grasps_of_roll(points, centre, rotation, found) -> None:
                 seen.add(key)
                 reach = np.abs(wide[:, 0] - middle)
                 inner = OPEN_HALF_M - 0.0015
-                fingers = (reach > inner) & (reach < inner + 0.019) & (wide[:, 2] < z + TIP_M + 0.001)
+                fingers = (
+                    (reach > inner) & (reach < inner + 0.019) & (wide[:, 2] < z + TIP_M + 0.001)
+                )
                 above = (np.abs(broad[:, 0] - middle) < 0.106) & (broad[:, 2] < z - PALM_M + 0.003)
                 # What comes between the pads on the way down must fit as well.
                 if fingers.any() or above.any():

@@ -189,7 +189,9 @@ class Teacher:
         if name not in self._points:
             at, turn = self._frame(self._objects[name])
             own = self._boxes[self._masks[name]]
-            self._points[name] = surface_points(own.moved(-at, np.eye(3)).moved(np.zeros(3), turn.T))
+            self._points[name] = surface_points(
+                own.moved(-at, np.eye(3)).moved(np.zeros(3), turn.T)
+            )
         return self._points[name]
 
     def _target(
