@@ -47,6 +47,8 @@ class LiberoWorld:
         self.env: Any = None
         self._task: LiberoTask | None = None
         self.place = ""
+        # Fixtures as the model is built, before a place is drawn for them.
+        self._unplaced: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.steps = 0
 
     @property
@@ -88,6 +90,11 @@ class LiberoWorld:
                 hard_reset=False,
             ).env
         self._task = task
+        self._unplaced = {
+            name: _declared_pose(self.env.model.worldbody, self.model.body(body).name)
+            for name, body in self.env.obj_body_id.items()
+            if name in self.env.fixtures_dict
+        }
 
     def reset(self, task: str | LiberoTask, seed: int) -> None:
         """Begin an episode in a place of our own, drawn as LIBERO draws them: for training.
@@ -222,6 +229,11 @@ class LiberoWorld:
 
     def _draw_place(self) -> None:
         errors = load("robosuite.utils.errors")
+        # LIBERO places what stands on a fixture by where the fixture's site is in a new model: its
+        # fixtures have to be where they were before the last place was drawn.
+        for name in self.env.fixtures_dict:
+            body = self.env.obj_body_id[name]
+            self.model.body_pos[body], self.model.body_quat[body] = self._unplaced[name]
         while True:
             try:
                 self.env.reset()
@@ -244,6 +256,15 @@ class LiberoWorld:
         for _ in range(SETTLING_STEPS):
             self.step(NO_OP)
         self.steps = 0
+
+
+def _declared_pose(worldbody: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Position and quaternion of a body as the XML has them."""
+    body = worldbody.find(f".//body[@name='{name}']")
+    return tuple(
+        np.array(body.get(key, default).split(), float)
+        for key, default in (("pos", "0 0 0"), ("quat", "1 0 0 0"))
+    )
 
 
 def axis_angle(quaternion: np.ndarray) -> np.ndarray:
