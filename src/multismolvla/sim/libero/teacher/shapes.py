@@ -172,7 +172,7 @@ def find_grasps(
         _grasps_of_roll(points @ rotation, centre @ rotation, rotation, found)
     # Of every depth: which of them the ground allows is known only where the thing stands.
     found.sort(key=lambda item: item[3])
-    kept = {depth: 0 for depth in _DEPTHS}
+    kept = dict.fromkeys(_DEPTHS, 0)
     chosen = []
     for item in found:
         kept[item[4]] += 1

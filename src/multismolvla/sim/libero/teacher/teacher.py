@@ -90,10 +90,7 @@ class Teacher:
     def _holds(self, name: str) -> bool:
         """Whether both fingers touch it, with it between them, and have come to rest."""
         bodies = set(self._bodies[name])
-        return (
-            self._opening < OPEN_M - 0.002
-            and all(bodies & touched for touched in self._touched)
-        )
+        return self._opening < OPEN_M - 0.002 and all(bodies & touched for touched in self._touched)
 
     def _fulfilled(self, goal: tuple[str, ...]) -> bool:
         return bool(self._world.env._eval_predicate(list(goal)))
