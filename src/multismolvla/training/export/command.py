@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
         return 1
     print(
         f"{args.out}: {facts.parameters / 1e6:.2f} M parameters in {facts.precision}, "
-        f"{facts.size_bytes / 1e6:.1f} MB; at most {facts.difference_rad:.1e} rad from the "
+        f"{facts.size_bytes / 1e6:.1f} MB; at most {facts.difference} from the "
         f"original's actions in {COMPARED} random observations"
     )
     return 0
@@ -110,11 +110,17 @@ def export(
         parameters=parameters,
         size_bytes=sum(file.stat().st_size for file in files),
         precision=precision,
-        difference_rad=largest_difference(folder, out, embodiment),
+        difference=_with_unit(largest_difference(folder, out, embodiment), embodiment),
         compared=COMPARED,
     )
-    (out / CARD_FILE).write_text(render_model_card(original.config, history, facts, evaluation))
+    (out / CARD_FILE).write_text(
+        render_model_card(original.config, history, facts, evaluation, embodiment)
+    )
     return facts
+
+
+def _with_unit(difference: float, embodiment: Embodiment) -> str:
+    return f"{difference:.1e}" + (" rad" if embodiment.commands_joints else "")
 
 
 def largest_difference(one: Path, other: Path, embodiment: Embodiment) -> float:
