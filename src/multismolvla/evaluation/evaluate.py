@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="CONDITION",
         help=f"a set ({', '.join(SETS)}) or single ones, such as clean drop:all-rgb@mid "
-        "only:all-depth noise-2:all-rgb (default: standard, 63 of them)",
+        "only:all-depth noise-2:all-rgb (default: standard: 63 of them, 37 of LIBERO)",
     )
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="ids of tasks (default: all)")
     parser.add_argument(
