@@ -99,7 +99,7 @@ class SteppedLoop:
         if self._model is not self.world.model:
             self.close()
             self._model = self.world.model
-            self._cameras = libero_cameras(self.world, self.table)
+            self._cameras = libero_cameras(self.world, self.table, official=self._official)
             self.seen = mujoco.MjData(self._model)
         return self._cameras
 

@@ -47,6 +47,8 @@ class LiberoWorld:
         self.env: Any = None
         self._task: LiberoTask | None = None
         self.place = ""
+        # Fixtures as the model is built, before a place is drawn for them.
+        self._unplaced: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.steps = 0
 
     @property
@@ -88,6 +90,11 @@ class LiberoWorld:
                 hard_reset=False,
             ).env
         self._task = task
+        self._unplaced = {
+            name: _declared_pose(self.env.model.worldbody, self.model.body(body).name)
+            for name, body in self.env.obj_body_id.items()
+            if name in self.env.fixtures_dict
+        }
 
     def reset(self, task: str | LiberoTask, seed: int) -> None:
         """Begin an episode in a place of our own, drawn as LIBERO draws them: for training.
@@ -95,14 +102,8 @@ class LiberoWorld:
         The same seed gives the same place. None of them is one of the official places.
         """
         self.load(task)
-        # LIBERO draws from numpy's global generator.
-        kept = np.random.get_state()
-        np.random.seed(np.random.SeedSequence([seed, *self.task.id.encode()]).generate_state(1)[0])
-        try:
-            with quiet():
-                self._draw_place()
-        finally:
-            np.random.set_state(kept)
+        own = np.random.SeedSequence([seed, *self.task.id.encode()]).generate_state(1)
+        self._draw_place(int(own[0]))
         self._begin()
 
     def start(self, task: str | LiberoTask, init_state: int) -> None:
@@ -123,10 +124,10 @@ class LiberoWorld:
                 f"init state {init_state} of {self.task.id} has {len(state)} numbers; "
                 f"its scene has {expected}: it belongs to another task"
             )
-        with quiet():
-            self.reset(self.task, 0)
-            self.env.sim.set_state_from_flattened(state)
-            self.env.sim.forward()
+        # Fixtures are no part of it: they stand where the field's seed of 0 puts them.
+        self._draw_place(0)
+        self.env.sim.set_state_from_flattened(state)
+        self.env.sim.forward()
         self._begin()
 
     def begin(self, task: str | LiberoTask, seed: int) -> None:
@@ -220,15 +221,30 @@ class LiberoWorld:
             for name in names
         }
 
-    def _draw_place(self) -> None:
+    def _draw_place(self, seed: int) -> None:
         errors = load("robosuite.utils.errors")
-        while True:
-            try:
-                self.env.reset()
-                return
-            except errors.RandomizationError:
-                # No room for an object in this draw: LIBERO draws again.
-                continue
+        # LIBERO draws from numpy's global generator.
+        kept = np.random.get_state()
+        np.random.seed(seed)
+        # LIBERO places what stands on a fixture by where the fixture's site is in a new model: its
+        # fixtures have to be where they were before the last place was drawn.
+        for name in self.env.fixtures_dict:
+            body = self.env.obj_body_id[name]
+            self.model.body_pos[body], self.model.body_quat[body] = self._unplaced[name]
+        try:
+            with quiet():
+                while not self._placed(errors.RandomizationError):
+                    pass
+        finally:
+            np.random.set_state(kept)
+
+    def _placed(self, no_room: type[Exception]) -> bool:
+        """Draw once; whether everything found room."""
+        try:
+            self.env.reset()
+        except no_room:
+            return False
+        return True
 
     def _begin(self) -> None:
         """Let the scene settle; the arm stays where it is."""
@@ -244,6 +260,15 @@ class LiberoWorld:
         for _ in range(SETTLING_STEPS):
             self.step(NO_OP)
         self.steps = 0
+
+
+def _declared_pose(worldbody: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Position and quaternion of a body as the XML has them."""
+    body = worldbody.find(f".//body[@name='{name}']")
+    return tuple(
+        np.array(body.get(key, default).split(), float)
+        for key, default in (("pos", "0 0 0"), ("quat", "1 0 0 0"))
+    )
 
 
 def axis_angle(quaternion: np.ndarray) -> np.ndarray:

@@ -54,14 +54,17 @@ def hit(one: Boxes, other: Boxes, margin: float = 0.0) -> np.ndarray:
     By the face axes of both (a pair of boxes edge on edge may count as a hit from slightly afar).
     """
     apart = other.centre[None] - one.centre[:, None]
-    relative = np.einsum("nki,mkj->nmij", one.rotation, other.rotation)
-    reach = np.abs(relative)
-    a, b = one.half[:, None] + margin, other.half[None]
-    along_a = np.abs(np.einsum("nki,nmk->nmi", one.rotation, apart))
-    along_b = np.abs(np.einsum("mki,nmk->nmi", other.rotation, apart))
-    far_a = along_a > a + np.einsum("nmij,nmj->nmi", reach, np.broadcast_to(b, along_a.shape))
-    far_b = along_b > b + np.einsum("nmij,nmi->nmj", reach, np.broadcast_to(a, along_b.shape))
-    return ~(far_a.any(-1) | far_b.any(-1))
+    radius = np.linalg.norm(one.half, axis=1)[:, None] + np.linalg.norm(other.half, axis=1) + margin
+    found = (apart * apart).sum(-1) < radius * radius
+    n, m = np.nonzero(found)
+    a, b = one.half[n] + margin, other.half[m]
+    to_a, to_b = one.rotation[n].transpose(0, 2, 1), other.rotation[m].transpose(0, 2, 1)
+    apart = apart[n, m][:, :, None]
+    reach = np.abs(to_a @ other.rotation[m])
+    far_a = np.abs(to_a @ apart)[..., 0] > a + (reach @ b[:, :, None])[..., 0]
+    far_b = np.abs(to_b @ apart)[..., 0] > b + (reach.transpose(0, 2, 1) @ a[:, :, None])[..., 0]
+    found[n, m] = ~(far_a.any(1) | far_b.any(1))
+    return found
 
 
 def hand_boxes(half_opening: float = OPEN_HALF_M, wrist: bool = True) -> Boxes:
@@ -86,13 +89,15 @@ class Scene:
     def __init__(self, model: mujoco.MjModel) -> None:
         self.model = model
         collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
-        collides &= model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE
         names = [model.body(body).name for body in range(model.nbody)]
         robot = np.array([name.startswith(("robot0", "gripper0", "mount0")) for name in names])
         self.geoms = np.flatnonzero(collides & ~robot[model.geom_bodyid])
         self.body = model.geom_bodyid[self.geoms]
-        self._middle = model.geom_aabb[self.geoms, :3]
-        self._half = model.geom_aabb[self.geoms, 3:]
+        self._middle = model.geom_aabb[self.geoms, :3].copy()
+        self._half = model.geom_aabb[self.geoms, 3:].copy()
+        # The floor: what is below it does not matter, and its extent is not infinite.
+        plane = model.geom_type[self.geoms] == mujoco.mjtGeom.mjGEOM_PLANE
+        self._middle[plane], self._half[plane] = (0.0, 0.0, -0.1), (5.0, 5.0, 0.1)
 
     def boxes(self, data: mujoco.MjData) -> Boxes:
         """All of it now, world frame, in the order of `body`."""
@@ -148,7 +153,7 @@ _WIDEST_M = 0.072
 
 
 def find_grasps(
-    points: np.ndarray, centre: np.ndarray, axis: np.ndarray, keep: int = 400
+    points: np.ndarray, centre: np.ndarray, axis: np.ndarray, keep: int = 120
 ) -> Grasps:
     """Grasps along `axis` that hold the points between the pads and hit none of them.
 
@@ -157,7 +162,7 @@ def find_grasps(
         centre: (3,) its centre of mass.
         axis: (3,) unit, the hand's z.
     """
-    found: list[tuple[np.ndarray, np.ndarray, float, float]] = []
+    found: list[tuple[np.ndarray, np.ndarray, float, float, float]] = []
     side = np.array([1.0, 0.0, 0.0]) if abs(axis[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
     side -= side @ axis * axis
     side /= np.linalg.norm(side)
@@ -165,12 +170,19 @@ def find_grasps(
         x = np.cos(roll) * side + np.sin(roll) * np.cross(axis, side)
         rotation = np.stack([x, np.cross(axis, x), axis], 1)
         _grasps_of_roll(points @ rotation, centre @ rotation, rotation, found)
+    # Of every depth: which of them the ground allows is known only where the thing stands.
     found.sort(key=lambda item: item[3])
-    found = found[:keep]
+    kept = dict.fromkeys(_DEPTHS, 0)
+    chosen = []
+    for item in found:
+        kept[item[4]] += 1
+        if kept[item[4]] <= keep:
+            chosen.append(item)
+    found = chosen
     if not found:
         empty = np.empty(0)
         return Grasps(np.empty((0, 3)), np.empty((0, 3, 3)), empty, empty)
-    position, rotation, width, cost = zip(*found, strict=True)
+    position, rotation, width, cost, _ = zip(*found, strict=True)
     return Grasps(np.array(position), np.array(rotation), np.array(width), np.array(cost))
 
 
@@ -208,10 +220,10 @@ def _grasps_of_roll(points, centre, rotation, found) -> None:
                 # What comes between the pads on the way down must fit as well.
                 if fingers.any() or above.any():
                     continue
-                squeezed = wide[(reach < inner) & (wide[:, 2] < z + 0.0044)]
-                if squeezed[:, 0].max() - squeezed[:, 0].min() > 2 * inner - 0.002:
+                squeezed = wide[(reach < inner) & (wide[:, 2] < z + 0.0044)][:, 0]
+                if max(squeezed.max() - right, left - squeezed.min()) > 0.003:
                     continue
                 lever = np.hypot(middle - centre[0], y - centre[1])
                 cost = 4.0 * width + 6.0 * lever + 12.0 * (0.024 - depth)
                 at = np.array([middle, y, z])
-                found.append((rotation @ at, rotation, width, cost))
+                found.append((rotation @ at, rotation, width, cost, depth))

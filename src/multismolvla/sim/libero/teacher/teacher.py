@@ -78,6 +78,11 @@ class Teacher:
         self._position, self._rotation = self._world.gripper_pose()
         fingers = self._world.state()[6:]
         self._opening = float(fingers[0] - fingers[1])
+        pairs = model.geom_bodyid[data.contact.geom]
+        self._touched = [
+            set(pairs[np.isin(pairs, list(finger)).any(1)].ravel().tolist())
+            for finger in self._fingers
+        ]
 
     def _frame(self, body: int) -> tuple[np.ndarray, np.ndarray]:
         return self._data.xpos[body], self._data.xmat[body].reshape(3, 3)
@@ -85,13 +90,7 @@ class Teacher:
     def _holds(self, name: str) -> bool:
         """Whether both fingers touch it, with it between them, and have come to rest."""
         bodies = set(self._bodies[name])
-        touch = [False, False]
-        for contact in self._data.contact[: self._data.ncon]:
-            pair = {int(self._model.geom_bodyid[g]) for g in contact.geom}
-            if pair & bodies:
-                for k, finger in enumerate(self._fingers):
-                    touch[k] |= bool(pair & finger)
-        return all(touch) and self._opening < OPEN_M - 0.002
+        return self._opening < OPEN_M - 0.002 and all(bodies & touched for touched in self._touched)
 
     def _fulfilled(self, goal: tuple[str, ...]) -> bool:
         return bool(self._world.env._eval_predicate(list(goal)))
@@ -141,15 +140,18 @@ class Teacher:
         # Beyond a right angle from home the wrist comes near its end.
         cost += 4.0 * np.maximum(0.0, _angles(rotation, _HOME) - 1.75)
         cost += 1.0 * np.linalg.norm(position - self._position, axis=1)
+        # What the thing stands on is not far below it.
+        ground = self._boxes[self._masks[name]].low()[:, 2].min() + 0.0015
         order = np.argsort(cost)
+        order = order[_tip_heights(position, rotation)[order] > ground]
         hand = hand_boxes()
-        for start in range(0, len(order), 24):
-            batch = order[start : start + 24]
+        for start in range(0, len(order), 8):
+            batch = order[start : start + 8]
             free = self._free(position[batch], rotation[batch], hand, others)
             if free.any():
                 best = batch[np.argmax(free)]
                 return position[best], rotation[best], float(width[best])
-        best = order[0]
+        best = int(np.argmin(cost))
         return position[best], rotation[best], float(width[best])
 
     def _free(self, position, rotation, hand: Boxes, others: Boxes) -> np.ndarray:
@@ -250,6 +252,13 @@ class Teacher:
             return Plan("done", here, here, False, DOWN, DOWN, here[2], 0.0)
         away[2] = wanted + 0.02
         return Plan("leave", here, away, False, DOWN, DOWN, float(away[2]), 0.0)
+
+
+def _tip_heights(position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """(n,) height of the lowest point of the open fingers."""
+    corner = np.array([OPEN_HALF_M + 0.0155, 0.0105])
+    spread = np.abs(rotation[:, 2, :2]) @ corner
+    return position[:, 2] + np.minimum(TIP_M * rotation[:, 2, 2], 0.0) - spread
 
 
 def _angles(rotations: np.ndarray, reference: np.ndarray) -> np.ndarray:
