@@ -7,6 +7,7 @@ drop:all-rgb             every stream of a kind: the modality
 drop:view-wrist          every stream of a view: the camera rig there, with all it has
 only:all-depth           every stream but these
 noise-2:all-rgb          a fault of `registry.FAULTS` at a severity from 1 to 5
+plus_fog-7:agentview/rgb one of LIBERO-plus' `sensor_noise.SENSOR_NOISE` at one from 1 to 10
 drop:all-rgb@mid         any of these, from a random moment in the middle of the episode on
 """
 
@@ -18,8 +19,9 @@ from itertools import combinations
 
 import numpy as np
 
-from multismolvla.faults.fault import SEVERITIES, TimedFault
+from multismolvla.faults.fault import SEVERITIES, Fault, TimedFault
 from multismolvla.faults.registry import find_fault
+from multismolvla.faults.sensor_noise import SENSOR_NOISE
 from multismolvla.modalities.registry import kinds
 from multismolvla.streams import StreamTable
 
@@ -73,7 +75,7 @@ class Condition:
     Attributes:
         name: see the module.
         fault: name of a fault, or "" for a clean episode.
-        severity: 1 to 5, None for a fault that has none.
+        severity: 1 to 5, of LIBERO-plus 1 to 10, None for a fault that has none.
         streams: the streams that are damaged.
         middle: it begins in the middle of the episode, not before it.
     """
@@ -98,7 +100,7 @@ class Condition:
         start_ns = round(onset_s * 1e9) if self.middle else 0
         made = {}
         for name in set(self.streams) & set(table.names):
-            fault, own_seed = find_fault(self.fault), zlib.crc32(f"{seed} {name}".encode())
+            fault, own_seed = _find(self.fault), zlib.crc32(f"{seed} {name}".encode())
             kind = table[name].kind
             made[name] = TimedFault(
                 fault(kind, own_seed)
@@ -107,6 +109,11 @@ class Condition:
                 start_ns,
             )
         return made
+
+
+def _find(name: str) -> type[Fault]:
+    """A fault of an evaluation. Those of LIBERO-plus are benchmarks, and nothing else has them."""
+    return SENSOR_NOISE[name] if name in SENSOR_NOISE else find_fault(name)
 
 
 def middle_s(task: str, suite: str, seed: int, between_s: tuple[float, float]) -> float:
@@ -144,9 +151,9 @@ def parse_condition(text: str, table: StreamTable) -> Condition:
     fault, dash, level = damage.partition("-")
     if not dash and fault != "drop":
         raise ValueError(f"condition '{text}': {fault} needs a severity, as in {fault}-2")
-    if dash and (not level.isdigit() or int(level) not in SEVERITIES):
-        raise ValueError(f"condition '{text}': severity is '{level}'; expected 1 to 5")
-    able = find_fault(fault).kinds()
+    levels, able = _find(fault).levels, _find(fault).kinds()
+    if dash and (not level.isdigit() or int(level) not in levels):
+        raise ValueError(f"condition '{text}': severity is '{level}'; expected 1 to {levels[-1]}")
     for name in streams:
         if table[name].kind not in able:
             raise ValueError(
