@@ -81,6 +81,7 @@ setup(
         # A policy implements multismolvla.interfaces.Policy; policy_node finds it by name.
         "multismolvla.policies": [
             "expert = multismolvla.sim.expert_policy:ExpertPolicy",
+            "teacher = multismolvla.sim.libero.teacher_policy:TeacherPolicy",
         ],
     },
 )

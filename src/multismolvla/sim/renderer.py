@@ -127,6 +127,7 @@ class Renderer:
                 return
             # Buffers can only be freed where the context is current; elsewhere they go with it.
             if threading.get_ident() == self._thread:
+                self._gl.make_current()
                 self._context.free()
             self._gl.free()
             self._gl = self._context = None
@@ -147,6 +148,7 @@ class Renderer:
                     "the cameras belong to the thread that rendered first; "
                     "create others for this thread"
                 )
+            self._gl.make_current()
             return
         gl = OffscreenContext(*self._size, self.lock)
         quality = self._model.vis.quality

@@ -161,6 +161,8 @@ class _Run:
             self._look(START_NS + step * STEP_NS, -1.0)
             self._tick(START_NS + step * STEP_NS, -1.0)
         self._policy.give_task(world.task.instruction)
+        # Taken up now, so that the frames of the first step are the first of the task.
+        self._policy.tick(INSTRUCTION_NS - 1, {})
         success = False
         while not success and world.steps < world.task.horizon:
             now_ns = INSTRUCTION_NS + world.steps * STEP_NS
