@@ -287,6 +287,22 @@ def test_rendering_after_close_and_from_a_second_thread_is_refused(scene, open_c
         cameras.render(data, ["rgb"], 0.0)
 
 
+def test_two_cameras_of_one_thread_do_not_disturb_each_other(scene, open_cameras):
+    model, data = scene
+    first = open_cameras(model)
+    expected = first.render(data, ["segmentation"], 0.0)["segmentation"]
+    other, its_data = load_scene()
+    other.geom_pos[:, 2] -= 5.0
+    mujoco.mj_forward(other, its_data)
+    second = open_cameras(other)
+    second.render(its_data, ["segmentation"], 0.0)
+    np.testing.assert_array_equal(
+        first.render(data, ["segmentation"], 0.0)["segmentation"], expected
+    )
+    first.close()
+    assert second.render(its_data, ["rgb"], 0.0)["rgb"].any()
+
+
 def test_missing_library_names_the_packages(scene, monkeypatch):
     def fail(name):
         raise AttributeError("'NoneType' object has no attribute 'eglQueryString'")

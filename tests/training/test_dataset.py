@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made_up_episode import assert_same, made_up_episode
+from made_up_episode import assert_same, made_up_episode, made_up_steps
 
 from multismolvla.cli import main
 from multismolvla.data.bag import find_episodes, read_episode, write_episode
@@ -85,3 +85,19 @@ def test_what_cannot_be_done_is_one_line(bags, tmp_path, monkeypatch, capsys, ar
     assert main(["dataset", *arguments]) == 1
     printed = capsys.readouterr().err
     assert said in printed and printed.startswith("error: ") and printed.count("\n") == 1
+
+
+def test_an_official_place_of_libero_is_never_trained_on(tmp_path, capsys, monkeypatch):
+    place = "0123456789abcdef"
+    for seed, where in enumerate((place, "another place")):
+        meta = made_up_steps().meta | {"task": "object/0", "place": where}
+        episode = made_up_steps(seed, meta=meta)
+        write_episode(tmp_path / "bags" / where / "00000000", episode)
+    command = "multismolvla.training.dataset.command"
+    monkeypatch.setattr(f"{command}.package.installed", lambda: True)
+    monkeypatch.setattr(f"{command}.official_places", lambda: {place})
+    options = ["--embodiment", "panda", "--out", str(tmp_path / "cache")]
+    assert main(["dataset", "cache", str(tmp_path / "bags" / "another place"), *options]) == 0
+    assert main(["dataset", "cache", str(tmp_path / "bags"), *options]) == 1
+    error = capsys.readouterr().err
+    assert "official place" in error and "object/0" in error and len(error.splitlines()) == 1

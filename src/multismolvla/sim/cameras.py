@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import mujoco
@@ -25,7 +26,9 @@ class CameraSetup:
         labels: (ngeom,) uint8 index into `LABELS` of each geom.
         temperatures_c: (ngeom,) surface temperature of each geom, degrees Celsius.
         geom_groups: MuJoCo's groups of geoms that are drawn.
-        mirrored: images have left and right exchanged; true depth and intrinsics, fx is negative.
+        mirrored: images have left and right exchanged; fx of the intrinsics is negative.
+        full_quality: anti-aliasing, shadows and reflections as the model has them.
+        prepared: what to enter while OpenGL's context copies the model's meshes.
     """
 
     camera_of_view: Callable[[str], str]
@@ -33,6 +36,8 @@ class CameraSetup:
     temperatures_c: np.ndarray
     geom_groups: tuple[int, ...] = (0, 1, 2)
     mirrored: bool = False
+    full_quality: bool = False
+    prepared: Callable[[mujoco.MjModel], AbstractContextManager] | None = None
 
 
 def tabletop_setup(model: mujoco.MjModel) -> CameraSetup:
@@ -94,6 +99,8 @@ class Cameras:
             width=max(stream.width for stream in table),
             geom_groups=setup.geom_groups,
             mirrored=setup.mirrored,
+            full_quality=setup.full_quality,
+            prepared=setup.prepared,
         )
 
     def reseed(self, seed: int) -> None:

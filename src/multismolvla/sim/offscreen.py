@@ -21,6 +21,8 @@ _EXIT_TIMEOUT_S = 1.0
 _ONE_THREAD_PIXELS = 160 * 160
 
 _open_contexts: weakref.WeakSet = weakref.WeakSet()
+# Of each thread, `context`: the one that OpenGL's calls go to.
+_current = threading.local()
 
 
 class RenderingError(RuntimeError):
@@ -42,7 +44,7 @@ def choose_backend() -> str:
 
 
 class OffscreenContext:
-    """An OpenGL context, current in the thread that created it.
+    """An OpenGL context of the thread that created it, current there until another one is.
 
     Its owner holds `lock` around every OpenGL call: the exit handler takes it and keeps it, so that
     a daemon thread that is still rendering when the process ends stops there instead of crashing.
@@ -64,16 +66,24 @@ class OffscreenContext:
             os.environ.setdefault("LP_NUM_THREADS", "0")
         try:
             self._gl = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-            self._gl.make_current()
+            self.make_current()
         # PyOpenGL reports a missing library as an AttributeError of None.
         except (ImportError, AttributeError, OSError, RuntimeError) as error:
             raise missing_library(error) from error
         _open_contexts.add(self)
         _free_contexts_at_exit()
 
+    def make_current(self) -> None:
+        """Have OpenGL's calls of this thread go here; only in the thread that created it."""
+        if getattr(_current, "context", None) is not self:
+            self._gl.make_current()
+            _current.context = self
+
     def free(self) -> None:
         """Destroy the context; harmless when repeated."""
         self._gl.free()
+        if getattr(_current, "context", None) is self:
+            _current.context = None
         _open_contexts.discard(self)
 
 

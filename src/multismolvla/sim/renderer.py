@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import mujoco
 import numpy as np
@@ -34,6 +36,8 @@ class Renderer:
         width: int,
         geom_groups: Sequence[int] = (0, 1, 2),
         mirrored: bool = False,
+        full_quality: bool = False,
+        prepared: Callable[[mujoco.MjModel], AbstractContextManager] | None = None,
     ) -> None:
         """Nothing of OpenGL happens here.
 
@@ -41,13 +45,18 @@ class Renderer:
             height, width: of the largest image, pixels.
             geom_groups: MuJoCo's groups of geoms that are drawn.
             mirrored: exchange left and right in every image.
+            full_quality: anti-aliasing, shadows and reflections as the model has them.
+            prepared: what to enter while OpenGL's context copies the model's meshes.
         """
         self.lock = threading.Lock()
         self._model = model
         self._size = width, height
         self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
-        for flag in _EXPENSIVE:
-            self._scene.flags[flag] = 0
+        self._full_quality = full_quality
+        if not full_quality:
+            for flag in _EXPENSIVE:
+                self._scene.flags[flag] = 0
+        self._prepared = prepared or contextlib.nullcontext
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [group in geom_groups for group in range(mujoco.mjNGROUP)]
         # OpenGL begins an image at its lowest row.
@@ -118,6 +127,7 @@ class Renderer:
                 return
             # Buffers can only be freed where the context is current; elsewhere they go with it.
             if threading.get_ident() == self._thread:
+                self._gl.make_current()
                 self._context.free()
             self._gl.free()
             self._gl = self._context = None
@@ -138,14 +148,16 @@ class Renderer:
                     "the cameras belong to the thread that rendered first; "
                     "create others for this thread"
                 )
+            self._gl.make_current()
             return
         gl = OffscreenContext(*self._size, self.lock)
         quality = self._model.vis.quality
         saved = quality.offsamples, quality.shadowsize
-        # Anti-aliasing would also blend geom ids into ids of other geoms.
-        quality.offsamples = quality.shadowsize = 0
+        if not self._full_quality:
+            quality.offsamples = quality.shadowsize = 0
         try:
-            context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
+            with self._prepared(self._model):
+                context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
         except mujoco.FatalError as error:
             gl.free()
             raise missing_library(error) from error

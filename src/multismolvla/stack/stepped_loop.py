@@ -99,7 +99,7 @@ class SteppedLoop:
         if self._model is not self.world.model:
             self.close()
             self._model = self.world.model
-            self._cameras = libero_cameras(self.world, self.table)
+            self._cameras = libero_cameras(self.world, self.table, official=self._official)
             self.seen = mujoco.MjData(self._model)
         return self._cameras
 
@@ -161,6 +161,8 @@ class _Run:
             self._look(START_NS + step * STEP_NS, -1.0)
             self._tick(START_NS + step * STEP_NS, -1.0)
         self._policy.give_task(world.task.instruction)
+        # Taken up now, so that the frames of the first step are the first of the task.
+        self._policy.tick(INSTRUCTION_NS - 1, {})
         success = False
         while not success and world.steps < world.task.horizon:
             now_ns = INSTRUCTION_NS + world.steps * STEP_NS

@@ -102,14 +102,8 @@ class LiberoWorld:
         The same seed gives the same place. None of them is one of the official places.
         """
         self.load(task)
-        # LIBERO draws from numpy's global generator.
-        kept = np.random.get_state()
-        np.random.seed(np.random.SeedSequence([seed, *self.task.id.encode()]).generate_state(1)[0])
-        try:
-            with quiet():
-                self._draw_place()
-        finally:
-            np.random.set_state(kept)
+        own = np.random.SeedSequence([seed, *self.task.id.encode()]).generate_state(1)
+        self._draw_place(int(own[0]))
         self._begin()
 
     def start(self, task: str | LiberoTask, init_state: int) -> None:
@@ -130,10 +124,10 @@ class LiberoWorld:
                 f"init state {init_state} of {self.task.id} has {len(state)} numbers; "
                 f"its scene has {expected}: it belongs to another task"
             )
-        with quiet():
-            self.reset(self.task, 0)
-            self.env.sim.set_state_from_flattened(state)
-            self.env.sim.forward()
+        # Fixtures are no part of it: they stand where the field's seed of 0 puts them.
+        self._draw_place(0)
+        self.env.sim.set_state_from_flattened(state)
+        self.env.sim.forward()
         self._begin()
 
     def begin(self, task: str | LiberoTask, seed: int) -> None:
@@ -227,20 +221,30 @@ class LiberoWorld:
             for name in names
         }
 
-    def _draw_place(self) -> None:
+    def _draw_place(self, seed: int) -> None:
         errors = load("robosuite.utils.errors")
+        # LIBERO draws from numpy's global generator.
+        kept = np.random.get_state()
+        np.random.seed(seed)
         # LIBERO places what stands on a fixture by where the fixture's site is in a new model: its
         # fixtures have to be where they were before the last place was drawn.
         for name in self.env.fixtures_dict:
             body = self.env.obj_body_id[name]
             self.model.body_pos[body], self.model.body_quat[body] = self._unplaced[name]
-        while True:
-            try:
-                self.env.reset()
-                return
-            except errors.RandomizationError:
-                # No room for an object in this draw: LIBERO draws again.
-                continue
+        try:
+            with quiet():
+                while not self._placed(errors.RandomizationError):
+                    pass
+        finally:
+            np.random.set_state(kept)
+
+    def _placed(self, no_room: type[Exception]) -> bool:
+        """Draw once; whether everything found room."""
+        try:
+            self.env.reset()
+        except no_room:
+            return False
+        return True
 
     def _begin(self) -> None:
         """Let the scene settle; the arm stays where it is."""

@@ -15,6 +15,8 @@ from multismolvla.data.cache_writer import CacheWriter
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_layout import UNITS
 from multismolvla.data.lerobot_writer import LeRobotWriter
+from multismolvla.sim.libero import package
+from multismolvla.sim.libero.tasks import official_places
 from multismolvla.stack.command_options import add_config, add_streams
 from multismolvla.training.dataset.episode_sources import EpisodeSource, ForeignData, find_sources
 from multismolvla.training.progress_line import ProgressLine
@@ -182,6 +184,7 @@ def _cache(args: argparse.Namespace) -> int:
         validation_share=args.validation_share,
     ) as writer:
         for name, episode in _loaded("caching", sources):
+            _refuse_official_place(name, episode)
             by_expert = episode.meta.get("source", "expert") == "expert"
             if not episode.success and by_expert and not args.keep_failed:
                 left_out += 1
@@ -194,6 +197,16 @@ def _cache(args: argparse.Namespace) -> int:
         f"{left_out} failed episodes left out"
     )
     return 0
+
+
+def _refuse_official_place(name: str, episode: Episode) -> None:
+    """LIBERO's official places are for testing only: who trains on one cannot be compared."""
+    place = episode.meta.get("place")
+    if place and package.installed() and place in official_places():
+        raise EpisodeError(
+            f"{name}: begins in an official place of LIBERO, {episode.meta.get('task')}, which is "
+            "for testing only; record places of your own with 'multismolvla demos --world libero'"
+        )
 
 
 def _contents(

@@ -8,7 +8,6 @@ failed episode is kept in OUT/failed. Two runs with the same settings record the
 from __future__ import annotations
 
 import argparse
-import itertools
 import signal
 import sys
 import time
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
 
 # Evaluation counts from 1 000 000 on: no scene is both learned from and judged by.
 FIRST_SEED = 100_000
+# Episodes of a task in a row: another task of LIBERO is another model to build and to draw.
+ROUNDS = {"tabletop": 1, "libero": 10}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,13 +176,12 @@ def _record_all(
         task: SeedPlan(args.out, task, settings.seed, args.episodes_per_task) for task in tasks
     }
     # Task by task within each round, so that a recording cut short is balanced.
-    rounds = itertools.zip_longest(*(plan.seeds() for plan in list(plans.values())))
-    jobs = deque(
-        (args.out, task, seed)
-        for seeds in rounds
-        for task, seed in zip(tasks, seeds, strict=True)
-        if seed is not None
-    )
+    left = {task: deque(plan.seeds()) for task, plan in plans.items()}
+    jobs: deque[tuple[Path, str, int]] = deque()
+    while any(left.values()):
+        for task, seeds in left.items():
+            taken = [seeds.popleft() for _ in range(min(ROUNDS[settings.world], len(seeds)))]
+            jobs.extend((args.out, task, seed) for seed in taken)
     total = len(tasks) * args.episodes_per_task
     there = sum(plan.kept for plan in plans.values())
     started, recorded, succeeded = time.monotonic(), 0, 0

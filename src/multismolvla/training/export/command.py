@@ -19,6 +19,7 @@ from torch import nn
 
 from multismolvla.argument_types import add_embodiment
 from multismolvla.embodiment.description import Embodiment
+from multismolvla.one_line import one_line
 from multismolvla.policy.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -70,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         facts = export(args.folder, args.embodiment, args.out, args.precision, args.report)
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(
         f"{args.out}: {facts.parameters / 1e6:.2f} M parameters in {facts.precision}, "

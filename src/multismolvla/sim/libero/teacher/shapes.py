@@ -156,7 +156,8 @@ _INNER_M = OPEN_HALF_M - 0.0015
 _FINGER_M = 0.018
 # Grips deeper than this below the top hold no better.
 _DEEP_M = 0.024
-_KEEP = 60
+_APART = np.array([0.016, 0.016, 0.006])
+_KEEP = 250
 
 
 def find_grasps(points: np.ndarray, centre: np.ndarray, axis: np.ndarray) -> Grasps:
@@ -167,26 +168,23 @@ def find_grasps(points: np.ndarray, centre: np.ndarray, axis: np.ndarray) -> Gra
         centre: (3,) its centre of mass.
         axis: (3,) unit, the hand's z.
     """
-    found: list[tuple[float, float, np.ndarray, np.ndarray, float]] = []
+    found: dict[tuple[int, ...], tuple[float, np.ndarray, np.ndarray, float]] = {}
     side = np.array([1.0, 0.0, 0.0]) if abs(axis[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
     side -= side @ axis * axis
     side /= np.linalg.norm(side)
-    for roll in np.arange(_ROLLS) * np.pi / _ROLLS:
-        x = np.cos(roll) * side + np.sin(roll) * np.cross(axis, side)
+    for roll in range(_ROLLS):
+        angle = roll * np.pi / _ROLLS
+        x = np.cos(angle) * side + np.sin(angle) * np.cross(axis, side)
         rotation = np.stack([x, np.cross(axis, x), axis], 1)
         for cost, width, at in _grasps_of_roll(points @ rotation, centre @ rotation):
-            found.append((round(at[2], 3), cost, rotation @ at, rotation, width))
-    # The best of every depth: which of them the ground allows is known only where the thing is.
-    found.sort(key=lambda item: item[1])
-    count: dict[float, int] = {}
-    kept = []
-    for item in found:
-        count[item[0]] = count.get(item[0], 0) + 1
-        if count[item[0]] <= _KEEP:
-            kept.append(item)
+            # The best of every neighbourhood; depths stay apart, for the ground allows not all.
+            key = (roll, *np.floor(at / _APART).astype(int).tolist())
+            if key not in found or cost < found[key][0]:
+                found[key] = cost, rotation @ at, rotation, width
+    kept = sorted(found.values(), key=lambda item: item[0])[:_KEEP]
     if not kept:
         return Grasps(np.empty((0, 3)), np.empty((0, 3, 3)), np.empty(0), np.empty(0))
-    _, cost, position, rotation, width = zip(*kept, strict=True)
+    cost, position, rotation, width = zip(*kept, strict=True)
     return Grasps(np.array(position), np.array(rotation), np.array(width), np.array(cost))
 
 

@@ -27,6 +27,8 @@ _HOME = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 _WRIST_M, _WRIST_OFFSET_M = 0.204, 0.088
 _FLIPS = np.eye(3), np.diag([-1.0, -1.0, 1.0])
 _LEANS = 0.0, 0.35, -0.35
+# So many of the best grasps are looked at for what they would hit.
+_CHECKED = 150
 # A thing that hangs further askew than this is not turned upright by the hand.
 _ASKEW_RAD = 0.6
 _AXES = np.concatenate([np.eye(3), -np.eye(3)])
@@ -149,8 +151,11 @@ class Teacher:
         position = grasps.position @ turn.T + at
         rotation = turn @ grasps.rotation
         # The hand may come from either side, and lean over along the faces that it closes on.
-        variants = [(_FLIPS[flip] @ rotation_of(np.array([lean, 0.0, 0.0])), abs(lean))
-                    for flip in (0, 1) for lean in _LEANS]
+        variants = [
+            (_FLIPS[flip] @ rotation_of(np.array([lean, 0.0, 0.0])), abs(lean))
+            for flip in (0, 1)
+            for lean in _LEANS
+        ]
         count = len(position)
         position = np.concatenate([position] * len(variants))
         rotation = np.concatenate([rotation @ variant for variant, _ in variants])
@@ -166,14 +171,17 @@ class Teacher:
         ground = self._boxes[self._masks[name]].low()[:, 2].min() + 0.0015
         order = np.argsort(cost)
         order = order[_tip_heights(position, rotation)[order] > ground]
+        if not len(order):
+            order = np.argsort(cost)
         hand = hand_boxes()
-        for start in range(0, len(order), 8):
-            batch = order[start : start + 8]
-            free = self._free(position[batch], rotation[batch], hand, others)
-            if free.any():
-                best = batch[np.argmax(free)]
-                return position[best], rotation[best], float(width[best])
-        best = int(np.argmin(cost))
+        least, best = np.inf, order[0]
+        for batch in np.split(order[:_CHECKED], range(6, min(len(order), _CHECKED), 24)):
+            hits = self._hits(position[batch], rotation[batch], hand, others)
+            first = int(np.argmin(hits))
+            if hits[first] < least:
+                least, best = hits[first], batch[first]
+            if least == 0:
+                break
         return position[best], rotation[best], float(width[best])
 
     def _stretch(self, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -187,12 +195,12 @@ class Teacher:
         across = np.maximum(across - _WRIST_OFFSET_M * np.maximum(-axis[:, 2], 0.0), 0.0)
         return np.hypot(across, path[:, 2])
 
-    def _free(self, position, rotation, hand: Boxes, others: Boxes) -> np.ndarray:
-        """(n,) whether the open hand hits nothing at these poses and on the way to them."""
+    def _hits(self, position, rotation, hand: Boxes, others: Boxes) -> np.ndarray:
+        """(n,) how much the open hand hits at these poses and on the way to them."""
         count = len(position)
         near = np.linalg.norm(others.centre - position.mean(0), axis=1)
         others = others[near < 0.45 + np.linalg.norm(others.half, axis=1)]
-        blocked = np.zeros(count, bool)
+        hits = np.zeros(count, int)
         for back in (0.0, 0.05):
             where = position - back * rotation[:, :, 2]
             centre = np.einsum("nij,kj->nki", rotation, hand.centre) + where[:, None]
@@ -201,9 +209,8 @@ class Teacher:
                 np.repeat(rotation, len(hand), axis=0),
                 np.tile(hand.half, (count, 1)),
             )
-            hits = hit(boxes, others, margin=0.0015).any(1)
-            blocked |= hits.reshape(count, -1).any(1)
-        return ~blocked
+            hits += hit(boxes, others, margin=0.0015).sum(1).reshape(count, -1).sum(1)
+        return hits
 
     def _grasps_of(self, name: str, turn: np.ndarray) -> Grasps:
         axis = int(np.argmax(_AXES @ (turn.T @ DOWN)))
