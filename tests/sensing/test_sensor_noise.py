@@ -181,8 +181,8 @@ def test_the_picture_is_that_of_libero_plus(name, severity, monkeypatch):
     fault._rng = Legacy(severity)
     np.random.seed(severity)
     expected = np.uint8(names[name.removeprefix("plus_")](picture, severity=severity))
-    # A last digit decides where a fraction is cut off.
-    assert np.abs(fault.damage(picture).astype(int) - expected).max() <= 1
+    # A last digit decides where a fraction is cut off, in glass blur twice.
+    assert np.abs(fault.damage(picture).astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("severity", [1, 6, 10])
