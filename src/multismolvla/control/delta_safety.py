@@ -5,6 +5,9 @@ HOLD when they stop or are refused, STOPPED after a stop until a reset. The cont
 takes an action in every period, so there is always one: outside of TRACKING the arm is held still
 at once, by a step of zero with the gripper as it was. A step that has been executed is never
 executed again, since the arm would move on.
+
+Commands come as trajectories over a link that is late now and then. `StepPlayer` finds the step
+that is next in them.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multismolvla.control.safety import SafetyState, outdated, unusable
+from multismolvla.control.trajectory import Trajectory
 from multismolvla.embodiment.description import ActionSpace
 
 
@@ -134,3 +138,51 @@ class DeltaFilter:
     def _still(self) -> SafeDelta:
         self._last = self._limits.space.still(self._last)
         return SafeDelta(self._last.copy(), self.state, self.reason)
+
+
+class StepPlayer:
+    """Hands out the steps of the newest trajectory, one per period of the arm and in their order.
+
+    A step is known by the instant at which it is due, which is the same in every trajectory that
+    has it. The arm's period and the sender's begin at different times and neither is exact: so a
+    step is handed out up to half a period early, and a late one as long as it is in the newest
+    trajectory and no older than a command may be. A step that was handed out is done.
+    """
+
+    def __init__(self, limits: DeltaLimits) -> None:
+        self._early_ns = round(0.5e9 * limits.space.period_s)
+        self._late_ns = round(1e9 * limits.command_timeout_s)
+        self._newest: Trajectory | None = None
+        self._then_ns = self._done_ns = 0
+        self._problem = ""
+
+    def follow(self, trajectory: Trajectory) -> None:
+        """Take the steps from here from now on."""
+        self._newest, self._problem = trajectory, ""
+
+    def refuse(self, problem: str) -> None:
+        """Have no steps until the next trajectory: this one cannot be followed."""
+        self._newest, self._problem = None, problem
+
+    def forget(self) -> None:
+        """Have no steps until the next trajectory, whose first is the first."""
+        self._newest, self._problem, self._done_ns = None, "", 0
+
+    def next(self, now_ns: int) -> tuple[DeltaCommand | None, str]:
+        """The step to do now; None where there is none, and why if anybody should know."""
+        if now_ns < self._then_ns:
+            # The clock was set back: stamps begin anew.
+            self._done_ns = 0
+        self._then_ns = now_ns
+        if self._newest is None:
+            return None, self._problem
+        times = self._newest.times_ns
+        due = np.flatnonzero((times > self._done_ns) & (times <= now_ns + self._early_ns))
+        if not len(due):
+            return None, ""
+        fresh = due[times[due] >= now_ns - self._late_ns]
+        # What is too old is not done either; the filter says so.
+        row = fresh[0] if len(fresh) else due[-1]
+        if len(fresh):
+            self._done_ns = int(times[row])
+        return DeltaCommand(int(times[row]), self._newest.rows[row]), ""
