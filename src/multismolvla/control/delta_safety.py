@@ -12,6 +12,7 @@ that is next in them.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,48 +142,57 @@ class DeltaFilter:
 
 
 class StepPlayer:
-    """Hands out the steps of the newest trajectory, one per period of the arm and in their order.
+    """Hands out the steps of trajectories, one per period of the arm and in their order.
 
     A step is known by the instant at which it is due, which is the same in every trajectory that
-    has it. The arm's period and the sender's begin at different times and neither is exact: so a
-    step is handed out up to half a period early, and a late one as long as it is in the newest
-    trajectory and no older than a command may be. A step that was handed out is done.
+    has it; the newest one counts. The arm's period and the sender's begin at different times, and
+    neither is exact: so a step is handed out up to half a period early and up to one and a half
+    late, and none is left out or done twice while both keep their pace. An arm that is slower than
+    its sender leaves out what it is late for.
     """
 
-    def __init__(self, limits: DeltaLimits) -> None:
-        self._early_ns = round(0.5e9 * limits.space.period_s)
-        self._late_ns = round(1e9 * limits.command_timeout_s)
-        self._newest: Trajectory | None = None
-        self._then_ns = self._done_ns = 0
-        self._problem = ""
+    def __init__(self, space: ActionSpace) -> None:
+        self._period_ns = round(1e9 * space.period_s)
+        self._early_ns, self._late_ns = self._period_ns // 2, 3 * self._period_ns // 2
+        self._nothing = np.empty(0, np.int64), np.empty((0, len(space.names)))
+        self._lock = threading.Lock()
+        self._then_ns = 0
+        self.forget()
 
     def follow(self, trajectory: Trajectory) -> None:
-        """Take the steps from here from now on."""
-        self._newest, self._problem = trajectory, ""
+        """Take the steps from here from its first one on."""
+        new = trajectory.times_ns
+        with self._lock:
+            # Those before it belong to the same plan, or to the one that it continues.
+            kept = (self._times < new[0]) & (self._times > new[0] - self._late_ns)
+            self._times = np.concatenate([self._times[kept], new])
+            self._rows = np.concatenate([self._rows[kept], trajectory.rows])
+            self._problem = ""
 
     def refuse(self, problem: str) -> None:
         """Have no steps until the next trajectory: this one cannot be followed."""
-        self._newest, self._problem = None, problem
+        with self._lock:
+            (self._times, self._rows), self._problem = self._nothing, problem
 
     def forget(self) -> None:
         """Have no steps until the next trajectory, whose first is the first."""
-        self._newest, self._problem, self._done_ns = None, "", 0
+        with self._lock:
+            (self._times, self._rows), self._problem = self._nothing, ""
+            self._done_ns = 0
 
     def next(self, now_ns: int) -> tuple[DeltaCommand | None, str]:
         """The step to do now; None where there is none, and why if anybody should know."""
-        if now_ns < self._then_ns:
-            # The clock was set back: stamps begin anew.
-            self._done_ns = 0
-        self._then_ns = now_ns
-        if self._newest is None:
+        with self._lock:
+            if now_ns < self._then_ns:
+                # The clock was set back: stamps begin anew.
+                self._done_ns = 0
+            self._then_ns = now_ns
+            left = (self._times > self._done_ns) & (self._times <= now_ns + self._early_ns)
+            due = np.flatnonzero(left & (self._times > now_ns - self._late_ns))
+            if len(due):
+                self._done_ns = int(self._times[due[0]])
+                return DeltaCommand(self._done_ns, self._rows[due[0]]), ""
+            if left.any():
+                age_s = (now_ns - int(self._times[left][-1])) * 1e-9
+                return None, f"stale command: {age_s:.1f} s old"
             return None, self._problem
-        times = self._newest.times_ns
-        due = np.flatnonzero((times > self._done_ns) & (times <= now_ns + self._early_ns))
-        if not len(due):
-            return None, ""
-        fresh = due[times[due] >= now_ns - self._late_ns]
-        # What is too old is not done either; the filter says so.
-        row = fresh[0] if len(fresh) else due[-1]
-        if len(fresh):
-            self._done_ns = int(times[row])
-        return DeltaCommand(int(times[row]), self._newest.rows[row]), ""
