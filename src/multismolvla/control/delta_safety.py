@@ -146,16 +146,16 @@ class StepPlayer:
 
     A step is known by the instant at which it is due, which is the same in every trajectory that
     has it; the newest one counts. The arm's period and the sender's begin at different times, and
-    neither is exact: so a step is handed out up to half a period early and up to one and a half
-    late, and none is left out or done twice while both keep their pace. An arm that is slower than
-    its sender leaves out what it is late for.
+    neither is exact: so a step is handed out up to half a period early, and late by one and a half
+    to begin with and two and a half from then on. None is left out or done twice while both keep
+    their pace; an arm that is slower than its sender leaves out what it is late for.
     """
 
     def __init__(self, space: ActionSpace) -> None:
         self._period_ns = round(1e9 * space.period_s)
-        self._early_ns, self._late_ns = self._period_ns // 2, 3 * self._period_ns // 2
         self._nothing = np.empty(0, np.int64), np.empty((0, len(space.names)))
         self._lock = threading.Lock()
+        self._playing = False
         self._then_ns = 0
         self.forget()
 
@@ -164,7 +164,7 @@ class StepPlayer:
         new = trajectory.times_ns
         with self._lock:
             # Those before it belong to the same plan, or to the one that it continues.
-            kept = (self._times < new[0]) & (self._times > new[0] - self._late_ns)
+            kept = (self._times < new[0]) & (self._times > new[0] - 3 * self._period_ns)
             self._times = np.concatenate([self._times[kept], new])
             self._rows = np.concatenate([self._rows[kept], trajectory.rows])
             self._problem = ""
@@ -187,9 +187,12 @@ class StepPlayer:
                 # The clock was set back: stamps begin anew.
                 self._done_ns = 0
             self._then_ns = now_ns
-            left = (self._times > self._done_ns) & (self._times <= now_ns + self._early_ns)
-            due = np.flatnonzero(left & (self._times > now_ns - self._late_ns))
-            if len(due):
+            late_periods = 2.5 if self._playing else 1.5
+            left = self._times > self._done_ns
+            left &= self._times <= now_ns + self._period_ns // 2
+            due = np.flatnonzero(left & (self._times > now_ns - late_periods * self._period_ns))
+            self._playing = bool(len(due))
+            if self._playing:
                 self._done_ns = int(self._times[due[0]])
                 return DeltaCommand(self._done_ns, self._rows[due[0]]), ""
             if left.any():

@@ -21,31 +21,30 @@ class EpisodeParameters(Generic[Task]):
     Task and seed take effect with the next episode, dead cameras at once.
 
     Args:
-        find: the task with an id or instruction; raises ValueError for none.
-        default: the task of an empty text.
         seed: what the seed means, for a person.
 
     Attributes:
         dead: streams whose camera gives no frames.
     """
 
-    def __init__(
-        self, node: Node, find: Callable[[str], Task], default: str, seed: str = "Seed of the scene."
-    ) -> None:
-        self._node, self._find, self._default = node, find, default
-        self._table: StreamTable | None = None
+    def __init__(self, node: Node, seed: str = "Seed of the scene.") -> None:
+        self._node = node
         declare(node, "task", "", "Task id or instruction; empty is the default task.")
         declare(node, "seed", 0, seed, minimum=0, maximum=2**31 - 1)
         declare(node, "dead_cameras", [""], "Streams whose camera gives no frames.")
         self.dead: frozenset[str] = frozenset()
 
-    def watch(self, table: StreamTable) -> None:
+    def watch(self, table: StreamTable, find: Callable[[str], Task], default: str) -> None:
         """Check the values that were given.
+
+        Args:
+            find: the task with an id or instruction; raises ValueError for none.
+            default: the task of an empty text.
 
         Raises:
             ValueError: a stream or the task is unknown; one line.
         """
-        self._table = table
+        self._table, self._find, self._default = table, find, default
         self.dead = self._checked_dead(self._node.get_parameter("dead_cameras").value)
         _ = self.task
         self._node.add_on_set_parameters_callback(self._on_change)

@@ -44,7 +44,7 @@ class SimNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__("sim_node", **options)
-        self._wanted = episode = EpisodeParameters(self, find_task, DEFAULT_TASK_ID)
+        self._wanted = episode = EpisodeParameters(self)
         fixed = partial(declare, self, read_only=True)
         port = fixed("port", "", "Path of a link to the serial port; empty makes none.")
         streams_file = declare_streams_file(self)
@@ -54,7 +54,7 @@ class SimNode(Node):
         reject_unknown(self)
 
         self._table = load_stream_table(streams_file)
-        episode.watch(self._table)
+        episode.watch(self._table, find_task, DEFAULT_TASK_ID)
         self._simulation = Simulation(seed=episode.seed)
         self._simulation.reset(episode.task, episode.seed)
         self._cameras = Cameras(self._simulation.model, self._table)

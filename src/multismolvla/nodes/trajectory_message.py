@@ -31,9 +31,7 @@ def trajectory_message(
     return message
 
 
-def read_trajectory(
-    message: JointTrajectory, now_ns: int, names: Sequence[str]
-) -> Trajectory:
+def read_trajectory(message: JointTrajectory, now_ns: int, names: Sequence[str]) -> Trajectory:
     """The trajectory of a message, for an arm whose actions have numbers of these names.
 
     A stamp of zero means now, as for ros2_control's joint_trajectory_controller.
