@@ -79,7 +79,7 @@ class LiberoNode(Node):
         self._topics = CameraTopics(self, table, self._world)
         self._states = self.create_publisher(JointState, "joint_states", 1)
         self._result = self.create_publisher(DiagnosticStatus, "~/result", LATCHED)
-        self._clock = self.create_publisher(Clock, "/clock", qos_profile_sensor_data)
+        self._clock_topic = self.create_publisher(Clock, "/clock", qos_profile_sensor_data)
         self.create_subscription(JointTrajectory, "joint_trajectory", self._on_trajectory, 1)
         self.create_service(Trigger, "~/reset", self._on_reset)
         load_message.listen(self, self._on_load)
@@ -149,7 +149,7 @@ class LiberoNode(Node):
         now_ns, robot = self._now_ns(), self._robot
         stamp = Time(sec=now_ns // 10**9, nanosec=now_ns % 10**9)
         if self._publishes_clock:
-            self._clock.publish(Clock(clock=stamp))
+            self._clock_topic.publish(Clock(clock=stamp))
         states = JointState(name=list(self._arm.state_names))
         states.header.stamp, states.position = stamp, self._world.state().tolist()
         self._states.publish(states)
