@@ -25,12 +25,12 @@ from multismolvla.argument_types import positive
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
-from multismolvla.nodes.libero_node import DEFAULT_TASK
 from multismolvla.nodes.run import stop_on_signal
 from multismolvla.nodes.status_line import StatusLine
 from multismolvla.pictures.episode_log import EpisodeLog
 from multismolvla.pictures.film import write_contact_sheet, write_film
 from multismolvla.pictures.timeline import write_timeline
+from multismolvla.sim.libero.tasks import DEFAULT_TASK as LIBERO_TASK
 from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
 from multismolvla.stack.policy_loading import find_policy
 from multismolvla.stack.worlds import find_world
@@ -52,7 +52,7 @@ class Show:
         timeout_s: of an episode, since the instruction.
         ready_s: longest wait for the stack.
         arguments: of the launch file.
-        simulated: times are the simulator's, which may be slower than real time.
+        simulated: times are the simulator's, which keeps the clock of this world.
     """
 
     task: str
@@ -77,13 +77,13 @@ SHOWS = {
         simulated=False,
     ),
     "libero": Show(
-        DEFAULT_TASK,
+        LIBERO_TASK,
         episodes=1,
         cut=("agentview/rgb",),
         cut_after_s=3.0,  # a clean episode takes 5 to 9 s
         timeout_s=28.0,  # twice the field's horizon: this world does not wait for the policy
         ready_s=240.0,
-        arguments={"world": "libero", "use_sim_time": "true"},
+        arguments={"world": "libero"},
         simulated=True,
     ),
 }
@@ -121,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         metavar="T",
-        help=f"instruction (default: {DEMO_TASK}; of LIBERO {DEFAULT_TASK})",
+        help=f"instruction (default: {DEMO_TASK}; of LIBERO {LIBERO_TASK})",
     )
 
 

@@ -31,12 +31,12 @@ from multismolvla.nodes.trajectory_message import read_trajectory
 from multismolvla.nodes.world_thread import WorldThread
 from multismolvla.sensing.lag import LagMeter
 from multismolvla.sim.libero.scene import LiberoScene
+from multismolvla.sim.libero.tasks import DEFAULT_TASK
 from multismolvla.sim.offscreen import RenderingError
 from multismolvla.stack.stepped_robot import SteppedRobot, SteppedWorld
 from multismolvla.streams import StreamTable, load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-DEFAULT_TASK = "pick up the alphabet soup and place it in the basket"
 SEED = "Place of the scene: one of the 50 official ones, or from 50 on one of our own."
 RESULT_PERIOD_S = 1.0
 # Between two reports of a lag.
