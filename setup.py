@@ -13,6 +13,7 @@ NODES = (
     "monitor_node",
     "web_monitor",
     "sim_node",
+    "libero_node",
     "fault_injector",
     "recording_info",
     "bag_player",

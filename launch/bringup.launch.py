@@ -1,7 +1,8 @@
-"""Bring up the whole stack: cameras, sensor nodes, segmentation, policy and the SO-101.
+"""Bring up the whole stack: cameras, sensor nodes, segmentation, policy and arm.
 
 ros2 launch multismolvla bringup.launch.py                          # simulated arm, trained policy
 ros2 launch multismolvla bringup.launch.py policy:=expert           # scripted, knows the scene
+ros2 launch multismolvla bringup.launch.py world:=libero            # LIBERO and its Panda
 ros2 launch multismolvla bringup.launch.py sim:=false robot_port:=/dev/ttyACM0 policy:=NAME
 ros2 launch multismolvla bringup.launch.py rgb_topic:=nowhere       # a dead RGB camera
 ros2 launch multismolvla bringup.launch.py faults:=config/faults/rgb_loss.yaml
@@ -23,7 +24,7 @@ from launch.actions import (
     OpaqueFunction,
     SetEnvironmentVariable,
 )
-from launch.conditions import IfCondition, UnlessCondition
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import get_logger
 from launch.substitutions import (
@@ -38,6 +39,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from multismolvla.modalities.registry import OWN, modalities
 from multismolvla.shared_memory import is_ours, shortage
+from multismolvla.sim.libero.tasks import DEFAULT_TASK as LIBERO_TASK
 from multismolvla.streams import StreamTableError, load_stream_table
 
 PACKAGE = "multismolvla"
@@ -46,6 +48,8 @@ OWN_KINDS = [modality.name for modality in OWN]
 CAMERA_KINDS = [modality.name for modality in modalities() if not modality.labels]
 
 DEMO_TASK = "put the red cube in the bin"
+# Namespaces of the cameras: that of the scene first, then that of the wrist.
+VIEWS = {"tabletop": ("", "wrist"), "libero": ("agentview", "wrist")}
 # Where the simulated arm offers its serial port: one folder per user and ROS domain, in it one per
 # namespace, so that two stacks on one machine do not meet.
 SIMULATED_PORTS = os.path.join(
@@ -72,19 +76,25 @@ def when(*expression):
     return IfCondition(PythonExpression(list(expression)))
 
 
+def by_world(tabletop, libero):
+    """One text in the world `tabletop`, another in `libero`."""
+    world = LaunchConfiguration("world")
+    return PythonExpression(["'", libero, "' if '", world, "' == 'libero' else '", tabletop, "'"])
+
+
 def flag(name, default, description):
     return DeclareLaunchArgument(
         name, default_value=default, choices=["true", "false"], description=description
     )
 
 
-def node(executable, *parameters, **options):
+def node(executable, *parameters, name=None, file=None, **options):
     """A node of this package with its own YAML; it comes back when it crashes."""
     return Node(
         package=PACKAGE,
         executable=executable,
-        name=executable,
-        parameters=[config(f"{executable}.yaml"), *parameters],
+        name=name or executable,
+        parameters=[config(file or f"{executable}.yaml"), *parameters],
         arguments=ros_args(),
         **PROCESS,
         **options,
@@ -132,9 +142,15 @@ def if_faults(then, otherwise):
     )
 
 
+def views(context):
+    """The namespaces of the cameras that are brought up."""
+    scene, wrist = VIEWS[LaunchConfiguration("world").perform(context)]
+    return (scene, wrist) if LaunchConfiguration("wrist").perform(context) == "true" else (scene,)
+
+
 def raw_topic(view, kind):
     """The argument that names the raw images of a camera."""
-    return LaunchConfiguration(f"{view}_{kind}_topic" if view else f"{kind}_topic")
+    return LaunchConfiguration(f"wrist_{kind}_topic" if view == "wrist" else f"{kind}_topic")
 
 
 def inside(view, topic):
@@ -144,23 +160,28 @@ def inside(view, topic):
     )
 
 
-def injector():
+def injector(context):
     """Takes the raw topics that the sensor nodes would take, and gives them its own."""
+    faults = LaunchConfiguration("faults").perform(context)
+    if not faults:
+        return []
     remappings = []
     for kind in CAMERA_KINDS:
-        remappings.append((f"{kind}/image_raw", raw_topic("", kind)))
-        remappings.append((f"wrist/{kind}/image_raw", inside("wrist", raw_topic("wrist", kind))))
-    faults = LaunchConfiguration("faults")
-    scenario = PythonExpression(["'' if '", faults, "' == 'live' else '", faults, "'"])
-    return node(
-        "fault_injector",
-        {
-            "scenario": ParameterValue(scenario, value_type=str),
-            "streams_file": LaunchConfiguration("streams_file"),
-        },
-        remappings=remappings,
-        condition=when("'", faults, "' != ''"),
-    )
+        for view in VIEWS[LaunchConfiguration("world").perform(context)]:
+            raw = raw_topic(view, kind)
+            topic = f"{kind}/image_raw"
+            remappings.append((f"{view}/{topic}", inside(view, raw)) if view else (topic, raw))
+    scenario = "" if faults == "live" else faults
+    return [
+        node(
+            "fault_injector",
+            {
+                "scenario": ParameterValue(scenario, value_type=str),
+                "streams_file": LaunchConfiguration("streams_file"),
+            },
+            remappings=remappings,
+        )
+    ]
 
 
 def sensors(view):
@@ -180,10 +201,10 @@ def sensors(view):
         yield f"{kind}_node", parameters, remapping
 
 
-def in_one_process(*views):
+def in_one_process(*names):
     """A process with the sensor nodes of these views: the top camera's view has no name."""
     words = []
-    for view in views:
+    for view in names:
         for executable, parameters, (topic, other) in sensors(view):
             words += ["--node", executable, "--params-file", config(f"{executable}.yaml")]
             words += ["-r", f"__ns:=/{view}"] if view else []
@@ -206,10 +227,9 @@ def others(context):
         table = load_stream_table(LaunchConfiguration("streams_file").perform(context))
     except StreamTableError:
         return []  # Every node that reads the table reports it.
-    views = ("", "wrist") if LaunchConfiguration("wrist").perform(context) == "true" else ("",)
     words = []
     for stream in table:
-        if stream.kind in OWN_KINDS or stream.view not in views:
+        if stream.kind in OWN_KINDS or stream.view not in views(context):
             continue
         words += ["--node", f"{stream.kind}_node", "-p", f"stream:={stream.name}"]
         words += ["-p", ["streams_file:=", LaunchConfiguration("streams_file")]]
@@ -229,28 +249,32 @@ def each_in_its_own(view):
     return GroupAction([PushRosNamespace(view), *nodes] if view else nodes)
 
 
-def sensing():
-    """The sensor nodes of all views, as the arguments `composition` and `wrist` have them."""
-    composed = ["'", LaunchConfiguration("composition"), "' == 'process'"]
-    wrist = IfCondition(LaunchConfiguration("wrist"))
-    yield GroupAction(
-        [
-            GroupAction([in_one_process("", "wrist")], condition=wrist),
-            GroupAction(
-                [in_one_process("")], condition=UnlessCondition(LaunchConfiguration("wrist"))
-            ),
-        ],
-        condition=when(*composed),
-    )
-    yield GroupAction(
-        [each_in_its_own(""), GroupAction([each_in_its_own("wrist")], condition=wrist)],
-        condition=when("not ", *composed),
-    )
+def sensing(context):
+    """The sensor nodes of all views, in one process or each in its own."""
+    if LaunchConfiguration("composition").perform(context) == "process":
+        return [in_one_process(*views(context))]
+    return [each_in_its_own(view) for view in views(context)]
+
+
+def check(context):
+    """Refuse what one world has and the other lacks."""
+    given = context.launch_configurations
+    if given["world"] == "libero" and given["sim"] == "false" and given["part"] != "policy":
+        raise RuntimeError("world:=libero is a simulation; sim:=false is for a real SO-101")
+    if given["world"] == "libero" and given["monitor"] != "none":
+        raise RuntimeError(f"monitor:={given['monitor']} shows an SO-101; world:=libero has none")
 
 
 def arguments():
+    # Before the arguments whose defaults follow from them.
+    yield DeclareLaunchArgument(
+        "world",
+        default_value="tabletop",
+        choices=list(VIEWS),
+        description="Robot and scene: an SO-101 on its table, or LIBERO's Panda in LIBERO's "
+        "scenes, which needs 'multismolvla libero setup'.",
+    )
     yield flag("sim", "true", "Simulate the arm and its cameras; false drives a real arm.")
-    # Before the arguments whose defaults follow from it.
     yield DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of every node and relative topic."
     )
@@ -284,8 +308,8 @@ def arguments():
     )
     yield DeclareLaunchArgument(
         "policy",
-        default_value="small",
-        description="Policy that drives the arm: the trained model of the package (small), an "
+        default_value=by_world("small", "small-libero"),
+        description="Policy that drives the arm: the trained model of the world (small), an "
         "installed policy (expert), the folder of a checkpoint, the hub id owner/name of one, or "
         "module:Class.",
     )
@@ -293,17 +317,26 @@ def arguments():
         "task",
         # A real arm does not start by itself.
         default_value=PythonExpression(
-            ["'", DEMO_TASK, "' if '", LaunchConfiguration("sim"), "' == 'true' else ' '"]
+            [
+                "'",
+                by_world(DEMO_TASK, LIBERO_TASK),
+                "' if '",
+                LaunchConfiguration("sim"),
+                "' == 'true' else ' '",
+            ]
         ),
         description="Language instruction at start; a blank waits for one on the topic `task`, "
         "which is the default for a real arm.",
     )
     yield DeclareLaunchArgument(
-        "seed", default_value="0", description="Seed of the simulated scene at start."
+        "seed",
+        default_value="0",
+        description="Seed of the simulated scene at start; of LIBERO its official place, or from "
+        "50 on one of our own.",
     )
     yield DeclareLaunchArgument(
         "chunk_entry",
-        default_value="nearest",
+        default_value=by_world("nearest", "stamp"),
         choices=["nearest", "stamp"],
         description="Row at which a new chunk is merged: the one nearest to the current setpoint, "
         "or the one at its time stamp (stamp), which real-time chunking needs.",
@@ -311,7 +344,13 @@ def arguments():
     yield DeclareLaunchArgument(
         "pose_check",
         default_value=PythonExpression(
-            ["'simulation' if '", LaunchConfiguration("sim"), "' == 'true' else 'none'"]
+            [
+                "'",
+                by_world("simulation", "none"),
+                "' if '",
+                LaunchConfiguration("sim"),
+                "' == 'true' else 'none'",
+            ]
         ),
         description="Masks images that do not fit the joints, such as those of a knocked "
         "camera: with the weights for the simulated cameras (simulation), not at all (none), or "
@@ -324,7 +363,12 @@ def arguments():
         description="What runs on this host: all of it, the arm with its sensors, the policy, or "
         "for replay.launch.py all but arm and cameras.",
     )
-    yield flag("use_sim_time", "false", "Take the time from /clock (the simulator publishes it).")
+    yield flag(
+        "use_sim_time",
+        by_world("false", "true"),
+        "Take the time from /clock (the simulator publishes it); of LIBERO the default, so that it "
+        "may be slower than real time.",
+    )
     yield flag("rviz", "false", "Open RViz: the same as monitor:=rviz.")
     yield DeclareLaunchArgument(
         "monitor",
@@ -363,8 +407,9 @@ def arguments():
         yield DeclareLaunchArgument(
             f"{kind}_topic",
             default_value=f"{kind}/image_raw",
-            description=f"Raw {kind} images of the top camera, with camera_info beside them; a "
-            "topic without a publisher is a dead sensor.",
+            description=f"Raw {kind} images of the camera of the scene (of LIBERO relative to the "
+            "namespace agentview), with camera_info beside them; a topic without a publisher is a "
+            "dead sensor.",
         )
     for kind in CAMERA_KINDS:
         yield DeclareLaunchArgument(
@@ -374,7 +419,7 @@ def arguments():
         )
     yield DeclareLaunchArgument(
         "segmentation",
-        default_value="network",
+        default_value=by_world("network", "ground_truth"),
         choices=["network", "ground_truth", "transformers"],
         description="Where labels come from: the shipped network, the simulator, or a "
         "transformers model (its name in segmentation_node.yaml).",
@@ -393,7 +438,7 @@ def arguments():
     )
     yield DeclareLaunchArgument(
         "streams_file",
-        default_value=config("streams.yaml"),
+        default_value=config(by_world("streams.yaml", "libero/streams.yaml")),
         description="Stream table: every camera stream with its size and rate.",
     )
 
@@ -415,15 +460,24 @@ def generate_launch_description():
     # A string even where it reads like a number or a boolean in YAML.
     task = {"task": ParameterValue(LaunchConfiguration("task"), value_type=str)}
 
-    simulator = node(
-        "sim_node",
-        task,
-        port,
-        streams_file,
-        {"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)},
-        condition=IfCondition(LaunchConfiguration("sim")),
+    seed = {"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}
+    is_libero = ["'", LaunchConfiguration("world"), "' == 'libero'"]
+    simulated = ["'", LaunchConfiguration("sim"), "' == 'true' and "]
+    tabletop = node(
+        "sim_node", task, port, streams_file, seed, condition=when(*simulated, "not ", *is_libero)
     )
-    driver = node("so101_driver", port, {"calibration": LaunchConfiguration("calibration")})
+    # The same robot to all others: the same name, topics and services. It needs no driver.
+    libero = node(
+        "libero_node",
+        task,
+        streams_file,
+        seed,
+        name="sim_node",
+        file="libero/libero_node.yaml",
+        condition=when(*simulated, *is_libero),
+    )
+    calibration = {"calibration": LaunchConfiguration("calibration")}
+    driver = node("so101_driver", port, calibration, condition=when("not ", *is_libero))
     # Likewise: a folder may be named by a number.
     name = {"policy": ParameterValue(LaunchConfiguration("policy"), value_type=str)}
     joint_states = if_faults("faulty/joint_states", "joint_states")
@@ -434,6 +488,7 @@ def generate_launch_description():
         name,
         {"chunk_entry": LaunchConfiguration("chunk_entry")},
         {"pose_check": ParameterValue(LaunchConfiguration("pose_check"), value_type=str)},
+        file=by_world("policy_node.yaml", "libero/policy_node.yaml"),
         remappings=[("joint_states", joint_states)],
     )
     monitor = IncludeLaunchDescription(
@@ -458,6 +513,7 @@ def generate_launch_description():
     return LaunchDescription(
         [
             *arguments(),
+            OpaqueFunction(function=check),
             OpaqueFunction(function=transport),
             GroupAction(
                 [
@@ -468,9 +524,9 @@ def generate_launch_description():
                     PushRosNamespace(LaunchConfiguration("namespace")),
                     GroupAction(
                         [
-                            GroupAction([simulator, driver], condition=with_arm),
-                            injector(),
-                            *sensing(),
+                            GroupAction([tabletop, libero, driver], condition=with_arm),
+                            OpaqueFunction(function=injector),
+                            OpaqueFunction(function=sensing),
                             OpaqueFunction(function=others),
                         ],
                         condition=on_robot,

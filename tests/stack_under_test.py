@@ -49,7 +49,7 @@ def pid_of(executable: str, namespace: str | None = None) -> int:
 
 
 def positions(runner: EpisodeRunner) -> np.ndarray:
-    return np.array(runner.joints_rad)
+    return np.array(runner.watch.state)
 
 
 def start_moving(runner: EpisodeRunner) -> None:

@@ -66,8 +66,8 @@ def test_an_empty_queue_has_nothing_to_say():
 def test_look_ahead_ends_where_the_queue_ends():
     queue = queue_with([0.0, 1.0, 2.0])
     now_ns = START_NS + 2 * PERIOD_NS
-    assert len(queue.look_ahead(now_ns, 5, 20_000_000)) == 2
-    assert len(queue.look_ahead(START_NS, 5, 20_000_000)) == 5
+    assert len(queue.look_ahead(now_ns, 5, 20_000_000).targets) == 2
+    assert len(queue.look_ahead(START_NS, 5, 20_000_000).targets) == 5
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_readers_never_see_a_half_merged_queue():
 
     def read():
         while not stop.is_set():
-            targets = queue.look_ahead(START_NS, 5, 20_000_000)
+            targets = queue.look_ahead(START_NS, 5, 20_000_000).targets
             if len(set(targets.ravel())) != 1:
                 torn.append(targets)
 

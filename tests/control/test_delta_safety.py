@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multismolvla.control.delta_safety import DeltaCommand, DeltaFilter, DeltaLimits
+from multismolvla.control.delta_safety import (
+    DeltaCommand,
+    DeltaFilter,
+    DeltaLimits,
+    StepPlayer,
+)
 from multismolvla.control.safety import SafetyState
+from multismolvla.control.trajectory import Trajectory
 from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
 
@@ -153,3 +159,92 @@ def test_actions_are_always_within_all_limits(sequence):
             else:
                 assert_still(delta, last[6])
             last = delta.action
+
+
+# The steps of trajectories that come late, early and twice.
+
+START_NS = 10**12
+
+
+def steps(first: int, count: int, start_ns: int) -> Trajectory:
+    """Steps whose first number counts them, each due one period after the other."""
+    rows = [[float(first + k), 0, 0, 0, 0, 0, 1.0] for k in range(count)]
+    offsets = [k * PANDA.action.period_s for k in range(count)]
+    return Trajectory(start_ns, PANDA.action.names, offsets, rows, PANDA.action.names)
+
+
+def handed_out(player: StepPlayer, now_ns: int) -> float | None:
+    command, _ = player.next(now_ns)
+    return None if command is None else float(command.action[0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, PERIOD_NS - 1),
+    st.lists(st.integers(-PERIOD_NS // 5, PERIOD_NS // 5), min_size=10, max_size=30),
+    st.lists(st.integers(0, 2), min_size=30, max_size=30),
+)
+def test_every_step_is_handed_out_once_and_in_order_at_any_phase(phase_ns, jitter_ns, late):
+    """Trajectories of five steps come a period apart, each up to two periods late."""
+    player = StepPlayer(PANDA.action)
+    done, coming = [], []
+    for n, shift_ns in enumerate(jitter_ns):
+        now_ns = START_NS + n * PERIOD_NS + phase_ns + shift_ns
+        coming.append(n)
+        for sent in list(coming):
+            first_ns = START_NS + sent * PERIOD_NS
+            if sent + late[sent] <= n and first_ns <= now_ns:
+                coming.remove(sent)
+                player.follow(steps(sent, 5, first_ns))
+        done.append(handed_out(player, now_ns))
+    known = [step for step in done if step is not None]
+    assert known == [known[0] + k for k in range(len(known))]
+    # Not more than the beginning, and one wait for the arm's period to come after the sender's.
+    assert len(known) >= len(done) - 4
+
+
+def test_a_step_that_was_done_is_not_done_again_and_one_that_is_far_ahead_is_not_due():
+    player = StepPlayer(PANDA.action)
+    player.follow(steps(0, 3, START_NS))
+    assert [handed_out(player, START_NS) for _ in range(2)] == [0.0, None]
+    player.follow(steps(0, 3, START_NS))
+    assert handed_out(player, START_NS + PERIOD_NS) == 1.0
+
+
+def test_a_step_that_the_newest_trajectory_no_longer_has_is_done_and_one_that_it_changes_is_not():
+    player = StepPlayer(PANDA.action)
+    player.follow(steps(0, 5, START_NS))
+    assert handed_out(player, START_NS) == 0.0
+    player.follow(steps(20, 5, START_NS + 2 * PERIOD_NS))
+    now_ns = [START_NS + (k + 1) * PERIOD_NS for k in range(3)]
+    assert [handed_out(player, now) for now in now_ns] == [1.0, 20.0, 21.0]
+
+
+def test_steps_that_are_too_old_are_left_out_and_named():
+    run, player = Run(), StepPlayer(PANDA.action)
+    now_ns = run.now_ns
+    player.follow(steps(0, 2, now_ns - 21 * PERIOD_NS))
+    old = run.filter.step(now_ns, *player.next(now_ns))
+    assert_still(old, 0.0)
+    assert old.reason == "stale command: 1.0 s old"
+    player.follow(steps(0, 9, now_ns - 6 * PERIOD_NS))
+    assert handed_out(player, now_ns) == 5.0
+
+
+def test_a_refused_trajectory_ends_the_one_before_and_a_forgotten_one_begins_anew():
+    player = StepPlayer(PANDA.action)
+    player.follow(steps(0, 3, START_NS))
+    assert handed_out(player, START_NS) == 0.0
+    player.refuse("unknown joint 'shoulder'")
+    assert player.next(START_NS + PERIOD_NS) == (None, "unknown joint 'shoulder'")
+    player.forget()
+    player.follow(steps(7, 3, START_NS - PERIOD_NS))
+    assert handed_out(player, START_NS) == 7.0
+
+
+def test_a_clock_that_is_set_back_makes_steps_new():
+    player = StepPlayer(PANDA.action)
+    player.follow(steps(0, 3, START_NS))
+    handed_out(player, START_NS)
+    player.follow(steps(5, 3, PERIOD_NS))
+    assert handed_out(player, PERIOD_NS) == 5.0

@@ -32,7 +32,7 @@ def test_a_step_holds_for_its_period():
     times = START_NS + np.array([0, 1, PERIOD_NS - 1, PERIOD_NS, 3 * PERIOD_NS - 1])
     assert [queue.sample(int(now))[0] for now in times] == [5, 5, 5, 6, 7]
     assert queue.sample(START_NS + 3 * PERIOD_NS) is None
-    assert queue.look_ahead(START_NS, 5, PERIOD_NS)[:, 0].tolist() == [5, 6, 7]
+    assert queue.look_ahead(START_NS, 5, PERIOD_NS).targets[:, 0].tolist() == [5, 6, 7]
 
 
 def test_a_late_chunk_is_entered_at_its_stamp_while_the_arm_moves():
@@ -48,7 +48,16 @@ def test_a_first_chunk_is_executed_from_its_first_row_however_late_it_is():
     queue = step_queue()
     now_ns = START_NS + 7 * PERIOD_NS + PERIOD_NS // 3
     assert queue.merge(chunk(0, 10, START_NS), now_ns) == 10
-    assert queue.look_ahead(now_ns, 20, PERIOD_NS)[:, 0].tolist() == list(range(10))
+    assert queue.look_ahead(now_ns, 20, PERIOD_NS).targets[:, 0].tolist() == list(range(10))
+
+
+def test_a_step_keeps_its_instant_whenever_it_is_read():
+    queue = step_queue()
+    queue.merge(chunk(0, 4, START_NS), START_NS)
+    for late_ns in (0, 1, PERIOD_NS - 1):
+        ahead = queue.look_ahead(START_NS + PERIOD_NS + late_ns, 9, PERIOD_NS)
+        assert (ahead.times_ns - START_NS).tolist() == [k * PERIOD_NS for k in (1, 2, 3)]
+        assert ahead.targets[:, 0].tolist() == [1, 2, 3]
 
 
 def test_a_new_chunk_replaces_the_old_one_at_once_even_where_a_crossfade_is_asked_for():
@@ -56,7 +65,7 @@ def test_a_new_chunk_replaces_the_old_one_at_once_even_where_a_crossfade_is_aske
     queue.merge(chunk(0, 20, START_NS), START_NS)
     now_ns = START_NS + PERIOD_NS
     queue.merge(chunk(100, 9, now_ns), now_ns)
-    assert queue.look_ahead(now_ns, 3, PERIOD_NS)[:, 0].tolist() == [100, 101, 102]
+    assert queue.look_ahead(now_ns, 3, PERIOD_NS).targets[:, 0].tolist() == [100, 101, 102]
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,10 +1,13 @@
 """Pictures and tables of a run: they show what happened, and refuse a run that shows nothing."""
 
+from dataclasses import replace
+
 import av
 import cv2
 import numpy as np
 import pytest
 
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.modalities.depth import DEPTH
 from multismolvla.modalities.rgb import RGB
@@ -81,11 +84,21 @@ def test_film_has_every_frame(tmp_path):
 
 
 def test_timeline_paints_masked_time(tmp_path):
-    write_timeline(tmp_path / "clean.png", TABLE, SO101.joint_names, [episode()])
-    write_timeline(tmp_path / "damaged.png", TABLE, SO101.joint_names, [episode(masked="rgb")])
+    write_timeline(tmp_path / "clean.png", TABLE, SO101, [episode()])
+    write_timeline(tmp_path / "damaged.png", TABLE, SO101, [episode(masked="rgb")])
     red = tuple(int(MASKED[i : i + 2], 16) for i in (5, 3, 1))
     clean, damaged = (cv2.imread(str(tmp_path / f"{n}.png")) for n in ("clean", "damaged"))
     assert (damaged == red).all(-1).sum() > (clean == red).all(-1).sum() + 1000
+
+
+def test_a_timeline_has_the_states_of_an_arm_of_steps_and_not_the_steps(tmp_path):
+    panda = episode()
+    panda.samples = [
+        replace(sample, state=np.linspace(0, 1, 8), target=np.full(7, 90.0))
+        for sample in panda.samples
+    ]
+    write_timeline(tmp_path / "panda.png", TABLE, PANDA, [panda])
+    assert (tmp_path / "panda.png").stat().st_size > 10_000
 
 
 def test_an_empty_run_is_refused_in_one_line(tmp_path):
@@ -93,6 +106,6 @@ def test_an_empty_run_is_refused_in_one_line(tmp_path):
     with pytest.raises(ValueError, match="the run has no"):
         write_contact_sheet(tmp_path / "x.png", TABLE, [empty])
     with pytest.raises(ValueError, match="the run has no"):
-        write_timeline(tmp_path / "x.png", TABLE, SO101.joint_names, [empty])
+        write_timeline(tmp_path / "x.png", TABLE, SO101, [empty])
     with pytest.raises(ValueError, match="no frames"):
         write_film(tmp_path / "x.mp4", TABLE, [empty], 10)

@@ -182,7 +182,13 @@ def test_a_change_of_its_frame_is_news(events):  # noqa: F811
 def test_the_bring_up_starts_its_node_where_the_table_has_it(events, tmp_path):  # noqa: F811
     bringup = runpy.run_path(str(ROOT / "launch" / "bringup.launch.py"))
     context = LaunchContext()
-    given = {"faults": "", "wrist": "true", "log_level": "info", "events_topic": "dvs/image"}
+    given = {
+        "world": "tabletop",
+        "faults": "",
+        "wrist": "true",
+        "log_level": "info",
+        "events_topic": "dvs/image",
+    }
     given["streams_file"] = str(tmp_path / "streams.yaml")
     context.launch_configurations.update(given)
     (process,) = bringup["others"](context)

@@ -85,8 +85,8 @@ class Watched:
         rows = np.tile(SO101.home_rad, (60, 1))
         rows[:, 0] = np.linspace(0, 1, 60)
         now_ns = self.graph.probe.get_clock().now().nanoseconds
-        offsets = [i * 10**9 for i in range(60)]
-        chunk = trajectory_message(SO101.joint_names, now_ns, offsets, rows)
+        times_ns = now_ns + np.arange(60) * 10**9
+        chunk = trajectory_message(SO101.joint_names, times_ns, rows)
         self.send("policy/chunk", chunk)
         return rows
 

@@ -206,7 +206,7 @@ def test_values_that_are_refused_together_change_nothing(start):
     robot = start()
     values = [Parameter("dead_cameras", value=["rgb"]), Parameter("task", value="fold the shirt")]
     assert not robot.node.set_parameters_atomically(values).successful
-    assert not robot.node._dead
+    assert not robot.node._wanted.dead
 
 
 def test_reset_places_the_scene_of_task_and_seed(start):

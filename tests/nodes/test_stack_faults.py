@@ -40,7 +40,9 @@ def test_a_killed_policy_leaves_the_arm_holding_and_work_resumes(stack):
     start_moving(stack)
     os.kill(pid_of("policy_node"), signal.SIGKILL)
     stack.watch.policy = {}
-    stack.wait_until(lambda: stack.driver.get("state") == "HOLD", "the driver to hold", HANG_S)
+    stack.wait_until(
+        lambda: stack.watch.driver.get("state") == "HOLD", "the driver to hold", HANG_S
+    )
     held = positions(stack)
     stack.wait_until(lambda: stack.policy, "the policy to return", HANG_S)
     assert np.abs(positions(stack) - held).max() < 0.6
@@ -55,8 +57,8 @@ def test_a_killed_driver_leaves_the_servos_holding_and_work_resumes(stack):
     last = positions(stack)
     # Nothing to go on with: what moves the arm until it is measured again is not the policy.
     stack.idle()
-    stack.watch.joints_rad = None
-    stack.wait_until(lambda: stack.joints_rad is not None, "the driver to return", HANG_S)
+    stack.watch.state = None
+    stack.wait_until(lambda: stack.watch.state is not None, "the driver to return", HANG_S)
     # Servos without commands go to their last goal, a quarter of a second ahead at 2 rad/s, and
     # stay there: the arm has not fallen meanwhile.
     assert np.abs(positions(stack) - last).max() < 0.5
@@ -67,9 +69,13 @@ def test_a_killed_driver_leaves_the_servos_holding_and_work_resumes(stack):
 def test_a_killed_robot_comes_back_on_the_same_port(stack):
     start_moving(stack)
     os.kill(pid_of("sim_node"), signal.SIGKILL)
-    stack.wait_until(lambda: stack.driver.get("level") == "2", "the driver to report it", HANG_S)
+    stack.wait_until(
+        lambda: stack.watch.driver.get("level") == "2", "the driver to report it", HANG_S
+    )
     stack.wait_until(lambda: stack.policy["mode"] == "hold", "the policy to hold", HANG_S)
-    stack.wait_until(lambda: stack.driver.get("level") == "0", "the driver to recover", HANG_S)
+    stack.wait_until(
+        lambda: stack.watch.driver.get("level") == "0", "the driver to recover", HANG_S
+    )
     stack.wait_ready()
     assert_within_limits(stack)
     episode = stack.run_episode(TASK, seed=2, timeout_s=HANG_S)

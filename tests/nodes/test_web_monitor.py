@@ -181,9 +181,8 @@ def test_the_plan_is_shown_while_the_policy_runs(watched):
     watched.graph.spin_until(lambda: "policy/chunk" in watched.subscribed())
     now_ns = watched.graph.probe.get_clock().now().nanoseconds
     rows = [SO101.home_rad + 0.01 * i for i in range(60)]
-    message = trajectory_message(
-        SO101.joint_names, now_ns, [i * 10**9 for i in range(60)], np.array(rows)
-    )
+    times_ns = now_ns + np.arange(60) * 10**9
+    message = trajectory_message(SO101.joint_names, times_ns, np.array(rows))
     watched.publishers["policy/chunk"].publish(message)
     watched.until(lambda: len(watched.shown.get("plan", ())) > 50)
     # The policy falls silent.

@@ -280,8 +280,11 @@ class ActionQueue:
                 return None
             return plan.at(np.array([now_ns], dtype=np.int64))[0]
 
-    def look_ahead(self, now_ns: int, count: int, step_ns: int) -> np.ndarray | None:
-        """(N, J) targets for now, now + step, ...; shorter than `count` where the queue ends.
+    def look_ahead(self, now_ns: int, count: int, step_ns: int) -> QueuedTargets | None:
+        """Targets for now, now + step, ...; fewer than `count` where the queue ends.
+
+        Steps come with the instants at which their rows begin, whenever they are read: a step that
+        has been executed can be told by its instant.
 
         None where the queue has nothing to say about now.
         """
@@ -290,7 +293,12 @@ class ActionQueue:
             plan = self._plan
             if plan is None or not plan.covers(now_ns):
                 return None
-            return plan.at(times[times < plan.end_ns])
+            if self._steps is not None:
+                first = max(0, int(np.searchsorted(plan.times_ns, now_ns, side="right")) - 1)
+                rows = slice(first, first + count)
+                return QueuedTargets(plan.times_ns[rows], plan.targets[rows], plan.end_ns)
+            times = times[times < plan.end_ns]
+            return QueuedTargets(times, plan.at(times), plan.end_ns)
 
     def level(self, now_ns: int) -> QueueLevel:
         """How full the queue is; reading never changes it."""

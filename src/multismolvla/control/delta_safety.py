@@ -5,15 +5,20 @@ HOLD when they stop or are refused, STOPPED after a stop until a reset. The cont
 takes an action in every period, so there is always one: outside of TRACKING the arm is held still
 at once, by a step of zero with the gripper as it was. A step that has been executed is never
 executed again, since the arm would move on.
+
+Commands come as trajectories over a link that is late now and then. `StepPlayer` finds the step
+that is next in them.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
 
 from multismolvla.control.safety import SafetyState, outdated, unusable
+from multismolvla.control.trajectory import Trajectory
 from multismolvla.embodiment.description import ActionSpace
 
 
@@ -134,3 +139,63 @@ class DeltaFilter:
     def _still(self) -> SafeDelta:
         self._last = self._limits.space.still(self._last)
         return SafeDelta(self._last.copy(), self.state, self.reason)
+
+
+class StepPlayer:
+    """Hands out the steps of trajectories, one per period of the arm and in their order.
+
+    A step is known by the instant at which it is due, which is the same in every trajectory that
+    has it; the newest one counts. The arm's period and the sender's begin at different times, and
+    neither is exact: so a step is handed out up to half a period early, and late by one and a half
+    to begin with and two and a half from then on. None is left out or done twice while both keep
+    their pace; an arm that is slower than its sender leaves out what it is late for.
+    """
+
+    def __init__(self, space: ActionSpace) -> None:
+        self._period_ns = round(1e9 * space.period_s)
+        self._nothing = np.empty(0, np.int64), np.empty((0, len(space.names)))
+        self._lock = threading.Lock()
+        self._playing = False
+        self._then_ns = 0
+        self.forget()
+
+    def follow(self, trajectory: Trajectory) -> None:
+        """Take the steps from here from its first one on."""
+        new = trajectory.times_ns
+        with self._lock:
+            # Those before it belong to the same plan, or to the one that it continues.
+            kept = (self._times < new[0]) & (self._times > new[0] - 3 * self._period_ns)
+            self._times = np.concatenate([self._times[kept], new])
+            self._rows = np.concatenate([self._rows[kept], trajectory.rows])
+            self._problem = ""
+
+    def refuse(self, problem: str) -> None:
+        """Have no steps until the next trajectory: this one cannot be followed."""
+        with self._lock:
+            (self._times, self._rows), self._problem = self._nothing, problem
+
+    def forget(self) -> None:
+        """Have no steps until the next trajectory, whose first is the first."""
+        with self._lock:
+            (self._times, self._rows), self._problem = self._nothing, ""
+            self._done_ns = 0
+
+    def next(self, now_ns: int) -> tuple[DeltaCommand | None, str]:
+        """The step to do now; None where there is none, and why if anybody should know."""
+        with self._lock:
+            if now_ns < self._then_ns:
+                # The clock was set back: stamps begin anew.
+                self._done_ns = 0
+            self._then_ns = now_ns
+            late_periods = 2.5 if self._playing else 1.5
+            left = self._times > self._done_ns
+            left &= self._times <= now_ns + self._period_ns // 2
+            due = np.flatnonzero(left & (self._times > now_ns - late_periods * self._period_ns))
+            self._playing = bool(len(due))
+            if self._playing:
+                self._done_ns = int(self._times[due[0]])
+                return DeltaCommand(self._done_ns, self._rows[due[0]]), ""
+            if left.any():
+                age_s = (now_ns - int(self._times[left][-1])) * 1e-9
+                return None, f"stale command: {age_s:.1f} s old"
+            return None, self._problem

@@ -80,6 +80,10 @@ class Playback:
         look_ahead_points: points per tick including the one for now.
         step_ns: time between them, nanoseconds.
         space: as in `ActionQueue`.
+
+    Attributes:
+        holding: no target of the queue is being executed.
+        times_ns: (N,) when each target of the last tick is due; None where it sent nothing.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Playback:
         self._held = False
         self.holding = True
         self.starved_ticks = 0
+        self.times_ns: np.ndarray | None = None
 
     @property
     def had_chunk(self) -> bool:
@@ -134,16 +139,19 @@ class Playback:
             self._queue.clear()
             self._had_chunk = False
         self._held = hold
-        targets = None if hold else self._queue.look_ahead(now_ns, self._points, self._step_ns)
-        self.holding = targets is None
-        if targets is not None:
+        ahead = None if hold else self._queue.look_ahead(now_ns, self._points, self._step_ns)
+        self.holding = ahead is None
+        self.times_ns = None
+        if ahead is not None:
             self._had_chunk = True
-            self._last, self._last_ns = targets[0], now_ns
-            return targets
+            self._last, self._last_ns = ahead.targets[0], now_ns
+            self.times_ns = ahead.times_ns
+            return ahead.targets
         if self._had_chunk:
             self.starved_ticks += 1
         if self._last is None or now_ns - self._last_ns > HOLD_REPEAT_NS:
             return None
+        self.times_ns = np.array([now_ns])
         still = self._last if self._space is None else self._space.still(self._last)
         return still[None]
 
@@ -160,12 +168,14 @@ class Tick:
         infer: an inference is to start now; the schedule counts it as started.
         hold_reason: why nothing may be executed, or "".
         mask_changed: the availability of a stream has changed since the last tick.
+        times_ns: (N,) when each target is due; None where there are none.
     """
 
     targets: np.ndarray | None
     infer: bool
     hold_reason: str
     mask_changed: bool
+    times_ns: np.ndarray | None
 
 
 class PolicyLoop:
@@ -216,7 +226,8 @@ class PolicyLoop:
         infer = ready and self._schedule.due(now_ns, self._queue.level(now_ns))
         if infer:
             self._schedule.started(now_ns)
-        return Tick(targets, infer, hold_reason, mask.available != previous.available)
+        mask_changed = mask.available != previous.available
+        return Tick(targets, infer, hold_reason, mask_changed, self._playback.times_ns)
 
     def _hold_reason(self, now_ns: int, task: str, not_ready: str) -> str:
         """Why nothing may be executed now, or ""."""

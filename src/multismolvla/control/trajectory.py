@@ -1,4 +1,4 @@
-"""A trajectory of joint targets on the clock of its header, sampled by linear interpolation."""
+"""A trajectory on the clock of its header: joint targets between which it is linear, or steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TrajectoryError(ValueError):
 
 
 class Trajectory:
-    """Targets for the joints over time.
+    """Targets for the joints over time, or the numbers of an arm that is commanded by steps.
 
     Args:
         stamp_ns: time of the header, nanoseconds.
@@ -58,6 +58,16 @@ class Trajectory:
             )
         if not np.isfinite(self._offsets_s).all() or (np.diff(self._offsets_s) <= 0).any():
             raise TrajectoryError("time_from_start does not increase from point to point")
+
+    @property
+    def times_ns(self) -> np.ndarray:
+        """(T,) int64 when each row is due."""
+        return self.stamp_ns + np.round(self._offsets_s * 1e9).astype(np.int64)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(T, J) the rows, in the order of the arm's joints."""
+        return self._positions
 
     def sample(self, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
         """Return target (J,) radians and its velocity (J,) radians per second at `now_ns`.

@@ -19,6 +19,7 @@ from multismolvla.pictures.film import Clip
 from multismolvla.pose_check.check import SIMULATION, find_weights
 from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
+    TEACHER,
     committed_s,
     load_policy,
     streams_of,
@@ -29,8 +30,6 @@ from multismolvla.stack.worlds import FAST, EpisodeLoop, find_world
 from multismolvla.streams import StreamTable
 from multismolvla.worker_pool import WorkerDied, results, start_worker
 
-# Reads the simulator's state, so it must be given the one that its episodes run in.
-TEACHER = "teacher"
 # As the launch argument `segmentation` names them.
 SEGMENTATIONS = ("network", "ground_truth")
 

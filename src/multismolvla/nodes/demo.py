@@ -1,7 +1,7 @@
 """Pick and place from a language instruction in simulation, over the whole stack.
 
-Brings everything up without a window, performs the episodes, kills the RGB cameras in the middle of
-one of them, and writes what happened: film.mp4, contact_sheet.png, timeline.png, result.json.
+Brings everything up without a window, performs the episodes, kills RGB cameras in the middle of one
+of them, and writes what happened: film.mp4, contact_sheet.png, timeline.png, result.json.
 The exit status is 0 only if every episode succeeded.
 """
 
@@ -13,6 +13,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
@@ -20,7 +22,7 @@ from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 
 from multismolvla.argument_types import positive
-from multismolvla.embodiment.so101 import SO101
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.evaluation.wilson import wilson_interval
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.nodes.run import stop_on_signal
@@ -28,35 +30,110 @@ from multismolvla.nodes.status_line import StatusLine
 from multismolvla.pictures.episode_log import EpisodeLog
 from multismolvla.pictures.film import write_contact_sheet, write_film
 from multismolvla.pictures.timeline import write_timeline
+from multismolvla.sim.libero.tasks import DEFAULT_TASK as LIBERO_TASK
 from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
 from multismolvla.stack.policy_loading import find_policy
+from multismolvla.stack.worlds import find_world
 from multismolvla.streams import StreamTable, load_stream_table
 
 FILM_RATE_HZ = 10
-# A clean episode takes 3 to 5 s; the cut comes while the arm moves.
-CUT_AFTER_S = 1.5
-EPISODE_TIMEOUT_S = 45.0
+DEMO_TASK = "put the red cube in the bin"
+
+
+@dataclass(frozen=True)
+class Show:
+    """What is shown of a world.
+
+    Attributes:
+        task: instruction by default.
+        episodes: by default.
+        cut: streams whose cameras die in the middle one.
+        cut_after_s: since the instruction, while the arm moves.
+        timeout_s: of an episode, since the instruction.
+        ready_s: longest wait for the stack.
+        arguments: of the launch file.
+        simulated: times are the simulator's, which keeps the clock of this world.
+    """
+
+    task: str
+    episodes: int
+    cut: tuple[str, ...]
+    cut_after_s: float
+    timeout_s: float
+    ready_s: float
+    arguments: Mapping[str, str]
+    simulated: bool
+
+
+SHOWS = {
+    "tabletop": Show(
+        DEMO_TASK,
+        episodes=5,
+        cut=("rgb", "wrist/rgb"),
+        cut_after_s=1.5,  # a clean episode takes 3 to 5 s
+        timeout_s=45.0,
+        ready_s=60.0,
+        arguments={},
+        simulated=False,
+    ),
+    "libero": Show(
+        LIBERO_TASK,
+        episodes=1,
+        cut=("agentview/rgb",),
+        cut_after_s=3.0,  # a clean episode takes 5 to 9 s
+        timeout_s=28.0,  # twice the field's horizon: this world does not wait for the policy
+        ready_s=240.0,
+        arguments={"world": "libero"},
+        simulated=True,
+    ),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument("--episodes", type=positive, default=5, metavar="N", help="episodes")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the first scene")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="results")
     parser.add_argument(
-        "--policy",
-        default="small",
-        metavar="P",
-        help="policy that drives: a name, folder, hub id or module:Class, as policy_node takes it",
+        "--world",
+        choices=tuple(SHOWS),
+        default="tabletop",
+        help="simulated world (default: tabletop); libero needs 'multismolvla libero setup'",
     )
     parser.add_argument(
-        "--task", default="put the red cube in the bin", metavar="T", help="instruction"
+        "--episodes",
+        type=positive,
+        metavar="N",
+        help="episodes (default: 5; of LIBERO 1)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of the first scene (default: 0)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/demo"),
+        metavar="DIR",
+        help="results (default: out/demo)",
+    )
+    parser.add_argument(
+        "--policy",
+        metavar="P",
+        help="policy that drives: a name, folder, hub id or module:Class, as policy_node takes it "
+        "(default: small; of LIBERO small-libero)",
+    )
+    parser.add_argument(
+        "--task",
+        metavar="T",
+        help=f"instruction (default: {DEMO_TASK}; of LIBERO {LIBERO_TASK})",
     )
 
 
 def main(args: argparse.Namespace) -> int:
+    show, world = SHOWS[args.world], find_world(args.world)
+    args.policy = args.policy or world.policy
+    args.task = args.task or show.task
+    args.episodes = args.episodes or show.episodes
     try:
-        find_policy(args.policy)  # known at once, not after the stack has come up
+        # Known at once, not after the stack has come up.
+        world.find(args.task)
+        find_policy(args.policy)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -67,22 +144,27 @@ def main(args: argparse.Namespace) -> int:
         print(f"error: --out {args.out}: {error.strerror}; name a folder", file=sys.stderr)
         return 1
     table = load_stream_table(
-        Path(get_package_share_directory("multismolvla")) / "config" / "streams.yaml"
+        Path(get_package_share_directory("multismolvla")) / "config" / world.config / "streams.yaml"
     )
     launch_arguments = {"policy": args.policy, "task": NO_TASK, "seed": str(args.seed)}
+    launch_arguments |= show.arguments
     try:
-        episodes = _perform(args, table, launch_arguments)
+        episodes = _perform(args, table, launch_arguments, show, world.embodiment)
     except KeyboardInterrupt:
         print("interrupted; the stack is down, the arm was holding", file=sys.stderr)
         return 130
     except (StackError, RuntimeError) as error:
         print(f"error: {error}\nsee {args.out / 'launch.log'}", file=sys.stderr)
         return 1
-    return _report(args, table, episodes)
+    return _report(args, table, world.embodiment, episodes)
 
 
 def _perform(
-    args: argparse.Namespace, table: StreamTable, launch_arguments: dict[str, str]
+    args: argparse.Namespace,
+    table: StreamTable,
+    launch_arguments: dict[str, str],
+    show: Show,
+    arm: Embodiment,
 ) -> list[EpisodeLog]:
     """Bring the stack up, run every episode, take it down."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -93,16 +175,17 @@ def _perform(
             raise KeyboardInterrupt
         bringup.check()
 
-    cut = [stream.name for stream in table if stream.kind == "rgb"]
     episodes = []
     try:
         with (
             StatusLine(args.episodes) as line,
             BringupProcess(launch_arguments, args.out / "launch.log") as bringup,
-            contextlib.closing(EpisodeRunner(table, FILM_RATE_HZ, line.sample, check)) as runner,
+            contextlib.closing(
+                EpisodeRunner(table, FILM_RATE_HZ, line.sample, check, arm, show.simulated)
+            ) as runner,
         ):
             line.say("bringing the stack up ...")
-            runner.wait_ready()
+            runner.wait_ready(show.ready_s)
             for index in range(args.episodes):
                 line.begin(index + 1)
                 damaged = index == args.episodes // 2
@@ -110,9 +193,9 @@ def _perform(
                     runner.run_episode(
                         args.task,
                         args.seed + index,
-                        EPISODE_TIMEOUT_S,
-                        cut=cut if damaged else (),
-                        cut_after_s=CUT_AFTER_S,
+                        show.timeout_s,
+                        cut=show.cut if damaged else (),
+                        cut_after_s=show.cut_after_s,
                     )
                 )
                 line.end(episodes[-1])
@@ -125,13 +208,16 @@ def _perform(
     return episodes
 
 
-def _report(args: argparse.Namespace, table: StreamTable, episodes: list[EpisodeLog]) -> int:
+def _report(
+    args: argparse.Namespace, table: StreamTable, arm: Embodiment, episodes: list[EpisodeLog]
+) -> int:
     write_contact_sheet(args.out / "contact_sheet.png", table, episodes)
-    write_timeline(args.out / "timeline.png", table, SO101.joint_names, episodes)
+    write_timeline(args.out / "timeline.png", table, arm, episodes)
     write_film(args.out / "film.mp4", table, episodes, FILM_RATE_HZ)
     successes = sum(episode.success for episode in episodes)
     low, high = wilson_interval(successes, len(episodes))
     result = {
+        "world": args.world,
         "policy": args.policy,
         "task": args.task,
         "successes": successes,

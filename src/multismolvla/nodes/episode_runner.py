@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import rclpy
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -14,11 +13,17 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from multismolvla.embodiment.description import Embodiment
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.nodes.stack_watch import LATCHED, StackWatch
 from multismolvla.pictures.episode_log import EpisodeLog, Sample
 from multismolvla.streams import StreamTable
 
 SAMPLE_PERIOD_S = 0.05
+# A simulator may have to load another scene.
+RESET_TIMEOUT_S = 120.0
+# An episode takes no more seconds than this for each simulated one.
+LEAST_FACTOR = 30.0
 
 
 class StackError(RuntimeError):
@@ -33,6 +38,8 @@ class EpisodeRunner(Node):
         film_rate_hz: frames kept per second; 0 keeps none and subscribes to no image.
         on_sample: called with the episode and its newest sample, for a live display.
         check: called while waiting; raises when waiting is pointless.
+        arm: that the stack drives.
+        simulated: all times but those of waiting are the simulator's, see `StackWatch`.
 
     Attributes:
         watch: what the topics report.
@@ -44,13 +51,15 @@ class EpisodeRunner(Node):
         film_rate_hz: float = 0.0,
         on_sample: Callable[[EpisodeLog, Sample], None] = lambda episode, sample: None,
         check: Callable[[], None] = lambda: None,
+        arm: Embodiment = SO101,
+        simulated: bool = False,
     ) -> None:
         super().__init__("episode_runner")
         self._table = table
         self._film_period_s = 1.0 / film_rate_hz if film_rate_hz else None
         self._on_sample = on_sample
         self._check = check
-        self.watch = StackWatch(self, table, images=bool(film_rate_hz))
+        self.watch = StackWatch(self, table, bool(film_rate_hz), arm, simulated)
         self._task = self.create_publisher(String, "task", LATCHED)
         self._reset = self.create_client(Trigger, "sim_node/reset")
         self._parameter_client = self.create_client(SetParameters, "sim_node/set_parameters")
@@ -63,18 +72,8 @@ class EpisodeRunner(Node):
         return self.watch.policy
 
     @property
-    def driver(self) -> Mapping[str, str]:
-        """Newest values of the driver's status, by key, and its `level`."""
-        return self.watch.driver
-
-    @property
-    def joints_rad(self) -> np.ndarray | None:
-        """(6,) newest joint positions, or None before the first."""
-        return self.watch.joints_rad
-
-    @property
     def elapsed_s(self) -> float:
-        """Seconds since the run began."""
+        """Seconds since the run began, or of the simulator's clock."""
         return self.watch.elapsed_s
 
     @property
@@ -97,10 +96,10 @@ class EpisodeRunner(Node):
                 raise StackError(f"waited {timeout_s:.0f} s for {what} without success")
             self._executor.spin_once(timeout_sec=0.02)
 
-    def _call(self, client, request, what: str):
+    def _call(self, client, request, what: str, timeout_s: float = 10.0):
         self.wait_until(client.service_is_ready, what, 30.0)
         future = client.call_async(request)
-        self.wait_until(future.done, what, 10.0)
+        self.wait_until(future.done, what, timeout_s)
         return future.result()
 
     def _set_simulator(self, **values) -> None:
@@ -118,15 +117,13 @@ class EpisodeRunner(Node):
         """Give no task, so that the arm holds, and wait until the policy reports it."""
         self._task.publish(String(data=""))
         self.wait_until(lambda: self.policy.get("mode") == "idle", "an idle policy", 30.0)
-        # A driver that still follows the last command would pull the arm out of the reset pose.
-        self.wait_until(
-            lambda: self.driver.get("state") not in (None, "TRACKING"), "the driver to hold", 30.0
-        )
+        # An arm that still follows the last command would leave the pose of the reset.
+        self.wait_until(lambda: self.watch.follows is False, "the arm to hold", 30.0)
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until joints are measured, every stream is in use and the simulator answers."""
         self.wait_until(self._reset.service_is_ready, "the simulator", timeout_s)
-        self.wait_until(lambda: self.joints_rad is not None, "joint_states", timeout_s)
+        self.wait_until(lambda: self.watch.state is not None, "joint_states", timeout_s)
         self.wait_until(lambda: bool(self.policy), "policy/status", timeout_s)
         self.wait_until(
             lambda: all(map(self.watch.in_use, self._table.names)),
@@ -140,12 +137,14 @@ class EpisodeRunner(Node):
         self._set_simulator(task=task, seed=seed, dead_cameras=list(dead) or [""])
         if not dead:
             self.wait_ready()
-        instruction = self._call(self._reset, Trigger.Request(), "a reset of the scene").message
+        reset = self._call(self._reset, Trigger.Request(), "a reset of the scene", RESET_TIMEOUT_S)
+        if not reset.success:
+            raise StackError(f"the simulator refused a reset: {reset.message}")
         self.wait_until(lambda: self.watch.result.get("success") == "0", "a fresh scene", 10.0)
-        self.watch.target_rad = None
+        self.watch.target = None
         self.watch.images.clear()
-        self._task.publish(String(data=instruction))
-        return EpisodeLog(task=task, instruction=instruction, seed=seed, start_s=self.elapsed_s)
+        self._task.publish(String(data=reset.message))
+        return EpisodeLog(task=task, instruction=reset.message, seed=seed, start_s=self.elapsed_s)
 
     def run_episode(
         self,
@@ -168,9 +167,12 @@ class EpisodeRunner(Node):
         start_s = episode.start_s
         next_sample_s = start_s
         next_frame_s = start_s + (self._film_period_s or 0.0)
+        give_up = time.monotonic() + LEAST_FACTOR * timeout_s
         while self.elapsed_s - start_s < timeout_s:
             self._check()
             self._executor.spin_once(timeout_sec=0.01)
+            if time.monotonic() > give_up:
+                raise StackError(f"{LEAST_FACTOR * timeout_s:.0f} s did not end the episode")
             now_s = self.elapsed_s
             if cut and episode.fault is None and now_s - start_s >= cut_after_s:
                 self._set_simulator(dead_cameras=list(cut))

@@ -112,11 +112,11 @@ def declare_arm(node: Node) -> Embodiment:
     return load_joint_arm(declare(node, "embodiment", "so101", EMBODIMENT, read_only=True))
 
 
-def declare_streams_file(node: Node) -> str:
-    """Declare where the stream table is and return it; the installed one is the default."""
+def declare_streams_file(node: Node, default: str = "streams.yaml") -> str:
+    """Declare where the stream table is and return it; an installed one is the default."""
     share = get_package_share_directory("multismolvla")
     return declare(
-        node, "streams_file", f"{share}/config/streams.yaml", "Stream table.", read_only=True
+        node, "streams_file", f"{share}/config/{default}", "Stream table.", read_only=True
     )
 
 

@@ -18,7 +18,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.control.load_shedding import Load
-from multismolvla.embodiment.embodiment_file import load_joint_arm
+from multismolvla.embodiment.embodiment_file import load_embodiment
 from multismolvla.nodes.load_watch import LoadWatch
 from multismolvla.nodes.parameters import (
     declare_settings,
@@ -32,7 +32,7 @@ from multismolvla.nodes.trajectory_message import trajectory_message
 from multismolvla.pose_check.check import PoseCheck, find_weights
 from multismolvla.priority import prepare_control_thread
 from multismolvla.stack.periodic_thread import PeriodicThread
-from multismolvla.stack.policy_loading import load_policy, parse_cameras
+from multismolvla.stack.policy_loading import TEACHER, load_policy, parse_cameras
 from multismolvla.stack.policy_runner import PolicyRunner
 from multismolvla.stack.policy_thread import PolicyThread
 from multismolvla.stack.settings import PolicySettings
@@ -53,7 +53,8 @@ class PolicyNode(Node):
         settings = declare_settings(self, PolicySettings())
         streams_file = declare_streams_file(self)
         reject_unknown(self)
-        self._arm = load_joint_arm(settings.embodiment)
+        self._arm = arm = load_embodiment(settings.embodiment)
+        _check_is_outside(settings.policy)
         table = load_stream_table(streams_file)
         self._next_status = 0.0
         self._prepared = not settings.realtime
@@ -63,7 +64,7 @@ class PolicyNode(Node):
         self._chunk = self.create_publisher(JointTrajectory, "policy/chunk", 1)
         policy = load_policy(
             settings.policy,
-            self._arm,
+            arm,
             device=settings.policy_device,
             threads=settings.policy_threads,
             seed=None if settings.policy_seed < 0 else settings.policy_seed,
@@ -76,13 +77,15 @@ class PolicyNode(Node):
         weights = find_weights(settings.pose_check)
         check = PoseCheck(weights, table.derived) if weights else None
         log = partial(log_event, self)
-        self._runner = PolicyRunner(policy, self._arm.joint_names, table, settings, check, log)
+        self._runner = PolicyRunner(
+            policy, arm.action_names, table, settings, check, log, space=arm.action
+        )
         self._runner.give_task(settings.task)
         self._report = PolicyReport(self, self._runner, settings)
         # A policy of somebody else may read the privileged poses.
         privileged = getattr(policy, "reads_privileged", True)
         self._inputs = PolicyInputs(
-            self, self._arm.joint_names, table, self._runner.view, settings, privileged
+            self, arm.state_names, table, self._runner.view, settings, privileged
         )
         for qos in TASK_QOS:
             self.create_subscription(String, "task", self._on_task, qos)
@@ -97,9 +100,9 @@ class PolicyNode(Node):
             log,
             settings.policy,
         )
-        self._control = PeriodicThread(
-            1.0 / settings.control_rate_hz, self._tick, self._on_control_error
-        )
+        # An arm that is commanded by steps has a period of its own.
+        period_s = self._runner.step_ns * 1e-9
+        self._control = PeriodicThread(period_s, self._tick, self._on_control_error)
         self._control.start()
         self._policy.start()
 
@@ -134,9 +137,9 @@ class PolicyNode(Node):
         inputs = self._inputs
         tick = self._runner.tick(now_ns, inputs.states_of_streams(), inputs.lag_s, not_ready)
         if tick.targets is not None:
-            offsets = [i * self._runner.step_ns for i in range(len(tick.targets))]
-            names = self._arm.joint_names
-            self._trajectory.publish(trajectory_message(names, now_ns, offsets, tick.targets))
+            self._trajectory.publish(
+                trajectory_message(self._arm.action_names, tick.times_ns, tick.targets)
+            )
         if tick.request is not None:
             self._policy.submit(tick.request)
         if tick.changed or time.monotonic() >= self._next_status:
@@ -170,12 +173,18 @@ class PolicyNode(Node):
         queued = self._runner.queued()
         # A process that is being ended publishes nothing more.
         if queued is not None and self.context.ok():
-            offsets = (queued.times_ns - queued.times_ns[0]).tolist()
             self._chunk.publish(
-                trajectory_message(
-                    self._arm.joint_names, int(queued.times_ns[0]), offsets, queued.targets
-                )
+                trajectory_message(self._arm.action_names, queued.times_ns, queued.targets)
             )
+
+
+def _check_is_outside(policy: str) -> None:
+    """Refuse LIBERO's teacher, which acts on a simulator in its own process."""
+    if policy == TEACHER:
+        raise ValueError(
+            f"policy is '{TEACHER}', which reads the simulator in its own process and not over "
+            f"ROS; run 'multismolvla evaluate --world libero --policies {TEACHER}'"
+        )
 
 
 def main() -> None:

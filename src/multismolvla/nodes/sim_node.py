@@ -12,9 +12,7 @@ from functools import partial
 import mujoco
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
@@ -22,6 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from multismolvla.control.load_shedding import CAMERA_RATE, OVERLOADED_S, Load
 from multismolvla.nodes import load_message
+from multismolvla.nodes.episode_parameters import EpisodeParameters
 from multismolvla.nodes.parameters import declare, declare_streams_file, reject_unknown
 from multismolvla.nodes.run import run
 from multismolvla.nodes.sim_messages import CameraTopics, object_colours, object_markers, result
@@ -30,7 +29,7 @@ from multismolvla.robot.emulator import EmulatedBus
 from multismolvla.sensing.lag import LagMeter
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.simulation import Simulation
-from multismolvla.sim.tasks import DEFAULT_TASK_ID, Task, find_task
+from multismolvla.sim.tasks import DEFAULT_TASK_ID, find_task
 from multismolvla.streams import load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -45,21 +44,19 @@ class SimNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__("sim_node", **options)
-        declare(self, "task", "", "Task id or instruction; empty is the default task.")
-        seed = declare(self, "seed", 0, "Seed of the scene.", minimum=0, maximum=2**31 - 1)
+        self._wanted = episode = EpisodeParameters(self)
         fixed = partial(declare, self, read_only=True)
         port = fixed("port", "", "Path of a link to the serial port; empty makes none.")
         streams_file = declare_streams_file(self)
-        declare(self, "dead_cameras", [""], "Streams whose camera gives no frames.")
         factor = fixed(
             "real_time_factor", 1.0, "Simulated seconds per second.", minimum=0.01, maximum=100.0
         )
         reject_unknown(self)
 
         self._table = load_stream_table(streams_file)
-        self._dead = self._checked_dead_cameras(self.get_parameter("dead_cameras").value)
-        self._simulation = Simulation(seed=seed)
-        self._simulation.reset(self._task_of(self.get_parameter("task").value), seed)
+        episode.watch(self._table, find_task, DEFAULT_TASK_ID)
+        self._simulation = Simulation(seed=episode.seed)
+        self._simulation.reset(episode.task, episode.seed)
         self._cameras = Cameras(self._simulation.model, self._table)
         self._colours = object_colours(self._simulation.model)
         # Simulated time never runs backwards, although every reset starts an episode at zero.
@@ -76,7 +73,6 @@ class SimNode(Node):
         self._publishes_clock = self.get_parameter("use_sim_time").value
         self._clock_publisher = self.create_publisher(Clock, "/clock", qos_profile_sensor_data)
         self.create_service(Trigger, "~/reset", self._on_reset)
-        self.add_on_set_parameters_callback(self._on_parameters)
 
         self._bus = EmulatedBus(self._simulation.servos, link=port or None, torque_on=True)
         # All cameras of the table are triggered together, at the rate of the fastest.
@@ -89,7 +85,8 @@ class SimNode(Node):
         self._publish_result()
         self.create_timer(RESULT_PERIOD_S, self._publish_result)
         self.get_logger().info(
-            f"task '{self._simulation.task.instruction}', seed {seed}, arm on {self._bus.port}"
+            f"task '{self._simulation.task.instruction}', seed {episode.seed}, "
+            f"arm on {self._bus.port}"
         )
 
     def close(self) -> None:
@@ -97,34 +94,12 @@ class SimNode(Node):
         self._threads.close()
         self._bus.close()
 
-    def _task_of(self, name: str) -> Task:
-        return find_task(name.strip() or DEFAULT_TASK_ID)
-
-    def _checked_dead_cameras(self, names: list[str]) -> frozenset[str]:
-        dead = frozenset(name for name in names if name)
-        for name in dead:
-            _ = self._table[name]
-        return dead
-
-    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        dead = self._dead
-        try:
-            for parameter in parameters:
-                if parameter.name == "dead_cameras":
-                    dead = self._checked_dead_cameras(parameter.value)
-                elif parameter.name == "task":
-                    self._task_of(parameter.value)
-        except ValueError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        self._dead = dead
-        return SetParametersResult(successful=True)
-
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Start an episode of the task and seed that the parameters name now."""
-        task = self._task_of(self.get_parameter("task").value)
+        task = self._wanted.task
         with self._simulation.lock:
             self._clock_offset_s += self._simulation.time_s
-            self._simulation.reset(task, self.get_parameter("seed").value)
+            self._simulation.reset(task, self._wanted.seed)
             self._episode += 1
             self._episode_start_s = time.monotonic()
             self._solved = False
@@ -181,8 +156,7 @@ class SimNode(Node):
             # Judged and kept under one lock: a reset in between must not inherit the verdict.
             was_solved, self._solved = self._solved, self._simulation.success()
             changed = was_solved != self._solved
-        names = [stream.name for stream in self._table if stream.name not in self._dead]
-        self._topics.publish(self._cameras.render(data, names, time_s), stamp)
+        self._topics.publish(self._cameras.render(data, self._wanted.alive, time_s), stamp)
         if self._objects.get_subscription_count():
             self._objects.publish(object_markers(poses, self._colours, stamp))
         if changed:

@@ -1,4 +1,4 @@
-"""What a running stack shows on its topics: newest statuses, joints, target and images."""
+"""What a running stack shows on its topics: newest statuses, states, target and images."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.nodes.misconfigured import MISCONFIGURED
+from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.pictures.episode_log import Sample
 from multismolvla.streams import StreamTable
 
@@ -26,25 +28,36 @@ class StackWatch:
     Args:
         table: the streams to watch.
         images: take in their images, too.
+        arm: whose states and actions they are.
+        simulated: take the time from the stamps of the states, which stand still with a simulator
+            that publishes /clock.
 
     Attributes:
         policy, driver: values of the node's status, by key; the driver's also has `level`.
         result: values of the simulator's result, by key.
         misconfigured: what a node reports that cannot start, "" for none.
-        joints_rad: (6,) joint positions, or None before the first.
-        target_rad: (6,) setpoint, or None before the first.
+        state: (S,) of the arm, radians for joints, or None before the first.
+        target: (A,) setpoint, or None before the first.
         images: stream -> message.
     """
 
-    def __init__(self, node: Node, table: StreamTable, images: bool) -> None:
-        self._node, self._table = node, table
+    def __init__(
+        self,
+        node: Node,
+        table: StreamTable,
+        images: bool,
+        arm: Embodiment = SO101,
+        simulated: bool = False,
+    ) -> None:
+        self._node, self._table, self._arm = node, table, arm
+        self._simulated, self._stamp_s = simulated, 0.0
         self._origin_s = time.monotonic()
         self.policy: dict[str, str] = {}
         self.driver: dict[str, str] = {}
         self.result: dict[str, str] = {}
         self.misconfigured = ""
-        self.joints_rad: np.ndarray | None = None
-        self.target_rad: np.ndarray | None = None
+        self.state: np.ndarray | None = None
+        self.target: np.ndarray | None = None
         self.images: dict[str, Image] = {}
         self._bridge = CvBridge()
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -63,20 +76,26 @@ class StackWatch:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the watch began."""
-        return time.monotonic() - self._origin_s
+        """Seconds since the watch began, or of the simulator's clock."""
+        return self._stamp_s if self._simulated else time.monotonic() - self._origin_s
 
     def in_use(self, stream: str) -> bool:
         """Whether the policy uses a stream."""
         return self.policy.get(f"mask.{stream}") == "1"
+
+    @property
+    def follows(self) -> bool | None:
+        """Whether the arm follows commands, as its driver or simulator says; None if unknown."""
+        state = self.driver.get("state", self.result.get("arm"))
+        return None if state is None else state == "TRACKING"
 
     def sample(self) -> Sample:
         """What is known now."""
         policy, names = self.policy, self._table.names
         return Sample(
             time_s=self.elapsed_s,
-            joints_rad=self.joints_rad,
-            target_rad=self.target_rad,
+            state=self.state,
+            target=self.target,
             mask={name: self.in_use(name) for name in names},
             mask_reason={name: policy.get(f"mask_reason.{name}", "") for name in names},
             queue_length=int(policy.get("queue_length", "0")),
@@ -114,9 +133,10 @@ class StackWatch:
         self.result = {entry.key: entry.value for entry in message.values}
 
     def _on_joints(self, message: JointState) -> None:
+        self._stamp_s = stamp_ns(message.header.stamp) * 1e-9
         position = dict(zip(message.name, message.position, strict=True))
-        self.joints_rad = np.array([position[name] for name in SO101.joint_names])
+        self.state = np.array([position[name] for name in self._arm.state_names])
 
     def _on_target(self, message: JointTrajectory) -> None:
         position = dict(zip(message.joint_names, message.points[0].positions, strict=True))
-        self.target_rad = np.array([position[name] for name in SO101.joint_names])
+        self.target = np.array([position[name] for name in self._arm.action_names])

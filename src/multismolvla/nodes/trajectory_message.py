@@ -1,4 +1,7 @@
-"""Setpoints of the arm as `trajectory_msgs/JointTrajectory`, and back."""
+"""Setpoints of the arm as `trajectory_msgs/JointTrajectory`, and back.
+
+Steps of an arm that is commanded by them go the same way, under the names of their numbers.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,24 @@ from multismolvla.control.trajectory import Trajectory
 
 
 def trajectory_message(
-    joint_names: Sequence[str], stamp_ns: int, offsets_ns: Sequence[int], targets: np.ndarray
+    names: Sequence[str], times_ns: np.ndarray, targets: np.ndarray
 ) -> JointTrajectory:
-    """Targets (N, J) of these joints in radians at `stamp_ns + offsets_ns[i]`."""
-    message = JointTrajectory(joint_names=list(joint_names))
-    message.header.stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    """Targets (N, A) at `times_ns` (N,): radians for joints, or steps."""
+    message = JointTrajectory(joint_names=list(names))
+    start, *_ = times = times_ns.tolist()
+    message.header.stamp = Time(sec=start // 10**9, nanosec=start % 10**9)
     message.points = [
         JointTrajectoryPoint(
             positions=row,
             time_from_start=Duration(sec=offset // 10**9, nanosec=offset % 10**9),
         )
-        for offset, row in zip(offsets_ns, targets.tolist(), strict=True)
+        for offset, row in zip((time - start for time in times), targets.tolist(), strict=True)
     ]
     return message
 
 
-def read_trajectory(
-    message: JointTrajectory, now_ns: int, joint_names: Sequence[str]
-) -> Trajectory:
-    """The trajectory of a message, for an arm with these joints.
+def read_trajectory(message: JointTrajectory, now_ns: int, names: Sequence[str]) -> Trajectory:
+    """The trajectory of a message, for an arm whose actions have numbers of these names.
 
     A stamp of zero means now, as for ros2_control's joint_trajectory_controller.
 
@@ -43,5 +45,5 @@ def read_trajectory(
         message.joint_names,
         [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points],
         [point.positions for point in message.points],
-        joint_names,
+        names,
     )

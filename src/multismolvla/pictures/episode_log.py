@@ -13,8 +13,8 @@ class Sample:
 
     Attributes:
         time_s: seconds since the run began.
-        joints_rad: (6,) measured joint positions, or None before the first measurement.
-        target_rad: (6,) commanded joint positions, or None while nothing is commanded.
+        state: (S,) measured state of the arm, radians for joints, or None before the first.
+        target: (A,) commanded action, or None while nothing is commanded.
         mask: True per stream that the policy uses.
         mask_reason: why a stream is masked; empty for one in use.
         queue_length: actions left in the policy's queue.
@@ -26,8 +26,8 @@ class Sample:
     """
 
     time_s: float
-    joints_rad: np.ndarray | None
-    target_rad: np.ndarray | None
+    state: np.ndarray | None
+    target: np.ndarray | None
     mask: dict[str, bool]
     mask_reason: dict[str, str]
     queue_length: int

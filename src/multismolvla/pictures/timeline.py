@@ -1,4 +1,4 @@
-"""The timeline of a run: which streams were used, how full the queue was, how the joints moved."""
+"""The timeline of a run: which streams were used, how full the queue was, how the arm moved."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from multismolvla.embodiment.description import Embodiment
 from multismolvla.pictures.episode_log import EpisodeLog
 from multismolvla.streams import StreamTable
 
@@ -18,24 +19,26 @@ USED, MASKED = "#4c9f70", "#d1495b"
 
 
 def write_timeline(
-    path: Path, table: StreamTable, joints: Sequence[str], episodes: Sequence[EpisodeLog]
+    path: Path, table: StreamTable, arm: Embodiment, episodes: Sequence[EpisodeLog]
 ) -> None:
-    """Write a PNG with one time axis for streams, masks, queue and joints.
+    """Write a PNG with one time axis for streams, masks, queue and the arm's state.
+
+    Beside joints it has what they are commanded; steps are no states and are left out.
 
     Raises:
         ValueError: the run has no samples.
     """
     if not any(episode.samples for episode in episodes):
         raise ValueError("the run has no samples to draw; did the policy node publish its status?")
-    figure, (streams, queue, angles) = plt.subplots(
+    figure, (streams, queue, states) = plt.subplots(
         3, 1, figsize=(14, 9), sharex=True, height_ratios=(3, 1.5, 4), layout="constrained"
     )
     for episode in episodes:
         _draw_streams(streams, table, episode)
         times = [sample.time_s for sample in episode.samples]
         queue.plot(times, [sample.queue_length for sample in episode.samples], color="#30638e")
-        _draw_joints(angles, joints, episode, label=episode is episodes[0])
-        for axes in (streams, queue, angles):
+        _draw_states(states, arm, episode, label=episode is episodes[0])
+        for axes in (streams, queue, states):
             axes.axvline(episode.start_s, color="0.6", linewidth=0.8, linestyle=":")
             if episode.fault:
                 axes.axvline(episode.fault[0], color=MASKED, linewidth=1.2, linestyle="--")
@@ -54,9 +57,13 @@ def write_timeline(
     streams.set_ylim(len(table) - 0.1, -1.4)
     streams.set_title("streams: green = used by the policy, red = masked", fontsize=10, loc="left")
     queue.set_ylabel("actions queued")
-    angles.set_ylabel("joint position (rad)\nsolid measured, dotted commanded")
-    angles.set_xlabel("time (s)")
-    angles.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    states.set_ylabel(
+        "joint position (rad)\nsolid measured, dotted commanded"
+        if arm.commands_joints
+        else "state of the arm (m, rad)"
+    )
+    states.set_xlabel("time (s)")
+    states.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -73,20 +80,22 @@ def _draw_streams(axes, table: StreamTable, episode: EpisodeLog) -> None:
             axes.broken_barh(bars, (row - 0.4, 0.8), color=colour, linewidth=0)
 
 
-def _draw_joints(axes, names: Sequence[str], episode: EpisodeLog, label: bool) -> None:
+def _draw_states(axes, arm: Embodiment, episode: EpisodeLog, label: bool) -> None:
+    names = arm.state_names
     missing = np.full(len(names), np.nan)
     times = [sample.time_s for sample in episode.samples]
-    for attribute, style in (("joints_rad", "-"), ("target_rad", ":")):
+    lines = {"state": "-", "target": ":"} if arm.commands_joints else {"state": "-"}
+    for attribute, style in lines.items():
         rows = [getattr(sample, attribute) for sample in episode.samples]
         values = np.array([missing if row is None else row for row in rows])
         if not len(values):
             continue
-        for joint, name in enumerate(names):
+        for column, name in enumerate(names):
             axes.plot(
                 times,
-                values[:, joint],
+                values[:, column],
                 style,
-                color=f"C{joint}",
+                color=f"C{column}",
                 linewidth=1.2,
                 label=name if label and style == "-" else None,
             )

@@ -21,6 +21,8 @@ from multismolvla.streams import StreamTable
 
 GROUP = "multismolvla.policies"
 EXPERT, SMALL = "expert", "small"
+# LIBERO's, which is no policy for a robot: it reads the simulator that it acts in.
+TEACHER = "teacher"
 # How old a set of frames may be when it is taken: a camera period and the path to the policy.
 OBSERVATION_AGE_S = 0.1
 

@@ -68,12 +68,15 @@ class PolicyTick:
         request: the inference that is to start now, if any.
         holds: nothing may be executed.
         changed: mode, reason or mask are not those of the last period.
+        times_ns: (N,) when each target is due: now and one period later each, or when the row of a
+            step begins, which is the same in every tick that has it.
     """
 
     targets: np.ndarray | None
     request: Request | None
     holds: bool
     changed: bool
+    times_ns: np.ndarray | None
 
 
 class PolicyRunner:
@@ -174,7 +177,7 @@ class PolicyRunner:
         request = Request(self.task, self._queue.generation) if tick.infer else None
         self._report_contradictions()
         changed = self._set_mode(tick.hold_reason) or tick.mask_changed
-        return PolicyTick(tick.targets, request, bool(tick.hold_reason), changed)
+        return PolicyTick(tick.targets, request, bool(tick.hold_reason), changed, tick.times_ns)
 
     def trajectory(self, now_ns: int, targets: np.ndarray) -> Trajectory:
         """The setpoints of a tick as the arm runner follows them.

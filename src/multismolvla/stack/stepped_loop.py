@@ -14,7 +14,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 
-from multismolvla.control.delta_safety import DeltaCommand, DeltaFilter, DeltaLimits
+from multismolvla.control.delta_safety import DeltaCommand, DeltaFilter
 from multismolvla.faults.delivery_queue import DeliveryQueue
 from multismolvla.faults.fault import JOINT_STATES, Delivery
 from multismolvla.interfaces import Policy
@@ -29,6 +29,7 @@ from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.perception import Perception
 from multismolvla.stack.policy_runner import PolicyRunner
 from multismolvla.stack.settings import PolicySettings, StackSettings
+from multismolvla.stack.stepped_robot import delta_limits
 from multismolvla.streams import StreamTable
 
 STEP_NS = round(STEP_S * 1e9)
@@ -152,8 +153,7 @@ class _Run:
                 oracle=episode.oracle,
                 segmenter=loop.segmenter,
             )
-        # The field's policies may turn round at once.
-        self._safety = DeltaFilter(DeltaLimits(space, change=2.0))
+        self._safety = DeltaFilter(delta_limits(space))
 
     def run(self) -> Ended:
         world = self._world

@@ -18,6 +18,7 @@ HORIZONS = {"spatial": 280, "object": 280, "goal": 300, "long": 520}
 # As LIBERO names them: its `libero_10` is the suite of long tasks.
 FOLDERS = {suite: f"libero_{suite}" for suite in HORIZONS} | {"long": "libero_10"}
 SUITES = tuple(HORIZONS)
+DEFAULT_TASK = "pick up the alphabet soup and place it in the basket"
 # Every task has this many official places, and episode k begins in place k.
 INIT_STATES = 50
 
