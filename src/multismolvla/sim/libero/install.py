@@ -38,7 +38,7 @@ _FAILURES = (
     (r"No space left", "the disk is full; LIBERO needs 2.5 GB"),
     (r"Permission denied", "no permission to write there; use a virtual environment or --target"),
     (
-        r"NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|name resolution|Connection broken",
+        r"NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|resolution|connection broken",
         "PyPI does not answer; check the network and run the command again",
     ),
 )
