@@ -1,6 +1,7 @@
 """Every node's parameters: answered for, described, ranged, and the same in docs and config."""
 
 import re
+from functools import partial
 
 import pytest
 import yaml
@@ -8,7 +9,10 @@ from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import DescribeParameters, ListParameters
 from rclpy.parameter import Parameter
 
+from test_libero_node import FakeWorld
+
 from multismolvla.nodes.depth_node import DepthNode
+from multismolvla.nodes.libero_node import LiberoNode
 from multismolvla.nodes.monitor_node import MonitorNode
 from multismolvla.nodes.policy_node import PolicyNode
 from multismolvla.nodes.recording_info import RecordingInfo
@@ -27,6 +31,7 @@ NODES = {
     "policy_node": PolicyNode,
     "so101_driver": SO101Driver,
     "sim_node": SimNode,
+    "libero_node": partial(LiberoNode, FakeWorld),
     "monitor_node": MonitorNode,
     "web_monitor": WebMonitor,
     "recording_info": RecordingInfo,
@@ -49,10 +54,12 @@ def described(graph, request):
         pytest.importorskip("viser")
     node = graph.add(NODES[name](parameter_overrides=OVERRIDES.get(name, [])))
     try:
-        listed = graph.call(ListParameters, f"{name}/list_parameters").result.names
+        # `libero_node` is a `sim_node` to all others.
+        called = node.get_name()
+        listed = graph.call(ListParameters, f"{called}/list_parameters").result.names
         names = [n for n in listed if n not in OWN and not n.startswith("qos_overrides.")]
         request = DescribeParameters.Request(names=names)
-        answer = graph.call(DescribeParameters, f"{name}/describe_parameters", request)
+        answer = graph.call(DescribeParameters, f"{called}/describe_parameters", request)
         yield name, node, {d.name: d for d in answer.descriptors}
     finally:
         if hasattr(node, "close"):
@@ -78,7 +85,8 @@ def test_parameters_are_described_and_agree_with_the_page_and_the_configuration(
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             assert float(told) == value, parameter
 
-    config = request.config.rootpath / "config" / f"{name}.yaml"
+    folder = request.config.rootpath / "config"
+    config = folder / ("libero" if name == "libero_node" else "") / f"{name}.yaml"
     shipped = yaml.safe_load(config.read_text())["/**"]["ros__parameters"]
     assert set(shipped) <= set(descriptors)
     for parameter, value in shipped.items():

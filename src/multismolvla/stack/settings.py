@@ -28,7 +28,7 @@ BACKENDS = ("network", GROUND_TRUTH, "transformers")
 CHUNKINGS = ("none", "rtc")
 # Of `policy.fast_linear`, which imports torch; beside them `auto`.
 POLICY_PRECISIONS = ("float32", "int8", "bfloat16")
-EMBODIMENT = "The arm: so101, or a YAML file as docs/embodiment.md describes it."
+EMBODIMENT = "The arm: so101, panda, or a YAML file as docs/embodiment.md describes it."
 _REALTIME = "Run the control loop with real-time priority and locked memory where granted."
 
 
