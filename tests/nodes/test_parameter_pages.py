@@ -8,7 +8,6 @@ import yaml
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import DescribeParameters, ListParameters
 from rclpy.parameter import Parameter
-
 from test_libero_node import FakeWorld
 
 from multismolvla.nodes.depth_node import DepthNode
