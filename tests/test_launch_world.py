@@ -1,7 +1,7 @@
 """What the bring-up starts in each world, and with which arguments."""
 
-import itertools
 import runpy
+from itertools import pairwise
 from pathlib import Path
 
 import launch_ros.actions
@@ -75,7 +75,7 @@ def launched(monkeypatch):
 def words_of(words: list[str], node: str) -> list[list[str]]:
     """What a container is told of its nodes of this kind."""
     starts = [i for i, word in enumerate(words) if word == "--node"] + [len(words)]
-    parts = [words[a:b] for a, b in itertools.pairwise(starts)]
+    parts = [words[a:b] for a, b in pairwise(starts)]
     return [part for part in parts if part[1] == node]
 
 

@@ -24,6 +24,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import KINEMATICS, SO101
 from multismolvla.interfaces import ActionChunk
 from multismolvla.nodes.policy_node import PolicyNode
@@ -89,6 +90,16 @@ class WarmingPolicy(FakePolicy):
         return DryRunReport(
             1.5, 0.061, 0.038, 0.015, 212_000_000, 9_600_000, ROWS, PERIOD_S, choice
         )
+
+
+class StepPolicy(FakePolicy):
+    """Steps that tell their row, for 15 s."""
+
+    def infer(self, observation):
+        self.observations.append(observation)
+        rows = np.zeros((ROWS, 7))
+        rows[:, 0] = np.arange(ROWS)
+        return ActionChunk(observation.stamp_ns, PANDA.action.period_s, rows)
 
 
 class NoPolicy:
@@ -233,6 +244,25 @@ def rig(graph, tmp_path):
     yield rig
     if FakePolicy.newest is not None:
         FakePolicy.newest.may_answer.set()
+
+
+def test_an_arm_of_steps_is_sent_each_step_with_the_same_instant(rig):
+    rig.joint_names, rig.joint_positions = list(PANDA.state_names), [0.1] * 8
+    policy = rig.start(policy=f"{__name__}:StepPolicy", embodiment="panda", chunk_entry="stamp")
+    rig.until_status(mode="running")
+    rig.until_more_trajectories(8)
+    np.testing.assert_array_equal(policy.observations[0].state, [0.1] * 8)
+    sent: dict[tuple[int, int], set[float]] = {}
+    for message in rig.trajectories[-8:]:
+        assert tuple(message.joint_names) == PANDA.action_names
+        stamp = message.header.stamp
+        for point in message.points:
+            after = point.time_from_start
+            at_ns = (stamp.sec + after.sec) * 10**9 + stamp.nanosec + after.nanosec
+            sent.setdefault(at_ns, set()).add(point.positions[0])
+    assert all(len(steps) == 1 for steps in sent.values())
+    # Five points a message: all but the outermost steps come several times.
+    assert len(sent) < 8 * 5
 
 
 def test_setpoints_for_now_and_ahead_are_published(rig):
@@ -787,6 +817,8 @@ def test_the_expert_does_not_wait_for_torch():
         ),
         ({"streams_file": "/nowhere.yaml"}, "cannot read the stream table"),
         ({"polcy": "expert"}, "unknown parameter 'polcy'"),
+        ({"embodiment": "pandas"}, "embodiment is 'pandas'; expected so101, panda"),
+        ({"policy": "teacher"}, "reads the simulator in its own process and not over ROS"),
     ],
 )
 def test_bad_configuration_is_one_clear_line(rig, parameters, complaint):
