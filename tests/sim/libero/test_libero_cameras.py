@@ -4,6 +4,7 @@ import re
 import threading
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -43,6 +44,8 @@ def test_the_table_has_every_kind_of_both_views():
 
 
 def test_official_pictures_are_robosuites_turned_by_180_degrees(world, monkeypatch):
+    # A new renderer of robosuite's does this; after a step positions are one time step old.
+    world.env.sim.forward()
     setup = libero_setup(world, official=True)
     renderer = Renderer(
         world.model,
@@ -107,8 +110,9 @@ def test_things_are_where_the_intrinsics_say(world, frames):
         thermal_c = frames["agentview/thermal"][row, column]
         # The lens blurs small things into the table.
         assert thermal_c == pytest.approx(temperature_c, abs=6.0), name
-        expected_m = frames["agentview/depth"][row - 1 : row + 2, column - 1 : column + 2]
-        assert np.nanmedian(expected_m) == pytest.approx(-z, abs=0.06), name
+        around_m = frames["agentview/depth"][row - 1 : row + 2, column - 1 : column + 2]
+        # A thing's origin lies inside of it: a bowl's rim is 7 cm nearer to the camera.
+        assert np.nanmedian(around_m) == pytest.approx(-z, abs=0.1), name
 
 
 def test_robot_table_and_room_have_their_labels(frames):
@@ -141,8 +145,10 @@ def test_physics_does_not_see_the_decimation(world):
         return np.concatenate([world.data.qpos, world.data.qvel])
 
     expected = final_state()
-    with fewer_triangles(world.model, (1,)):
-        assert world.model.mesh_facenum.max() < 5000
+    model = world.model
+    seen = (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH) & (model.geom_group == 1)
+    with fewer_triangles(model, (1,)):
+        assert model.mesh_facenum[model.geom_dataid[seen]].max() < 5000
         np.testing.assert_array_equal(final_state(), expected)
     np.testing.assert_array_equal(final_state(), expected)
 
