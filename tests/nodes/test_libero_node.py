@@ -200,7 +200,7 @@ def test_steps_are_done_once_and_in_order_and_then_the_arm_is_held(start):
 def test_a_stale_command_and_one_out_of_bounds_move_the_arm_no_farther_than_allowed(start):
     robot = start()
     robot.ready()
-    robot.command(plan(1, 3), robot.now_ns - 20 * PERIOD_NS)
+    robot.command(plan(1, 3), robot.now_ns - 10 * PERIOD_NS)
     robot.until(lambda: "stale" in robot.result.get("arm_reason", ""))
     assert robot.moved() == []
     robot.command([[9.0, 0, 0, 0, 0, 0, 1.0]] * 40)
