@@ -268,12 +268,13 @@ def test_the_clock_goes_on_by_a_period_a_step_over_a_reset(start):
     def note(message):
         clock_ns.append(message.clock.sec * 10**9 + message.clock.nanosec)
 
-    robot.graph.probe.create_subscription(Clock, "/clock", note, 100)
+    robot.graph.probe.create_subscription(Clock, "/clock", note, qos_profile_sensor_data)
     robot.until(lambda: len(clock_ns) > 4)
     robot.graph.call(Trigger, "sim_node/reset")
     seen = len(clock_ns)
     robot.until(lambda: len(clock_ns) > seen + 4)
-    assert set(np.diff(clock_ns)) <= {PERIOD_NS, 0}
+    # A tick may be lost on the way to the test.
+    assert (np.diff(clock_ns) > 0).all() and not (np.diff(clock_ns) % PERIOD_NS).any()
 
 
 def test_without_simulated_time_stamps_are_the_machines_and_there_is_no_clock(start):
