@@ -31,7 +31,7 @@ setup(
     package_dir={"": "src"},
     packages=find_packages("src", include=["multismolvla", "multismolvla.*"]),
     package_data={
-        "multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json", "**/*.npz", "**/*.md"]
+        "multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json", "**/*.npz", "**/*.md", "**/*.txt"]
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/multismolvla"]),
@@ -82,6 +82,7 @@ setup(
         # A policy implements multismolvla.interfaces.Policy; policy_node finds it by name.
         "multismolvla.policies": [
             "expert = multismolvla.sim.expert_policy:ExpertPolicy",
+            "teacher = multismolvla.sim.libero.teacher_policy:TeacherPolicy",
         ],
     },
 )

@@ -22,7 +22,7 @@ from multismolvla.streams import StreamTable, load_stream_table
 
 TABLE = load_stream_table(Path(__file__).parents[1] / "config" / "libero" / "streams.yaml")
 TASKS = ("object/0", "goal/0", "long/2")
-PICTURE_PX = 192
+PICTURE_PX = 160
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from multismolvla.one_line import one_line
+
 Kind = TypeVar("Kind")
 # pydantic's names of errors.
 _EXPECTED = {
@@ -47,7 +49,7 @@ def yaml_value(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"not valid YAML: {one_line(error)}") from None
 
 
 def json_value(text: str) -> Any:

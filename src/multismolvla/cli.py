@@ -25,6 +25,11 @@ COMMANDS = {
         "multismolvla.training.export.command",
         "write a trained policy in half precision, with its model card",
     ),
+    "libero check": (
+        "multismolvla.sim.libero.check",
+        "load all 40 tasks of LIBERO and draw a picture of each",
+    ),
+    "libero setup": ("multismolvla.sim.libero.install", "install LIBERO's wheels, pinned by hash"),
     "pose-check": (
         "multismolvla.training.pose_check.command",
         "learn whether pictures fit the joints, from recordings of a robot",
@@ -48,7 +53,7 @@ COMMANDS = {
     "train": ("multismolvla.training.policy.command", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.
-GROUPS = {"bag": "look after recordings"}
+GROUPS = {"bag": "look after recordings", "libero": "install and check LIBERO's benchmark"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

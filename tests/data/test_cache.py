@@ -143,3 +143,15 @@ def test_a_cache_that_is_none_is_one_line(tmp_path):
         TrainingCache(tmp_path / "c")
     with pytest.raises(CacheError, match="no samples"):
         write(tmp_path / "empty", [])
+
+
+def test_a_share_of_the_episodes_is_held_out_whatever_their_names(tmp_path):
+    """By a checksum, none of these names was."""
+    with CacheWriter(tmp_path / "cache", SO101.joint_names, {}, ()) as writer:
+        for task in range(10):
+            for seed in range(20):
+                blind = {"frames": {}, "frame_index": {}, "masks": {}, "object_poses": {}}
+                episode = made_up_episode(0, rows=3, **blind)
+                writer.add(f"object/{task}/{100_000 + seed:08d}", episode)
+    held_out = [e for e in TrainingCache(tmp_path / "cache").episodes if e["split"] == "validation"]
+    assert 4 <= len(held_out) <= 20

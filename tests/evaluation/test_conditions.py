@@ -18,6 +18,7 @@ from multismolvla.faults.message_faults import Drop
 from multismolvla.streams import StreamTable, load_stream_table
 
 TABLE = load_stream_table(Path(__file__).parents[2] / "config" / "streams.yaml")
+LIBERO = load_stream_table(Path(__file__).parents[2] / "config" / "libero" / "streams.yaml")
 VIEWS = 2
 
 
@@ -68,6 +69,32 @@ def test_the_sets_hold_what_they_promise():
         assert parse_condition(condition.name, TABLE) == condition
     # The last camera is never broken: the arm would only hold.
     assert all(len(condition.streams) <= len(TABLE) - VIEWS for condition in full)
+
+
+def test_the_sets_of_a_table_with_the_views_of_libero():
+    quick, standard, full, libero = (
+        condition_set(name, LIBERO) for name in ("quick", "standard", "full", "libero")
+    )
+    names = {condition.name: condition for condition in standard}
+    assert libero == standard
+    # Streams, RGB twice, views, one modality left, five soft faults, alpha blending.
+    assert len(names) == len(standard) == 1 + 8 + 2 + 2 + 4 + 5 * 3 + 5
+    assert [condition.name for condition in quick] == [
+        "clean", "drop:all-rgb@mid", "drop:view-agentview", "only:all-depth"
+    ]  # fmt: skip
+    assert {condition.name for condition in quick} <= names.keys()
+    assert names.keys() <= {condition.name for condition in full}
+    assert set(names["drop:view-agentview"].streams) == {
+        f"agentview/{kind}" for kind in ("rgb", "depth", "thermal", "segmentation")
+    }
+    rgb = ("agentview/rgb", "wrist/rgb")
+    assert names["alpha_blend-5:all-rgb"].streams == names["late-3:all-rgb"].streams == rgb
+    assert all(parse_condition(name, LIBERO) == made for name, made in names.items())
+
+
+def test_libero_s_set_needs_its_views():
+    with pytest.raises(ValueError, match="'agentview' is not a view"):
+        condition_set("libero", TABLE)
 
 
 @pytest.mark.parametrize(

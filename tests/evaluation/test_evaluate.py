@@ -18,6 +18,7 @@ from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.tokenizer import SHIPPED_FILE, Tokenizer
 from multismolvla.stack import closed_loop
 from multismolvla.stack.policy_loading import with_digest, without_digest
+from multismolvla.stack.worlds import WORLDS
 from multismolvla.streams import load_stream_table
 
 SIZE = {"height": 32, "width": 32, "rate_hz": 15.0, "frame_id": "top_camera_optical_frame"}
@@ -105,6 +106,40 @@ def test_parallel_processes_give_the_same_outcomes(tmp_path, evaluate):
     (tmp_path / "out" / "outcomes.jsonl").unlink()
     assert evaluate(*both, "--workers", "2") == 0
     assert sorted(lines(tmp_path), key=str) == sorted(alone, key=str)
+
+
+@dataclasses.dataclass
+class Listed:
+    task: object
+    condition: str
+    seed: int
+
+
+def test_a_list_of_episodes_from_elsewhere_is_run_and_continued(
+    tmp_path, streams, short, monkeypatch, capsys
+):
+    world = WORLDS["tabletop"]
+    tasks = {name: world.find(name) for name in ("red_cube_in_bin", "cube_on_plate")}
+    episodes = [
+        Listed(tasks["red_cube_in_bin"], "plus_fog-7:rgb", 3),
+        Listed(tasks["cube_on_plate"], "plus_fog-7:rgb", 3),
+        Listed(tasks["red_cube_in_bin"], "noise-2:rgb", 4),
+    ]
+    lists = {"odd": lambda: episodes}
+    monkeypatch.setitem(WORLDS, "tabletop", dataclasses.replace(world, lists=lists))
+    files = ["--streams", str(streams), "--out", str(tmp_path / "out"), "--workers", "1"]
+    command = ["evaluate", "--policies", "expert", "--plus", "odd", *files]
+    command += ["--tasks", "red_cube_in_bin", "--all-streams", "--no-clips"]
+    assert main(command) == 0
+    done = [(line["condition"], line["task"], line["seed"]) for line in lines(tmp_path)]
+    assert done == [("plus_fog-7:rgb", "red_cube_in_bin", 3), ("noise-2:rgb", "red_cube_in_bin", 4)]
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "all 2 episodes are there already" in capsys.readouterr().out
+    assert main([*command, "--seed", "3"]) == 1
+    assert "--seed cannot be given with --plus" in capsys.readouterr().err
+    assert main([*command[:4], "even", *files]) == 1
+    assert "--plus is 'even'; tabletop has odd" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

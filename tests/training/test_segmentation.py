@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic_cache import write_cache
 
 from multismolvla.cli import main
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
+from multismolvla.segmentation.predictor import Segmenter
 from multismolvla.segmentation.weights import load_weights
 from multismolvla.streams import load_stream_table
+from multismolvla.training.segmentation.cached_scenes import CachedScenes
 from multismolvla.training.segmentation.command import (
     ALL_PRESENT,
     TABLE_END,
@@ -113,3 +116,28 @@ def test_a_short_training_writes_weights_and_report(tmp_path, capsys):
 def test_a_missing_stream_table_is_one_line(tmp_path, capsys):
     assert main(["segmentation", "--streams", str(tmp_path / "none.yaml")]) == 2
     assert "cannot read the stream table" in capsys.readouterr().err
+
+
+def test_recorded_frames_with_labels_teach_as_well(tmp_path, capsys):
+    cache, weights = write_cache(tmp_path / "cache"), tmp_path / "w.safetensors"
+    short = ["--steps", "2", "--scenes-per-step", "2", "--held-out", "3"]
+    learn = ["segmentation", "--cache", str(cache), *short]
+    assert main([*learn, "--weights", str(weights)]) == 0
+    assert "rgb+depth+thermal" in capsys.readouterr().out
+    labels = Segmenter(weights).predict({"rgb": np.zeros((32, 32, 3), np.uint8)})
+    assert labels.shape == (32, 32)
+    assert main(learn) == 2  # the shipped weights are the tabletop's
+    assert "--weights FILE" in capsys.readouterr().err
+    blind = write_cache(tmp_path / "blind", streams=("rgb", "depth", "wrist/rgb"))
+    assert main([*learn[:2], str(blind), "--weights", str(weights)]) == 2
+    assert "no labelled frames" in capsys.readouterr().err
+
+
+def test_recorded_frames_come_once_each_in_a_pass(tmp_path):
+    scenes = CachedScenes(write_cache(tmp_path / "cache"), "validation", 1)
+    drawn = [scenes.next() for _ in range(len(scenes))]
+    assert {tuple(views) for views in drawn} == {("", "wrist")}
+    frames = {views[""]["rgb"].tobytes() for views in drawn}
+    assert len(frames) == len(scenes)
+    depth = drawn[0]["wrist"]["depth"]
+    assert depth.dtype == np.float32 and 0.4 < depth.min() < depth.max() < 0.6  # metres

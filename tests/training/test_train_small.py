@@ -11,16 +11,23 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "train_small.sh"
 
 
-def documented() -> list[str]:
+FIRST = {"small": "multismolvla scenes", "libero": "multismolvla demos --world libero"}
+
+
+def documented(policy: str = "small") -> list[str]:
     page = (ROOT / "docs" / "training.md").read_text()
-    block = next(part for part in page.split("```") if "multismolvla scenes" in part)
+    block = next(part for part in page.split("```") if part.strip().startswith(FIRST[policy]))
     commands = [re.sub(r"(; wait|&)? *(#.*)?$", "", line) for line in block.splitlines()]
     return [command.strip() for command in commands if command.startswith("multismolvla")]
 
 
-def test_the_script_runs_the_commands_of_the_page_in_their_order():
-    listed = subprocess.run([SCRIPT, "--list"], capture_output=True, text=True, check=True)
-    assert listed.stdout.splitlines() == documented()
+@pytest.mark.parametrize("policy", FIRST)
+def test_the_script_runs_the_commands_of_the_page_in_their_order(policy):
+    options = [] if policy == "small" else [policy]
+    listed = subprocess.run(
+        [SCRIPT, *options, "--list"], capture_output=True, text=True, check=True
+    )
+    assert listed.stdout.splitlines() == documented(policy)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
 from multismolvla.embodiment.description import PERIOD_S, ActionSpace
+from multismolvla.one_line import one_line
 
 CUSTOM_KEY = "multismolvla"
 FORMAT = 1
@@ -98,7 +99,7 @@ def read_episode(folder: str | Path) -> Episode:
             return _read(reader, _read_custom_data(reader))
     # What a damaged bag makes rosbags raise is not one family of errors.
     except Exception as error:
-        raise EpisodeError(f"{folder}: cannot read the episode: {_one_line(error)}") from None
+        raise EpisodeError(f"{folder}: cannot read the episode: {one_line(error)}") from None
 
 
 def is_episode(folder: str | Path) -> bool:
@@ -271,7 +272,3 @@ def _stack(stream: str, frames: list[np.ndarray]) -> np.ndarray:
     if not frames:
         raise EpisodeError(f"stream '{stream}' has no frames")
     return np.stack(frames)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

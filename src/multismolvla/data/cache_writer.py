@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,8 +234,9 @@ class CacheWriter:
         }
         for array, entries in values.items():
             self._arrays[array].append(entries)
-        # Not the order of files, which more episodes would change.
-        draw = zlib.crc32(name.encode()) / 2**32
+        # Not the order of files, which more episodes would change. A CRC would not do: names that
+        # differ in their last digits alone may all fall on one side.
+        draw = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
         self._episodes.append(
             {
                 "name": name,

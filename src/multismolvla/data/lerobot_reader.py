@@ -16,6 +16,7 @@ from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.registry import modality_of
+from multismolvla.one_line import one_line
 
 # Frames of a stretch of a video file: AV1, H.264 or whatever else FFmpeg decodes.
 
@@ -39,7 +40,7 @@ def read_frames(path: Path, start_s: float, count: int, fps: float) -> list[np.n
                 if len(frames) == count:
                     return frames
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise ValueError(f"{path}: cannot read the video: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: cannot read the video: {one_line(error)}") from None
     raise ValueError(f"{path}: has {len(frames)} frames from {start_s:.2f} s on, not {count}")
 
 
@@ -125,7 +126,7 @@ class LeRobotReader:
             make = self._own_episode if self._own else self._foreign_episode
             return make(entry, table.combine_chunks())
         except (OSError, ValueError, KeyError, pa.ArrowException, cv2.error) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise EpisodeError(f"{path}: episode {entry['episode_index']}: {reason}") from None
 
     def _own_episode(self, entry: dict, table: pa.Table) -> Episode:
@@ -297,7 +298,7 @@ class LeRobotReader:
         try:
             return pq.read_table(self.folder / name)
         except (OSError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise EpisodeError(f"{self.folder / name}: cannot be read: {reason}") from None
 
     def _json(self, name: str) -> dict:
@@ -305,7 +306,7 @@ class LeRobotReader:
         try:
             return json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise EpisodeError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+            raise EpisodeError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def _without_statistics(path: Path) -> list[dict]:
@@ -314,7 +315,7 @@ def _without_statistics(path: Path) -> list[dict]:
         names = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
         return file.read(columns=names).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise EpisodeError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        raise EpisodeError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def _matrix(table: pa.Table, key: str) -> np.ndarray:

@@ -19,6 +19,8 @@ from rosbags.interfaces import Qos
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.metadata import parse_qos
 
+from multismolvla.one_line import one_line
+
 # A record that claims to be longer is no record.
 MAX_RECORD_BYTES = 2**30
 
@@ -78,7 +80,7 @@ def open_bag(path: str | Path) -> RecordedBag:
     # What a damaged bag makes rosbags raise is not one family of errors.
     except Exception as error:
         if path.suffix != ".mcap" and not (path.is_dir() and files):
-            raise BagError(f"{path}: cannot read it: {_one_line(error)}") from None
+            raise BagError(f"{path}: cannot read it: {one_line(error)}") from None
     if not files:
         raise BagError(f"{path}: is not a bag: no metadata.yaml and no .mcap file in it")
     return _CutOffBag(path, files)
@@ -106,7 +108,7 @@ class _FinishedBag(RecordedBag):
         except GeneratorExit:
             raise
         except Exception as error:
-            raise BagError(f"{self.path}: cannot read further: {_one_line(error)}") from None
+            raise BagError(f"{self.path}: cannot read further: {one_line(error)}") from None
 
 
 class _CutOffBag(RecordedBag):
@@ -167,7 +169,3 @@ def _number(file: Path) -> tuple[int, str]:
     """`bag_10.mcap` comes after `bag_9.mcap`."""
     found = re.search(r"_(\d+)$", file.stem)
     return (int(found[1]) if found else -1), file.name
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

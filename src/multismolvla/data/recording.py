@@ -23,6 +23,7 @@ from multismolvla.embodiment.description import Embodiment
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.modalities.conversion import to_units
 from multismolvla.modalities.modality import Counts
+from multismolvla.one_line import one_line
 from multismolvla.pose_check.check import NONE
 from multismolvla.sensing.reported_health import parse_status
 from multismolvla.streams import StreamTable
@@ -132,7 +133,7 @@ class Recording:
                 yield self._event(source, message, now_ns)
             # A message that was damaged in the recording; cameras send such ones, too.
             except Exception as error:
-                yield Event(now_ns, source, now_ns, problem=" ".join(str(error).split()))
+                yield Event(now_ns, source, now_ns, problem=one_line(error))
 
     def messages(self) -> Iterator[tuple[int, str, bytes]]:
         """What reaches the stack from outside, serialised for its topics: (time, source, bytes).

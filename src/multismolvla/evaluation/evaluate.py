@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,8 +32,9 @@ from multismolvla.evaluation.episode_pool import (
 from multismolvla.evaluation.evaluation_report import render_report
 from multismolvla.evaluation.heat_map import write_heat_map
 from multismolvla.evaluation.outcome import EpisodeKey, Outcome, OutcomeLog
+from multismolvla.evaluation.sensor_noise_report import render_sensor_noise
 from multismolvla.evaluation.summary import summarize
-from multismolvla.faults.conditions import SETS, condition_set, parse_condition
+from multismolvla.faults.conditions import SETS, Condition, condition_set, parse_condition
 from multismolvla.pictures.film import write_video_wall
 from multismolvla.pose_check.check import find_weights
 from multismolvla.stack.command_options import (
@@ -75,7 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="CONDITION",
         help=f"a set ({', '.join(SETS)}) or single ones, such as clean drop:all-rgb@mid "
-        "only:all-depth noise-2:all-rgb (default: standard, 63 of them)",
+        "only:all-depth noise-2:all-rgb (default: standard: 63 of them, 37 of LIBERO)",
+    )
+    parser.add_argument(
+        "--plus",
+        metavar="SET",
+        help="with --world libero: sensor-noise, the 1601 episodes of LIBERO-plus with a damaged "
+        "agentview, in place of conditions and episodes per task",
     )
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="ids of tasks (default: all)")
     parser.add_argument(
@@ -232,6 +240,14 @@ def main(args: argparse.Namespace) -> int:
 def _fill_in(args: argparse.Namespace) -> World:
     """The world, whose defaults become those of the options that were not given."""
     world = find_world(args.world)
+    if args.plus is not None:
+        if args.plus not in world.lists:
+            known = ", ".join(world.lists) or "nothing: it is for --world libero"
+            raise ValueError(f"--plus is '{args.plus}'; {world.name} has {known}")
+        for name in ("conditions", "episodes_per_task", "seed"):
+            if getattr(args, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{option} cannot be given with --plus, whose list says it all")
     defaults = {
         "policies": [world.policy],
         "seed": world.first_seed,
@@ -268,11 +284,7 @@ def _jobs(
     scales = args.noise_scale or [settings.policy_noise]
     if min(scales) < 0:
         raise ValueError(f"--noise-scale is {min(scales):g}; expected 0 or more")
-    given = args.conditions or ["quick" if args.quick else "standard"]
-    conditions = []
-    for text in given:
-        conditions += condition_set(text, table) if text in SETS else [parse_condition(text, table)]
-    tasks = _tasks(args, world)
+    episodes = _listed(args, world, table) if args.plus else _episodes(args, world, table)
     policies = [with_digest(policy) for policy in args.policies]
     jobs = [
         Job(
@@ -296,13 +308,34 @@ def _jobs(
         for threshold in args.queue_threshold or [settings.queue_threshold]
         for entry in args.chunk_entry or [settings.chunk_entry]
         for noise in scales
-        for condition in conditions
-        for masks in args.masks
-        for task in tasks
-        for seed in range(args.seed, args.seed + args.episodes_per_task)
+        for condition, masks, task, seed in episodes
     ]
     # Duplicates run once.
     return list(dict.fromkeys(jobs))
+
+
+def _episodes(
+    args: argparse.Namespace, world: World, table: StreamTable
+) -> list[tuple[Condition, str, str, int]]:
+    """(condition, masks, task, seed) of every episode: each condition on each task and seed."""
+    conditions = []
+    for text in args.conditions or ["quick" if args.quick else "standard"]:
+        conditions += condition_set(text, table) if text in SETS else [parse_condition(text, table)]
+    seeds = range(args.seed, args.seed + args.episodes_per_task)
+    return list(product(conditions, args.masks, _tasks(args, world), seeds))
+
+
+def _listed(
+    args: argparse.Namespace, world: World, table: StreamTable
+) -> list[tuple[Condition, str, str, int]]:
+    """The same of a list that was made elsewhere; only tasks and suites can be chosen."""
+    tasks = _tasks(args, world)
+    return [
+        (parse_condition(episode.condition, table), masks, episode.task.id, episode.seed)
+        for episode in world.lists[args.plus]()
+        if episode.task.id in tasks
+        for masks in args.masks
+    ]
 
 
 def _tasks(args: argparse.Namespace, world: World) -> list[str]:
@@ -358,7 +391,8 @@ def _run(jobs: Sequence[Job], log: OutcomeLog, settings: PoolSettings, workers: 
 
 
 def _report(out: Path, outcomes: Sequence[Outcome], clips: Path | None) -> None:
-    (out / "report.md").write_text(render_report(summarize(outcomes)))
+    rows = summarize(outcomes)
+    (out / "report.md").write_text(render_report(rows) + render_sensor_noise(outcomes, rows))
     write_heat_map(out / "heat_map.png", outcomes)
     written = ["report.md", "heat_map.png"]
     failed = {} if clips is None else _failures(outcomes, clips)

@@ -7,6 +7,7 @@ drop:all-rgb             every stream of a kind: the modality
 drop:view-wrist          every stream of a view: the camera rig there, with all it has
 only:all-depth           every stream but these
 noise-2:all-rgb          a fault of `registry.FAULTS` at a severity from 1 to 5
+plus_fog-7:agentview/rgb one of LIBERO-plus' `sensor_noise.SENSOR_NOISE` at one from 1 to 10
 drop:all-rgb@mid         any of these, from a random moment in the middle of the episode on
 """
 
@@ -18,8 +19,9 @@ from itertools import combinations
 
 import numpy as np
 
-from multismolvla.faults.fault import SEVERITIES, TimedFault
+from multismolvla.faults.fault import SEVERITIES, Fault, TimedFault
 from multismolvla.faults.registry import find_fault
+from multismolvla.faults.sensor_noise import SENSOR_NOISE
 from multismolvla.modalities.registry import kinds
 from multismolvla.streams import StreamTable
 
@@ -54,10 +56,14 @@ def select_streams(text: str, table: StreamTable) -> tuple[str, ...]:
 
 
 CLEAN = "clean"
-SETS = ("quick", "standard", "full")
+SETS = ("quick", "standard", "full", "libero")
+# The standard of a table with these two views is LIBERO's set.
+LIBERO_VIEWS = ("agentview", "wrist")
 # Fault -> what the report calls it. Severity 2 is the one that the targets are about.
 SOFT_FAULTS = ("noise", "motion_blur", "occlusion", "frozen", "late", "low_rate")
 SOFT_SEVERITIES = (1, 2, 3)
+# LIBERO's cameras give a frame a step, and a policy that executes chunks looks at few of them.
+LIBERO_SOFT_FAULTS = ("noise", "motion_blur", "occlusion", "frozen", "late")
 # Tasks of the suite `long` take that much longer.
 LONG_FACTOR = 2.0
 
@@ -69,7 +75,7 @@ class Condition:
     Attributes:
         name: see the module.
         fault: name of a fault, or "" for a clean episode.
-        severity: 1 to 5, None for a fault that has none.
+        severity: 1 to 5, of LIBERO-plus 1 to 10, None for a fault that has none.
         streams: the streams that are damaged.
         middle: it begins in the middle of the episode, not before it.
     """
@@ -94,7 +100,7 @@ class Condition:
         start_ns = round(onset_s * 1e9) if self.middle else 0
         made = {}
         for name in set(self.streams) & set(table.names):
-            fault, own_seed = find_fault(self.fault), zlib.crc32(f"{seed} {name}".encode())
+            fault, own_seed = _find(self.fault), zlib.crc32(f"{seed} {name}".encode())
             kind = table[name].kind
             made[name] = TimedFault(
                 fault(kind, own_seed)
@@ -103,6 +109,11 @@ class Condition:
                 start_ns,
             )
         return made
+
+
+def _find(name: str) -> type[Fault]:
+    """A fault of an evaluation. Those of LIBERO-plus are benchmarks, and nothing else has them."""
+    return SENSOR_NOISE[name] if name in SENSOR_NOISE else find_fault(name)
 
 
 def middle_s(task: str, suite: str, seed: int, between_s: tuple[float, float]) -> float:
@@ -140,9 +151,9 @@ def parse_condition(text: str, table: StreamTable) -> Condition:
     fault, dash, level = damage.partition("-")
     if not dash and fault != "drop":
         raise ValueError(f"condition '{text}': {fault} needs a severity, as in {fault}-2")
-    if dash and (not level.isdigit() or int(level) not in SEVERITIES):
-        raise ValueError(f"condition '{text}': severity is '{level}'; expected 1 to 5")
-    able = find_fault(fault).kinds()
+    levels, able = _find(fault).levels, _find(fault).kinds()
+    if dash and (not level.isdigit() or int(level) not in levels):
+        raise ValueError(f"condition '{text}': severity is '{level}'; expected 1 to {levels[-1]}")
     for name in streams:
         if table[name].kind not in able:
             raise ValueError(
@@ -157,23 +168,51 @@ def condition_set(name: str, table: StreamTable) -> list[Condition]:
     - `quick`: clean, the loss of RGB from the start and in the middle, depth alone, noise;
     - `standard`: clean; each stream, each modality, each pair of modalities lost, and all but one
       modality, from the start and in the middle; six soft faults of RGB at severities 1 to 3;
-    - `full`: `standard` and each pair of streams lost, from the start and in the middle.
+    - `full`: `standard` and each pair of streams lost, from the start and in the middle;
+    - `libero`: clean; each stream, RGB (from the start and in the middle) and each view lost, and
+      all but one modality; five soft faults of RGB at severities 1 to 3; `alpha_blend` of RGB at 1
+      to 5. It is the `standard` of a table with LIBERO's two views, whose `full` has it in addition
+      and whose `quick` is clean, RGB lost in the middle, `agentview` lost and depth alone.
 
     Raises:
-        ValueError: there is no such set.
+        ValueError: there is no such set, or the table lacks the views of `libero`.
     """
     if name not in SETS:
         raise ValueError(f"condition set is '{name}'; expected {', '.join(SETS)}")
-    there = [kind for kind in kinds() if any(stream.kind == kind for stream in table)]
+    libero = set(LIBERO_VIEWS) <= {stream.view for stream in table}
     if name == "quick":
         texts = ["drop:all-rgb", "drop:all-rgb@mid", "only:all-depth", "noise-2:all-rgb"]
+        if libero:
+            texts = ["drop:all-rgb@mid", "drop:view-agentview", "only:all-depth"]
+    elif name == "libero" or (name == "standard" and libero):
+        texts = _libero(table)
     else:
-        hard = [f"drop:{stream}" for stream in table.names]
-        hard += [f"drop:all-{kind}" for kind in there]
-        hard += [f"drop:all-{one}+all-{other}" for one, other in combinations(there, 2)]
-        hard += [f"only:all-{kind}" for kind in there]
-        if name == "full":
-            hard += [f"drop:{one}+{other}" for one, other in combinations(table.names, 2)]
-        texts = [f"{text}{moment}" for moment in ("", "@mid") for text in hard]
-        texts += [f"{f}-{level}:all-rgb" for f in SOFT_FAULTS for level in SOFT_SEVERITIES]
+        texts = _robot(table, pairs_of_streams=name == "full")
+        if libero:
+            texts = list(dict.fromkeys([*_libero(table), *texts]))
     return [Condition(CLEAN), *(parse_condition(text, table) for text in texts)]
+
+
+def _there(table: StreamTable) -> list[str]:
+    return [kind for kind in kinds() if any(stream.kind == kind for stream in table)]
+
+
+def _robot(table: StreamTable, pairs_of_streams: bool) -> list[str]:
+    there = _there(table)
+    hard = [f"drop:{stream}" for stream in table.names]
+    hard += [f"drop:all-{kind}" for kind in there]
+    hard += [f"drop:all-{one}+all-{other}" for one, other in combinations(there, 2)]
+    hard += [f"only:all-{kind}" for kind in there]
+    if pairs_of_streams:
+        hard += [f"drop:{one}+{other}" for one, other in combinations(table.names, 2)]
+    texts = [f"{text}{moment}" for moment in ("", "@mid") for text in hard]
+    return texts + [f"{f}-{level}:all-rgb" for f in SOFT_FAULTS for level in SOFT_SEVERITIES]
+
+
+def _libero(table: StreamTable) -> list[str]:
+    texts = [f"drop:{stream}" for stream in table.names]
+    texts += ["drop:all-rgb", "drop:all-rgb@mid"]
+    texts += [f"drop:view-{view}" for view in LIBERO_VIEWS]
+    texts += [f"only:all-{kind}" for kind in _there(table)]
+    texts += [f"{f}-{level}:all-rgb" for f in LIBERO_SOFT_FAULTS for level in SOFT_SEVERITIES]
+    return texts + [f"alpha_blend-{level}:all-rgb" for level in SEVERITIES]

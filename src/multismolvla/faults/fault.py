@@ -80,12 +80,14 @@ class Fault(ABC):
         kind: of the stream, one of `kinds()`.
         seed: of the fault's random numbers.
         damages_joint_states: whether joint states can have it too.
+        levels: the severities that it has.
     """
 
     kind: str
     seed: int = 0
     name: ClassVar[str]
     damages_joint_states: ClassVar[bool] = True
+    levels: ClassVar[tuple[int, ...]] = SEVERITIES
 
     def __post_init__(self) -> None:
         if self.kind not in self.kinds():

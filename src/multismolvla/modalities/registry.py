@@ -14,6 +14,7 @@ from multismolvla.modalities.modality import Modality, ModalityError
 from multismolvla.modalities.rgb import RGB
 from multismolvla.modalities.segmentation import SEGMENTATION
 from multismolvla.modalities.thermal import THERMAL
+from multismolvla.one_line import one_line
 
 GROUP = "multismolvla.modalities"
 # In the order of tables for people; masks and checkpoints have that of the stream table.
@@ -80,7 +81,7 @@ def _load_installed() -> None:
         try:
             modality = entry.load()
         except Exception as error:  # Whatever another package's code raises.
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"{type(error).__name__}: {one_line(error)}"
             raise ModalityError(f"entry point '{entry.name}' of {GROUP}: {reason}") from None
         if not isinstance(modality, Modality):
             raise ModalityError(

@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 
 from multismolvla.modalities.conversion import to_counts
 from multismolvla.modalities.modality import Modality
+from multismolvla.one_line import one_line
 
 
 def raw_pixels(bridge: CvBridge, modality: Modality, message: Image) -> np.ndarray:
@@ -42,7 +43,7 @@ def pixels(bridge: CvBridge, message: Image, encoding: str) -> np.ndarray:
         return bridge.imgmsg_to_cv2(message, encoding)
     # cv_bridge passes on what numpy and OpenCV raise for images that contradict themselves.
     except (CvBridgeError, cv2.error, TypeError, ValueError, KeyError) as error:
-        problem = " ".join(str(error).split())
+        problem = one_line(error)
         raise ValueError(
             f"image is {message.width}x{message.height}, step {message.step}, encoding "
             f"'{message.encoding}': {problem}"

@@ -13,8 +13,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
@@ -24,69 +22,19 @@ from rclpy.signals import SignalHandlerOptions
 from multismolvla.argument_types import positive
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.evaluation.wilson import wilson_interval
+from multismolvla.nodes.demo_show import SHOWS, Show
 from multismolvla.nodes.episode_runner import EpisodeRunner, StackError
 from multismolvla.nodes.run import stop_on_signal
 from multismolvla.nodes.status_line import StatusLine
 from multismolvla.pictures.episode_log import EpisodeLog
 from multismolvla.pictures.film import write_contact_sheet, write_film
 from multismolvla.pictures.timeline import write_timeline
-from multismolvla.sim.libero.tasks import DEFAULT_TASK as LIBERO_TASK
 from multismolvla.stack.bringup_process import NO_TASK, BringupProcess
 from multismolvla.stack.policy_loading import find_policy
 from multismolvla.stack.worlds import find_world
 from multismolvla.streams import StreamTable, load_stream_table
 
 FILM_RATE_HZ = 10
-DEMO_TASK = "put the red cube in the bin"
-
-
-@dataclass(frozen=True)
-class Show:
-    """What is shown of a world.
-
-    Attributes:
-        task: instruction by default.
-        episodes: by default.
-        cut: streams whose cameras die in the middle one.
-        cut_after_s: since the instruction, while the arm moves.
-        timeout_s: of an episode, since the instruction.
-        ready_s: longest wait for the stack.
-        arguments: of the launch file.
-        simulated: times are the simulator's, which keeps the clock of this world.
-    """
-
-    task: str
-    episodes: int
-    cut: tuple[str, ...]
-    cut_after_s: float
-    timeout_s: float
-    ready_s: float
-    arguments: Mapping[str, str]
-    simulated: bool
-
-
-SHOWS = {
-    "tabletop": Show(
-        DEMO_TASK,
-        episodes=5,
-        cut=("rgb", "wrist/rgb"),
-        cut_after_s=1.5,  # a clean episode takes 3 to 5 s
-        timeout_s=45.0,
-        ready_s=60.0,
-        arguments={},
-        simulated=False,
-    ),
-    "libero": Show(
-        LIBERO_TASK,
-        episodes=1,
-        cut=("agentview/rgb",),
-        cut_after_s=3.0,  # a clean episode takes 5 to 9 s
-        timeout_s=28.0,  # twice the field's horizon: this world does not wait for the policy
-        ready_s=240.0,
-        arguments={"world": "libero"},
-        simulated=True,
-    ),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         metavar="T",
-        help=f"instruction (default: {DEMO_TASK}; of LIBERO {LIBERO_TASK})",
+        help=f"instruction (default: {SHOWS['tabletop'].task}; of LIBERO {SHOWS['libero'].task})",
     )
 
 

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from multismolvla.faults.fault import Fault
 from multismolvla.faults.registry import FAULTS, make_fault
 from multismolvla.nodes.parameters import declare
+from multismolvla.one_line import one_line
 
 NONE = "none"
 NAMES = ("fault", "severity", "seed", "parameters")
@@ -66,7 +67,7 @@ class FaultParameters:
         try:
             own = yaml.safe_load(given["parameters"]) or {}
         except yaml.YAMLError as error:
-            raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from None
+            raise ValueError(f"not valid YAML: {one_line(error)}") from None
         if not isinstance(own, dict):
             raise ValueError(f"{self.name('parameters')} is {own!r}; expected keys and values")
         seed = zlib.crc32(f"{given['seed']} {self.stream}".encode())

@@ -13,6 +13,7 @@ from rclpy.executors import Executor
 from rclpy.node import Node
 
 from multismolvla.nodes.misconfigured import is_supervised, report_misconfigured
+from multismolvla.one_line import one_line
 
 # As the launch file waits before it starts a process again.
 RESTART_DELAY_S = 1.0
@@ -160,4 +161,4 @@ class NodeHost:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {one_line(error)}"

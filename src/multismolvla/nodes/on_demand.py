@@ -9,6 +9,8 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
+from multismolvla.one_line import one_line
+
 
 def subscribed_to(*publishers: Publisher) -> Callable[[], bool]:
     """Return a function: has one of the publishers subscribers?"""
@@ -62,7 +64,7 @@ class OnDemand:
             try:
                 callback(message)
             except Exception as error:  # Whatever is in a message, the others are still to be seen.
-                cause = " ".join(str(error).split())
+                cause = one_line(error)
                 self._node.get_logger().warning(
                     f"{topic}: {cause or type(error).__name__}; the message is ignored",
                     throttle_duration_sec=5.0,

@@ -14,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from multismolvla.nodes.misconfigured import wait_misconfigured
+from multismolvla.one_line import one_line
 from multismolvla.priority import freeze_garbage
 
 try:
@@ -56,7 +57,7 @@ def init(args: Sequence[str] | None) -> None:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:
         # rclpy's word for arguments and parameter files that it cannot parse.
-        raise ValueError(" ".join(str(error).split())) from None
+        raise ValueError(one_line(error)) from None
 
 
 def make_executor() -> Executor:

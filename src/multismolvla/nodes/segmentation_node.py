@@ -22,6 +22,7 @@ from multismolvla.nodes.run import run
 from multismolvla.nodes.sensor_node import SensorNode
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_monitor import StatusMonitor
+from multismolvla.one_line import one_line
 from multismolvla.sensing.reported_health import StreamStatus
 from multismolvla.stack.labeller import Instant, Labeller, label_sources
 from multismolvla.stack.settings import GROUND_TRUTH, LabellerSettings
@@ -124,7 +125,7 @@ class SegmentationNode(SensorNode):
         self, result: tuple[np.ndarray, Instant, int] | None, error: Exception | None
     ) -> None:
         if result is None:
-            self.refuse(f"cannot label: {' '.join(str(error).split())}")
+            self.refuse(f"cannot label: {one_line(error)}")
             return
         labels, instant, submitted_ns = result
         now_ns = time.monotonic_ns()

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from multismolvla.embodiment.description import Embodiment, EmbodimentError
+from multismolvla.one_line import one_line
 from multismolvla.policy import config as configuration
 from multismolvla.policy.config import ConfigError, PolicyConfig, load_config
 from multismolvla.policy.hub import HUB_ID, HubError, download
@@ -241,7 +242,7 @@ def _read(
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (OSError, SafetensorError) as error:
-        cause = " ".join(str(error).split())
+        cause = one_line(error)
         raise CheckpointError(f"{path}: truncated, or no safetensors: {cause}") from None
 
 

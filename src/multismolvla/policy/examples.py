@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from multismolvla.interfaces import Observation
+from multismolvla.one_line import one_line
 from multismolvla.policy.dry_run import synthetic_observation
 from multismolvla.streams import Stream
 
@@ -51,7 +52,7 @@ def load_examples(folder: Path, streams: Sequence[Stream], state_size: int) -> l
             count = sum(name.endswith("/state") for name in file.files)
             return [_observation(file, number, streams, state_size) for number in range(count)]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        cause = " ".join(str(error).split())
+        cause = one_line(error)
         raise ExamplesError(
             f"{path}: no example observations of this checkpoint: {cause}"
         ) from None

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from multismolvla.embodiment import lerobot_units
 from multismolvla.embodiment.description import Embodiment
+from multismolvla.one_line import one_line
 from multismolvla.policy.checkpoint import Unfilled
 from multismolvla.policy.config import ExpertConfig, PolicyConfig, SiglipConfig, TextConfig
 from multismolvla.policy.model import MultiSmolVLA
@@ -397,7 +398,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        cause = " ".join(str(error).split())
+        cause = one_line(error)
         raise LeRobotCheckpointError(f"{path}: cannot be read as safetensors: {cause}") from None
 
 

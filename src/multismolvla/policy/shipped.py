@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FOLDERS = {"small": Path(__file__).parent / "small"}
+FOLDERS = {
+    "small": Path(__file__).parent / "small",
+    "small-libero": Path(__file__).parent / "small_libero",
+}
 WEIGHTS = "model.safetensors"
 
 

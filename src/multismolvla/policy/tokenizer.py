@@ -9,6 +9,8 @@ import tokenizers
 import torch
 from torch import Tensor
 
+from multismolvla.one_line import one_line
+
 FILE_NAME = "tokenizer.json"
 # Built by `scripts/make_tokenizer.py`, for models trained from scratch.
 SHIPPED_FILE = Path(__file__).parent / "assets" / FILE_NAME
@@ -35,7 +37,7 @@ class Tokenizer:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(content)
         except Exception as error:  # the library raises no narrower class
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             raise TokenizerError(f"not a tokenizer: {reason}") from None
         self.content = content
         self.max_tokens = max_tokens

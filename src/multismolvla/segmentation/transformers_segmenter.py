@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from multismolvla.modalities.segmentation import LABELS
+from multismolvla.one_line import one_line
 
 
 class TransformersSegmenter:
@@ -39,7 +40,7 @@ class TransformersSegmenter:
                 model, use_safetensors=True
             ).eval()
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             raise ValueError(
                 f"cannot load the segmentation model '{model}': {reason}; give a folder, or a name "
                 "on the Hugging Face hub and a connection to it"

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from multismolvla.modalities.segmentation import LABELS
+from multismolvla.one_line import one_line
 from multismolvla.segmentation.network import INPUT_KINDS, NORMALISATION, RELIEF_SCALE_M
 
 WEIGHTS_FILE = Path(__file__).parent / "weights.safetensors"
@@ -53,7 +54,7 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, object]:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise WeightsError(f"{path}: the weights fit another network: {reason}") from None
     return metadata
 

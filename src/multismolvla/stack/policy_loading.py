@@ -12,6 +12,7 @@ from typing import Any
 
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.interfaces import Policy
+from multismolvla.one_line import one_line
 from multismolvla.policy.examples import FILE_NAME as EXAMPLES
 from multismolvla.policy.hub import HUB_ID, download
 from multismolvla.policy.shipped import FOLDERS, shipped_folder, shipped_names
@@ -214,7 +215,7 @@ def _known() -> str:
 
 
 def _cannot_be_made(name: str, error: Exception) -> ValueError:
-    cause = " ".join(str(error).split())
+    cause = one_line(error)
     return ValueError(
         f"policy '{name}' cannot be created: {type(error).__name__}: {cause}; {_known()}"
     )

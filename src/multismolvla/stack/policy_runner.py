@@ -30,6 +30,7 @@ from multismolvla.control.policy_view import PolicyView, SetCheck, StreamGate, S
 from multismolvla.control.trajectory import Trajectory, TrajectoryError
 from multismolvla.embodiment.description import ActionSpace
 from multismolvla.interfaces import ActionChunk, Observation, Policy
+from multismolvla.one_line import one_line
 from multismolvla.stack.settings import PolicySettings
 from multismolvla.streams import StreamTable
 
@@ -259,7 +260,7 @@ class PolicyRunner:
     def _failed(self, now_ns: int, error: Exception) -> None:
         self._inference.failed(now_ns)
         first = not self.problem
-        self.problem = self.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.problem = self.error = f"{type(error).__name__}: {one_line(error)}"
         if first:
             self._on_event(
                 "error", f"policy '{self._name}' failed: {self.problem}; retrying until it works"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from multismolvla.control.inference import RefillThreshold
 from multismolvla.interfaces import Policy
+from multismolvla.one_line import one_line
 from multismolvla.policy.dry_run import DryRunReport
 from multismolvla.priority import freeze_garbage
 from multismolvla.stack.policy_runner import PolicyRunner, Request, Statuses
@@ -89,7 +90,7 @@ class PolicyThread:
             self.values = dry_run_values(report, fraction)
             self._report("info", f"policy '{self._name}': {dry_run_line(report, fraction)}")
         except Exception as error:  # A policy is foreign code: it may raise anything.
-            cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            cause = f"{type(error).__name__}: {one_line(error)}"
             self._report("error", f"the dry run of policy '{self._name}' failed: {cause}")
         finally:
             # Before anybody waits for this process: it stops every thread for a moment.

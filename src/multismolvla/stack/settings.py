@@ -19,6 +19,7 @@ from multismolvla.control.inference import parse_threshold
 from multismolvla.modalities.modality import Counts
 from multismolvla.modalities.registry import kinds, modalities
 from multismolvla.modalities.thresholds import Thresholds
+from multismolvla.one_line import one_line
 from multismolvla.segmentation import PRECISIONS
 from multismolvla.setting import reject_unknown_keys, setting, settings_of, with_values
 
@@ -280,7 +281,7 @@ def _read(path: Path, *sections: Any) -> list[Any]:
     except OSError as error:
         raise ValueError(f"{path}: cannot read it: {error.strerror}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: {one_line(error)}") from None
 
 
 def _parameters(content: object) -> Mapping[str, Any]:

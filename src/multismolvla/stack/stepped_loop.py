@@ -27,7 +27,7 @@ from multismolvla.stack.delayed_inference import DelayedInference
 from multismolvla.stack.episode import Ended, Episode, Moment, Observer, Spectator
 from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.perception import Perception
-from multismolvla.stack.policy_runner import PolicyRunner
+from multismolvla.stack.policy_runner import PolicyRunner, Statuses
 from multismolvla.stack.settings import PolicySettings, StackSettings
 from multismolvla.stack.stepped_robot import delta_limits
 from multismolvla.streams import StreamTable
@@ -161,6 +161,8 @@ class _Run:
             self._look(START_NS + step * STEP_NS, -1.0)
             self._tick(START_NS + step * STEP_NS, -1.0)
         self._policy.give_task(world.task.instruction)
+        # Taken up now, so that the frames of the first step are the first of the task.
+        self._policy.tick(INSTRUCTION_NS - 1, self._statuses(INSTRUCTION_NS - 1))
         success = False
         while not success and world.steps < world.task.horizon:
             now_ns = INSTRUCTION_NS + world.steps * STEP_NS
@@ -195,7 +197,7 @@ class _Run:
             if self._perception is not None:
                 self._perception.advance(start_ns + within_ns)
         now_ns = start_ns + WITHIN_NS[-1]
-        statuses = {} if self._perception is None else self._perception.statuses(now_ns)
+        statuses = self._statuses(now_ns)
         self._inference.take_answer(now_ns)
         tick = self._policy.tick(now_ns, statuses)
         if tick.request is not None:
@@ -209,9 +211,12 @@ class _Run:
             self._report(now_ns, since_s, tick.holds)
         return action
 
+    def _statuses(self, now_ns: int) -> Statuses:
+        return {} if self._perception is None else self._perception.statuses(now_ns)
+
     def _report(self, now_ns: int, since_s: float, holds: bool) -> None:
         age_s = self._view.states.age_s(now_ns)
-        statuses = {} if self._perception is None else self._perception.statuses(now_ns)
+        statuses = self._statuses(now_ns)
         moment = Moment(
             since_s,
             self._policy.mask.available,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from multismolvla.embodiment.description import Embodiment
@@ -11,6 +11,7 @@ from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.interfaces import Policy
 from multismolvla.pose_check.weights import StreamWeights
+from multismolvla.sim.libero import plus
 from multismolvla.sim.libero import tasks as libero
 from multismolvla.sim.tasks import TASKS, find_task
 from multismolvla.stack.episode import Ended, Episode, Observer, Spectator
@@ -28,6 +29,14 @@ class Task(Protocol):
     id: str
     suite: str
     instruction: str
+
+
+class Listed(Protocol):
+    """One episode of a list that somebody else made; its condition as in `faults.conditions`."""
+
+    task: Task
+    condition: str
+    seed: int
 
 
 class EpisodeLoop(Protocol):
@@ -67,6 +76,7 @@ class World:
         pose_check: weights of the pose check by default, see `find_weights`.
         latency_s: simulated duration of an inference by default.
         make_loop: of table, settings, segmenter, weights of the pose check and a rendering.
+        lists: of episodes that somebody else chose, by the name of the list.
     """
 
     name: str
@@ -85,6 +95,7 @@ class World:
         [StreamTable, StackSettings, Segmenter | None, Mapping[str, StreamWeights] | None, str],
         EpisodeLoop,
     ]
+    lists: Mapping[str, Callable[[], Sequence[Listed]]] = field(default_factory=dict)
 
 
 def _closed_loop(table: StreamTable, settings: StackSettings, *rest: Any) -> EpisodeLoop:
@@ -137,6 +148,7 @@ WORLDS: dict[str, World] = {
         pose_check="none",
         latency_s=0.0,
         make_loop=_stepped_loop,
+        lists={plus.SENSOR_NOISE: plus.sensor_noise_episodes},
     ),
 }
 

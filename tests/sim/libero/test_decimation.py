@@ -54,11 +54,23 @@ def test_without_a_texture_the_sheet_becomes_two_triangles():
     assert len(decimate(positions, None, target=2)) == 2
 
 
-def test_a_sheet_with_two_sides_does_not_vanish():
-    positions, _ = sheet()
-    both = np.concatenate([positions, positions[:, ::-1]])
+def test_two_sheets_sewn_together_do_not_vanish():
+    front, _ = sheet()
+    back = front[:, ::-1].copy()
+    back[..., 2] = -1e-3 * np.prod(np.sin(np.pi * back[..., :2]), -1)
+    both = np.concatenate([front, back])
     corners = decimate(both, None, target=4)
-    assert area(picked(both, corners)) == pytest.approx(2.0)
+    assert len(corners) == 4
+    assert area(picked(both, corners)) == pytest.approx(2.0, rel=1e-3)
+
+
+def test_the_surface_stays_even_where_the_target_cannot_be_reached():
+    front, _ = sheet()
+    # Four triangles along every edge: nothing inside can be merged.
+    both = np.concatenate([front, front[:, ::-1]])
+    corners = decimate(both, None, target=4)
+    assert len(corners) > 1000
+    assert area(picked(both, corners)) == pytest.approx(2.0, rel=0.01)
 
 
 def ball(contype=0):
@@ -100,8 +112,8 @@ def test_the_model_has_fewer_triangles_only_inside(monkeypatch, tmp_path):
     monkeypatch.setattr(decimation, "_CACHE", tmp_path)
     model = ball()
     before = arrays(model)
-    with fewer_triangles(model, (1,), target=60):
-        assert model.mesh_facenum[0] <= 60
+    with fewer_triangles(model, (1,), target=200):
+        assert model.mesh_facenum[0] <= 200
         faces = model.mesh_face[: model.mesh_facenum[0]]
         normals = model.mesh_normal[model.mesh_facenormal[: model.mesh_facenum[0]]]
         triangles = model.mesh_vert[faces]
@@ -119,15 +131,15 @@ def test_the_second_time_comes_from_the_cache_and_a_broken_cache_does_no_harm(
 ):
     monkeypatch.setattr(decimation, "_CACHE", tmp_path)
     model = ball()
-    with fewer_triangles(model, (1,), target=60):
+    with fewer_triangles(model, (1,), target=200):
         first = arrays(model)
     with monkeypatch.context() as patch:
         patch.setattr(decimation, "decimate", None)
-        with fewer_triangles(model, (1,), target=60):
+        with fewer_triangles(model, (1,), target=200):
             second = arrays(model)
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"no array")
-    with fewer_triangles(model, (1,), target=60):
+    with fewer_triangles(model, (1,), target=200):
         third = arrays(model)
     for one, two, three in zip(first, second, third, strict=True):
         np.testing.assert_array_equal(one, two)
@@ -137,6 +149,6 @@ def test_the_second_time_comes_from_the_cache_and_a_broken_cache_does_no_harm(
 def test_what_collides_or_is_not_drawn_is_left_alone():
     for model, groups in ((ball(contype=1), (1,)), (ball(), (0,))):
         before = arrays(model)
-        with fewer_triangles(model, groups, target=60):
+        with fewer_triangles(model, groups, target=200):
             for old, new in zip(before, arrays(model), strict=True):
                 np.testing.assert_array_equal(new, old)

@@ -23,9 +23,13 @@ import numpy as np
 _CACHE = Path.home() / ".cache" / "multismolvla" / "meshes"
 
 # Passes before decimation gives up: what is left then are borders and sharp features.
-_PASSES = 200
+_PASSES = 120
+# What was refused is tried again after so many passes.
+_MEMORY = 8
 # The share of the vertices, cheapest first, that a pass may merge: dear ones wait for better times.
 _SHARE = 0.4
+# The surface moves by no more than this share of the mesh's size, whatever the target.
+_FAR = 0.03
 # A triangle may turn by no more than this (cosine of 78 degrees) when one of its corners moves.
 _TURN = 0.2
 # Weight of the plane that stands on an open edge, which keeps the outline.
@@ -189,8 +193,9 @@ class _Mesh:
         self._drop_degenerate()
         self._quadrics = np.zeros((len(places), 4, 4))
         self._add_planes()
-        # Edges, source * places + goal, along which a triangle would turn over.
-        self._refused = np.zeros(0, np.int64)
+        # Of the last passes the edges, source * places + goal, along which a triangle would have
+        # turned over. By and by what is around them changes, and they get another chance.
+        self._refused = [np.zeros(0, np.int64)] * _MEMORY
 
     def merge(self, surplus: int) -> bool:
         """One pass: merge vertices that do not touch each other; False where there was none."""
@@ -200,6 +205,9 @@ class _Mesh:
         best = np.full(len(self.places), -1, np.int64)
         best[source[by_cost[::-1]]] = by_cost[::-1]
         best = best[best >= 0]
+        # The squared distance is an average over the planes, by their weights.
+        weights = np.einsum("nii->n", self._quadrics[source[best], :3, :3])
+        best = best[cost[best] <= (_FAR * np.ptp(self.places, 0).max()) ** 2 * weights]
         best = best[np.argsort(cost[best])]
         rank = np.full(len(self.places), len(best), np.int64)
         rank[source[best]] = np.arange(len(best))
@@ -216,7 +224,7 @@ class _Mesh:
         faces = self._keeps_facing(source[chosen], goal[chosen], corners)
         refused = chosen[~faces]
         key = source[refused] * len(self.places) + goal[refused]
-        self._refused = np.union1d(self._refused, key)
+        self._refused = [*self._refused[1:], key]
         chosen = chosen[faces]
         moves = np.arange(len(self.place))
         moves[from_wedge[chosen]] = to_wedge[chosen]
@@ -261,7 +269,7 @@ class _Mesh:
             found.append((one[valid], other[valid]))
         from_wedge, to_wedge = (np.concatenate(part) for part in zip(*found, strict=True))
         source, goal = self.place[from_wedge[:, 0]], self.place[to_wedge[:, 0]]
-        kept = ~np.isin(source * np.int64(len(self.places)) + goal, self._refused)
+        kept = ~np.isin(source * np.int64(len(self.places)) + goal, np.concatenate(self._refused))
         return source[kept], goal[kept], from_wedge[kept], to_wedge[kept]
 
     def _cost(self, source: np.ndarray, goal: np.ndarray) -> np.ndarray:

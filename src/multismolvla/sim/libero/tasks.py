@@ -16,7 +16,7 @@ from multismolvla.sim.libero.package import load
 # Suite -> steps of an episode, as the field runs them (LeRobot's `envs/libero.py`).
 HORIZONS = {"spatial": 280, "object": 280, "goal": 300, "long": 520}
 # As LIBERO names them: its `libero_10` is the suite of long tasks.
-_FOLDERS = {suite: f"libero_{suite}" for suite in HORIZONS} | {"long": "libero_10"}
+FOLDERS = {suite: f"libero_{suite}" for suite in HORIZONS} | {"long": "libero_10"}
 SUITES = tuple(HORIZONS)
 DEFAULT_TASK = "pick up the alphabet soup and place it in the basket"
 # Every task has this many official places, and episode k begins in place k.
@@ -52,11 +52,11 @@ class LiberoTask:
     @property
     def bddl_file(self) -> Path:
         """Objects, regions, start and goal of the task."""
-        return _folder("bddl_files") / _FOLDERS[self.suite] / f"{self.name}.bddl"
+        return _folder("bddl_files") / FOLDERS[self.suite] / f"{self.name}.bddl"
 
     def init_states(self) -> np.ndarray:
         """(50, n) float64 the official places: time, positions and velocities of everything."""
-        file = _folder("init_files") / _FOLDERS[self.suite] / f"{self.name}.pruned_init.npz"
+        file = _folder("init_files") / FOLDERS[self.suite] / f"{self.name}.pruned_init.npz"
         with np.load(file, allow_pickle=False) as content:
             return content["states"]
 
@@ -92,7 +92,7 @@ def libero_tasks() -> tuple[LiberoTask, ...]:
     return tuple(
         LiberoTask(suite, index, name, _instruction(name))
         for suite in SUITES
-        for index, name in enumerate(task_map[_FOLDERS[suite]])
+        for index, name in enumerate(task_map[FOLDERS[suite]])
     )
 
 

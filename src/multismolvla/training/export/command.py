@@ -19,6 +19,7 @@ from torch import nn
 
 from multismolvla.argument_types import add_embodiment
 from multismolvla.embodiment.description import Embodiment
+from multismolvla.one_line import one_line
 from multismolvla.policy.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -70,11 +71,11 @@ def main(args: argparse.Namespace) -> int:
     try:
         facts = export(args.folder, args.embodiment, args.out, args.precision, args.report)
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(
         f"{args.out}: {facts.parameters / 1e6:.2f} M parameters in {facts.precision}, "
-        f"{facts.size_bytes / 1e6:.1f} MB; at most {facts.difference_rad:.1e} rad from the "
+        f"{facts.size_bytes / 1e6:.1f} MB; at most {facts.difference} from the "
         f"original's actions in {COMPARED} random observations"
     )
     return 0
@@ -109,11 +110,17 @@ def export(
         parameters=parameters,
         size_bytes=sum(file.stat().st_size for file in files),
         precision=precision,
-        difference_rad=largest_difference(folder, out, embodiment),
+        difference=_with_unit(largest_difference(folder, out, embodiment), embodiment),
         compared=COMPARED,
     )
-    (out / CARD_FILE).write_text(render_model_card(original.config, history, facts, evaluation))
+    (out / CARD_FILE).write_text(
+        render_model_card(original.config, history, facts, evaluation, embodiment)
+    )
     return facts
+
+
+def _with_unit(difference: float, embodiment: Embodiment) -> str:
+    return f"{difference:.1e}" + (" rad" if embodiment.commands_joints else "")
 
 
 def largest_difference(one: Path, other: Path, embodiment: Embodiment) -> float:

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from multismolvla.embodiment.description import Embodiment
+from multismolvla.embodiment.so101 import SO101
 from multismolvla.markdown import table
 from multismolvla.policy.config import PolicyConfig
+from multismolvla.stack.worlds import WORLDS
 
 UNMEASURED = (
     "None is inserted. After `multismolvla evaluate --policies FOLDER`, export again with "
@@ -26,19 +29,23 @@ class Facts:
 
     Attributes:
         size_bytes: of the files beside the card.
-        difference_rad: largest difference of an action from the original's, in `compared`
-            random observations.
+        difference: largest difference of an action from the original's, with its unit, in
+            `compared` random observations.
     """
 
     parameters: int
     size_bytes: int
     precision: str
-    difference_rad: float
+    difference: str
     compared: int
 
 
 def render_model_card(
-    config: PolicyConfig, history: Mapping[str, Any], facts: Facts, evaluation: str | None = None
+    config: PolicyConfig,
+    history: Mapping[str, Any],
+    facts: Facts,
+    evaluation: str | None = None,
+    arm: Embodiment = SO101,
 ) -> str:
     """The card in Markdown.
 
@@ -46,14 +53,15 @@ def render_model_card(
         history: as `provenance.whole_history` gives it.
         evaluation: as `evaluation_section` gives it; None while there is none.
     """
+    world = next(world for world in WORLDS.values() if world.embodiment.name == arm.name)
     parts = [
         f"# MultiSmolVLA, `{history['recipe']['model']['preset']}`",
-        "A policy for the SO-101: instruction, joints and up to "
-        f"{len(config.streams)} camera streams in, a chunk of joint targets out. Streams may be "
-        "missing; a mask says which.",
-        "    ros2 launch multismolvla bringup.launch.py policy:=FOLDER\n"
-        "    multismolvla evaluate --policies FOLDER",
-        "`FOLDER` is this folder; the checkpoint that comes with the package is called `small`.",
+        f"A policy for the arm `{arm.name}`: instruction, state and up to {len(config.streams)} "
+        f"camera streams in, a chunk of {'joint targets' if arm.commands_joints else 'steps'} out. "
+        "Streams may be missing; a mask says which.",
+        f"    multismolvla evaluate --world {world.name} --policies FOLDER",
+        "`FOLDER` is this folder; the checkpoint that comes with the package is called "
+        f"`{world.policy}`.",
         "## Model",
         table(["", ""], _sizes(config, facts)),
         "## Streams",
@@ -65,13 +73,13 @@ def render_model_card(
             ),
         ),
         "## How it was trained",
-        "From demonstrations of a scripted expert in the package's simulator. `training.json` has "
+        "From demonstrations of a scripted expert in simulation. `training.json` has "
         "the recipes in full.",
         *_run(history, "the last run"),
         "## Evaluation in closed loop",
         evaluation or UNMEASURED,
         "## What this does not claim",
-        "It was trained in simulation, on the tasks, objects and instructions of this package. "
+        f"It was trained in simulation, on tasks, objects and instructions of {world.name} alone. "
         "It was not tried on a real arm, with other objects or with other instructions.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -89,7 +97,7 @@ def _sizes(config: PolicyConfig, facts: Facts) -> Iterator[Sequence[str]]:
     yield "files", f"{facts.size_bytes / 1e6:.1f} MB, weights in {facts.precision}"
     yield (
         "largest difference of an action from the original checkpoint",
-        f"{facts.difference_rad:.1e} rad in {facts.compared} random observations",
+        f"{facts.difference} in {facts.compared} random observations",
     )
     if config.fourm is not None:
         encoder = config.fourm

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from multismolvla.one_line import one_line
 from multismolvla.training.policy.ema import Ema
 
 FILE_NAME = "state.safetensors"
@@ -129,7 +130,7 @@ def load_state(
                 where = value if name == "step" else value.to(parameter.device)
                 optimizer.state[parameter][name] = where
     except (SafetensorError, RuntimeError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise StateError(f"{path}: does not fit the model: {reason}") from None
 
 
@@ -142,5 +143,5 @@ def _metadata(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        cause = " ".join(str(error).split())
+        cause = one_line(error)
         raise StateError(f"{path}: damaged: {cause}; start again with --fresh") from None

@@ -1,9 +1,11 @@
 """Train the segmentation network on frames of the simulator and report its mean IoU.
 
-    multismolvla segmentation
+    multismolvla segmentation                                        the tabletop
+    multismolvla segmentation --cache data/libero/seen --weights FILE  another world, a robot
 
-Frames are drawn while training, so no two steps see the same scene. Of every frame some inputs are
-hidden (modality dropout), so that the network labels pixels from any of RGB, depth and thermal.
+Frames of the tabletop are drawn while training, so no two steps see the same scene. Of every frame
+some inputs are hidden (modality dropout), so that the network labels pixels from any of RGB, depth
+and thermal.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 
+from multismolvla.data.cache import CacheError
 from multismolvla.modalities.segmentation import LABELS
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import to_tensor
@@ -25,6 +28,7 @@ from multismolvla.segmentation.weights import WEIGHTS_FILE, save_weights
 from multismolvla.stack.command_options import add_streams, stream_table_file
 from multismolvla.streams import StreamTable, load_stream_table
 from multismolvla.training.provenance import git_says
+from multismolvla.training.segmentation.cached_scenes import CachedScenes
 from multismolvla.training.segmentation.scenes import Scenes
 from multismolvla.training.segmentation.score import SUBSETS, Scores, score, to_markdown
 
@@ -50,7 +54,7 @@ def draw_presence(rng: np.random.Generator, batch: int) -> torch.Tensor:
 
 
 def train(
-    scenes: Scenes, steps: int, scenes_per_step: int, seed: int, progress: Progress
+    scenes: Scenes | CachedScenes, steps: int, scenes_per_step: int, seed: int, progress: Progress
 ) -> SegmentationNetwork:
     """Return a network trained for `steps` on fresh scenes, each seen from every view."""
     torch.manual_seed(seed)
@@ -85,7 +89,10 @@ def held_out_views(
     table: StreamTable, seed: int, count: int, vary_appearance: bool
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the views of `count` scenes that training has not seen."""
-    scenes = Scenes(table, HELD_OUT_SEED + seed, vary_appearance)
+    yield from _views(Scenes(table, HELD_OUT_SEED + seed, vary_appearance), count)
+
+
+def _views(scenes: Scenes | CachedScenes, count: int) -> Iterator[dict[str, np.ndarray]]:
     for _ in range(count):
         yield from scenes.next().values()
     scenes.close()
@@ -107,6 +114,12 @@ def write_table(report: Path, table: str) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_streams(parser)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="learn from the labelled frames of a training cache; its validation split is reported",
+    )
     parser.add_argument("--steps", type=int, default=4000, help="optimizer steps")
     parser.add_argument("--scenes-per-step", type=int, default=8, help="each seen by every view")
     parser.add_argument("--held-out", type=int, default=200, help="scenes to report on")
@@ -120,15 +133,16 @@ def main(args: argparse.Namespace) -> int:
     """Train, score and save; return the exit status."""
     torch.set_num_threads(args.threads)
     try:
+        if args.cache:
+            return _from_cache(args)
         table = load_stream_table(stream_table_file(args.streams))
-    except ValueError as error:
+    except (CacheError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
     # The code that trains is the one of now, whatever is committed meanwhile.
     revision = _git_revision()
-    columns = ("{task.description}", BarColumn(), "{task.completed}/{task.total}")
-    with Progress(*columns, TextColumn("{task.fields[loss]}"), TimeRemainingColumn()) as progress:
+    with _progress() as progress:
         scenes = Scenes(table, TRAINING_SEED + args.seed, vary_appearance=True)
         network = train(scenes, args.steps, args.scenes_per_step, args.seed, progress)
         scenes.close()
@@ -150,6 +164,29 @@ def main(args: argparse.Namespace) -> int:
     print(markdown)
     if args.report:
         write_table(args.report, markdown)
+    return 0
+
+
+def _progress() -> Progress:
+    columns = ("{task.description}", BarColumn(), "{task.completed}/{task.total}")
+    return Progress(*columns, TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+
+
+def _from_cache(args: argparse.Namespace) -> int:
+    """Train on recorded frames; their appearance is what it is, so there is one score."""
+    if args.weights == WEIGHTS_FILE:
+        raise ValueError("--cache needs --weights FILE: those of the tabletop are not replaced")
+    revision, seed = _git_revision(), args.seed
+    scenes = CachedScenes(args.cache, "train", TRAINING_SEED + seed)
+    held_out = CachedScenes(args.cache, "validation", HELD_OUT_SEED + seed)
+    with _progress() as progress:
+        network = train(scenes, args.steps, args.scenes_per_step, seed, progress)
+    count = min(args.held_out, len(held_out))
+    scores = score(network, _views(held_out, count))
+    facts = {"steps": args.steps, "samples": len(scenes), "mean_iou": _means(scores)}
+    save_weights(network, args.weights, git_revision=revision, cache=str(args.cache), **facts)
+    for subset, mean in facts["mean_iou"].items():
+        print(f"{subset:24} mean IoU {mean:.3f} over {count} held-out samples")
     return 0
 
 

@@ -5,7 +5,7 @@ LIBERO's collision geometry is made of boxes. A mesh or capsule counts as the bo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -16,7 +16,8 @@ PALM_M = 0.031
 TIP_M = 0.0095
 OPEN_HALF_M = 0.0385
 _FINGER_HALF_Y = 0.0106
-_SPACING_M = 0.005
+# Spacing of points on a surface, and the grid that they are rounded to.
+_SPACING_M, _GRID_M = 0.005, 0.001
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def surface_points(boxes: Boxes) -> np.ndarray:
         grid = np.stack(np.meshgrid(*grids, indexing="ij"), -1).reshape(-1, 3)
         on = (np.abs(np.abs(grid) - half) < 1e-9).any(-1)
         points.append(grid[on] @ rotation.T + centre)
-    return np.concatenate(points)
+    # Where boxes overlap, points are all but the same.
+    return np.unique(np.round(np.concatenate(points) / _GRID_M) * _GRID_M, axis=0)
 
 
 @dataclass(frozen=True)
@@ -148,13 +150,17 @@ class Grasps:
 
 
 _ROLLS = 12
-_DEPTHS = (0.024, 0.018, 0.013, 0.009, 0.006)
-_WIDEST_M = 0.072
+_WIDEST_M, _THINNEST_M = 0.072, 0.003
+# Between the pads' inner faces, with a little air; what a finger takes up beside it.
+_INNER_M = OPEN_HALF_M - 0.0015
+_FINGER_M = 0.018
+# Grips deeper than this below the top hold no better.
+_DEEP_M = 0.024
+_APART = np.array([0.016, 0.016, 0.006])
+_KEEP = 250
 
 
-def find_grasps(
-    points: np.ndarray, centre: np.ndarray, axis: np.ndarray, keep: int = 120
-) -> Grasps:
+def find_grasps(points: np.ndarray, centre: np.ndarray, axis: np.ndarray) -> Grasps:
     """Grasps along `axis` that hold the points between the pads and hit none of them.
 
     Args:
@@ -162,68 +168,80 @@ def find_grasps(
         centre: (3,) its centre of mass.
         axis: (3,) unit, the hand's z.
     """
-    found: list[tuple[np.ndarray, np.ndarray, float, float, float]] = []
+    found: dict[tuple[int, ...], tuple[float, np.ndarray, np.ndarray, float]] = {}
     side = np.array([1.0, 0.0, 0.0]) if abs(axis[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
     side -= side @ axis * axis
     side /= np.linalg.norm(side)
-    for roll in np.arange(_ROLLS) * np.pi / _ROLLS:
-        x = np.cos(roll) * side + np.sin(roll) * np.cross(axis, side)
+    for roll in range(_ROLLS):
+        angle = roll * np.pi / _ROLLS
+        x = np.cos(angle) * side + np.sin(angle) * np.cross(axis, side)
         rotation = np.stack([x, np.cross(axis, x), axis], 1)
-        _grasps_of_roll(points @ rotation, centre @ rotation, rotation, found)
-    # Of every depth: which of them the ground allows is known only where the thing stands.
-    found.sort(key=lambda item: item[3])
-    kept = dict.fromkeys(_DEPTHS, 0)
-    chosen = []
-    for item in found:
-        kept[item[4]] += 1
-        if kept[item[4]] <= keep:
-            chosen.append(item)
-    found = chosen
-    if not found:
-        empty = np.empty(0)
-        return Grasps(np.empty((0, 3)), np.empty((0, 3, 3)), empty, empty)
-    position, rotation, width, cost, _ = zip(*found, strict=True)
+        for cost, width, at in _grasps_of_roll(points @ rotation, centre @ rotation):
+            # The best of every neighbourhood; depths stay apart, for the ground allows not all.
+            key = (roll, *np.floor(at / _APART).astype(int).tolist())
+            if key not in found or cost < found[key][0]:
+                found[key] = cost, rotation @ at, rotation, width
+    kept = sorted(found.values(), key=lambda item: item[0])[:_KEEP]
+    if not kept:
+        return Grasps(np.empty((0, 3)), np.empty((0, 3, 3)), np.empty(0), np.empty(0))
+    cost, position, rotation, width = zip(*kept, strict=True)
     return Grasps(np.array(position), np.array(rotation), np.array(width), np.array(cost))
 
 
-def _grasps_of_roll(points, centre, rotation, found) -> None:
+def _grasps_of_roll(
+    points: np.ndarray, centre: np.ndarray
+) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Cost, width and grip point of grasps with the hand's axes as the axes of the points."""
     low, high = points.min(0), points.max(0)
-    for y in np.arange(low[1] + 0.004, high[1], 0.008):
-        near = points[np.abs(points[:, 1] - y) < 0.008]
-        wide = points[np.abs(points[:, 1] - y) < _FINGER_HALF_Y + 0.002]
-        broad = points[np.abs(points[:, 1] - y) < 0.034]
-        if not len(near):
-            continue
-        seen = set()
-        for x in np.arange(low[0] - 0.02, high[0] + 0.02, 0.006):
-            between = near[np.abs(near[:, 0] - x) < OPEN_HALF_M - 0.002]
-            if not len(between):
+    rows = np.linspace(low[1] + 0.004, high[1] - 0.004, max(1, round((high[1] - low[1]) / 0.008)))
+    levels = np.arange(low[2] + 0.004, high[2], 0.003)
+    for y in rows:
+        from_row = np.abs(points[:, 1] - y)
+        near, wide, broad = (points[from_row < w][:, ::2] for w in (0.008, 0.0126, 0.034))
+        beyond = points[from_row < 0.008, 1] - y
+        for z in levels:
+            touched = (near[:, 1] > z - 0.0116) & (near[:, 1] < z + 0.0044)
+            pads = np.sort(near[touched, 0])
+            if len(pads) < 3:
                 continue
-            top = between[:, 2].min()
-            for depth in _DEPTHS:
-                z = top + depth
-                pads = between[(between[:, 2] > z - 0.0116) & (between[:, 2] < z + 0.0044)]
-                if len(pads) < 3:
-                    continue
-                left, right = pads[:, 0].min(), pads[:, 0].max()
-                middle, width = 0.5 * (left + right), right - left
-                key = (round(middle, 3), depth)
-                if width > _WIDEST_M or width < 0.003 or key in seen:
-                    continue
-                seen.add(key)
-                reach = np.abs(wide[:, 0] - middle)
-                inner = OPEN_HALF_M - 0.0015
-                fingers = (
-                    (reach > inner) & (reach < inner + 0.019) & (wide[:, 2] < z + TIP_M + 0.001)
-                )
-                above = (np.abs(broad[:, 0] - middle) < 0.106) & (broad[:, 2] < z - PALM_M + 0.003)
-                # What comes between the pads on the way down must fit as well.
-                if fingers.any() or above.any():
-                    continue
-                squeezed = wide[(reach < inner) & (wide[:, 2] < z + 0.0044)][:, 0]
-                if max(squeezed.max() - right, left - squeezed.min()) > 0.003:
-                    continue
-                lever = np.hypot(middle - centre[0], y - centre[1])
-                cost = 4.0 * width + 6.0 * lever + 12.0 * (0.024 - depth)
-                at = np.array([middle, y, z])
-                found.append((rotation @ at, rotation, width, cost, depth))
+            # Gaps that a finger fits in part the pads' points into runs.
+            ends = np.flatnonzero(np.diff(pads) > _FINGER_M)
+            starts = pads[np.concatenate([[0], ends + 1])]
+            stops = pads[np.concatenate([ends, [len(pads) - 1]])]
+            above = broad[broad[:, 1] < z - PALM_M + 0.003, 0]
+            beside = wide[wide[:, 1] < z + TIP_M + 0.001, 0]
+            inside = wide[wide[:, 1] < z + 0.0044, 0]
+            for first in range(len(starts)):
+                for last in range(first, len(stops)):
+                    left, right = starts[first], stops[last]
+                    middle, width = 0.5 * (left + right), right - left
+                    if not _THINNEST_M < width < _WIDEST_M:
+                        continue
+                    if (np.abs(above - middle) < 0.106).any():
+                        continue
+                    reach = np.abs(beside - middle)
+                    if ((reach > _INNER_M) & (reach < _INNER_M + _FINGER_M)).any():
+                        continue
+                    squeezed = inside[np.abs(inside - middle) < _INNER_M]
+                    if max(squeezed.max() - right, left - squeezed.min()) > 0.003:
+                        continue
+                    grip = np.stack([near[touched, 0], beyond[touched]], 1)
+                    grip = grip[(grip[:, 0] >= left) & (grip[:, 0] <= right)]
+                    depth = z - near[np.abs(near[:, 0] - middle) < _INNER_M, 1].min()
+                    lever = np.hypot(middle - centre[0], y - centre[1])
+                    shallow = max(0.0, _DEEP_M - depth)
+                    cost = 4.0 * width + 6.0 * lever + 12.0 * shallow + 40.0 * _skew(grip, middle)
+                    yield cost, width, np.array([middle, y, z])
+
+
+def _skew(pads: np.ndarray, middle: float) -> float:
+    """How far the faces under the pads are from parallel to them, metres.
+
+    Fingers that close on a slanted wall turn it: the thing then hangs askew.
+    """
+    sides = []
+    for face, sign in ((pads[:, 0] < middle, 1.0), (pads[:, 0] >= middle, -1.0)):
+        here, there = (pads[face & half, 0] for half in (pads[:, 1] < 0.0, pads[:, 1] > 0.0))
+        if len(here) and len(there):
+            sides.append(abs((sign * here).min() - (sign * there).min()))
+    return float(np.mean(sides)) if sides else 0.0

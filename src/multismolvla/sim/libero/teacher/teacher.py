@@ -21,8 +21,16 @@ from multismolvla.sim.libero.world import LiberoWorld
 
 # Clearance of the fingertips, of what hangs from them and of the hand over what they pass.
 CLEAR_M = 0.02
+_STILL_M_S = 0.012
 _HOME = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
-_FLIP = np.diag([-1.0, -1.0, 1.0])
+# Of the Panda: grip point to wrist along the hand, and the wrist's offset across it.
+_WRIST_M, _WRIST_OFFSET_M = 0.204, 0.088
+_FLIPS = np.eye(3), np.diag([-1.0, -1.0, 1.0])
+_LEANS = 0.0, 0.35, -0.35
+# So many of the best grasps are looked at for what they would hit.
+_CHECKED = 150
+# A thing that hangs further askew than this is not turned upright by the hand.
+_ASKEW_RAD = 0.6
 _AXES = np.concatenate([np.eye(3), -np.eye(3)])
 
 
@@ -69,6 +77,10 @@ class Teacher:
             self._grasps: dict[tuple[str, int], Grasps] = {}
             self._points: dict[str, np.ndarray] = {}
             name = {model.body(i).name: i for i in range(model.nbody)}
+            self._shoulder = data.body("robot0_base").xpos + np.array([0.0, 0.0, 0.333])
+            self._finger_speeds = [
+                model.joint(f"gripper0_finger_joint{k}").dofadr[0] for k in (1, 2)
+            ]
             self._fingers = [
                 {name["gripper0_leftfinger"], name["gripper0_finger_joint1_tip"]},
                 {name["gripper0_rightfinger"], name["gripper0_finger_joint2_tip"]},
@@ -78,6 +90,8 @@ class Teacher:
         self._position, self._rotation = self._world.gripper_pose()
         fingers = self._world.state()[6:]
         self._opening = float(fingers[0] - fingers[1])
+        # A finger that still closes has not got hold of what it touches.
+        self._still = bool(np.abs(data.qvel[self._finger_speeds]).max() < _STILL_M_S)
         pairs = model.geom_bodyid[data.contact.geom]
         self._touched = [
             set(pairs[np.isin(pairs, list(finger)).any(1)].ravel().tolist())
@@ -90,7 +104,11 @@ class Teacher:
     def _holds(self, name: str) -> bool:
         """Whether both fingers touch it, with it between them, and have come to rest."""
         bodies = set(self._bodies[name])
-        return self._opening < OPEN_M - 0.002 and all(bodies & touched for touched in self._touched)
+        return (
+            self._opening < OPEN_M - 0.002
+            and self._still
+            and all(bodies & touched for touched in self._touched)
+        )
 
     def _fulfilled(self, goal: tuple[str, ...]) -> bool:
         return bool(self._world.env._eval_predicate(list(goal)))
@@ -109,7 +127,7 @@ class Teacher:
         else:
             grip_at, grip_turn, width = self._choose(name, at, turn, others)
         approach = grip_turn[:, 2]
-        level = _level(grip_turn[:, 2], DOWN) if approach @ DOWN > 0.7 else np.eye(3)
+        level = _upright(turn)
         place_turn = level @ grip_turn
         own = self._boxes[mine]
         rested = own.moved(-at, np.eye(3)).moved(np.zeros(3), level)
@@ -132,34 +150,57 @@ class Teacher:
         grasps = self._grasps_of(name, turn)
         position = grasps.position @ turn.T + at
         rotation = turn @ grasps.rotation
-        position = np.concatenate([position, position])
-        rotation = np.concatenate([rotation, rotation @ _FLIP])
-        width = np.concatenate([grasps.width, grasps.width])
-        cost = np.concatenate([grasps.cost, grasps.cost])
-        cost = cost + 0.5 * _angles(rotation, _HOME) + 0.25 * _angles(rotation, self._rotation)
+        # The hand may come from either side, and lean over along the faces that it closes on.
+        variants = [
+            (_FLIPS[flip] @ rotation_of(np.array([lean, 0.0, 0.0])), abs(lean))
+            for flip in (0, 1)
+            for lean in _LEANS
+        ]
+        count = len(position)
+        position = np.concatenate([position] * len(variants))
+        rotation = np.concatenate([rotation @ variant for variant, _ in variants])
+        width = np.tile(grasps.width, len(variants))
+        cost = np.tile(grasps.cost, len(variants))
+        cost += 0.3 * np.repeat([lean for _, lean in variants], count)
+        cost += 0.3 * _angles(rotation, _HOME) + 0.2 * _angles(rotation, self._rotation)
+        cost += 20.0 * np.maximum(0.0, self._stretch(position, rotation) - 0.63)
         # Beyond a right angle from home the wrist comes near its end.
         cost += 4.0 * np.maximum(0.0, _angles(rotation, _HOME) - 1.75)
-        cost += 1.0 * np.linalg.norm(position - self._position, axis=1)
+        cost += 0.5 * np.linalg.norm(position - self._position, axis=1)
         # What the thing stands on is not far below it.
         ground = self._boxes[self._masks[name]].low()[:, 2].min() + 0.0015
         order = np.argsort(cost)
         order = order[_tip_heights(position, rotation)[order] > ground]
+        if not len(order):
+            order = np.argsort(cost)
         hand = hand_boxes()
-        for start in range(0, len(order), 8):
-            batch = order[start : start + 8]
-            free = self._free(position[batch], rotation[batch], hand, others)
-            if free.any():
-                best = batch[np.argmax(free)]
-                return position[best], rotation[best], float(width[best])
-        best = int(np.argmin(cost))
+        least, best = np.inf, order[0]
+        for batch in np.split(order[:_CHECKED], range(6, min(len(order), _CHECKED), 24)):
+            hits = self._hits(position[batch], rotation[batch], hand, others)
+            first = int(np.argmin(hits))
+            if hits[first] < least:
+                least, best = hits[first], batch[first]
+            if least == 0:
+                break
         return position[best], rotation[best], float(width[best])
 
-    def _free(self, position, rotation, hand: Boxes, others: Boxes) -> np.ndarray:
-        """(n,) whether the open hand hits nothing at these poses and on the way to them."""
+    def _stretch(self, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """(n,) distance from shoulder to wrist at these poses of the gripper, metres.
+
+        At 0.70 the elbow is straight, and there the controller loses its way.
+        """
+        axis = rotation[:, :, 2]
+        path = position - _WRIST_M * axis - self._shoulder
+        across = np.hypot(path[:, 0], path[:, 1])
+        across = np.maximum(across - _WRIST_OFFSET_M * np.maximum(-axis[:, 2], 0.0), 0.0)
+        return np.hypot(across, path[:, 2])
+
+    def _hits(self, position, rotation, hand: Boxes, others: Boxes) -> np.ndarray:
+        """(n,) how much the open hand hits at these poses and on the way to them."""
         count = len(position)
         near = np.linalg.norm(others.centre - position.mean(0), axis=1)
         others = others[near < 0.45 + np.linalg.norm(others.half, axis=1)]
-        blocked = np.zeros(count, bool)
+        hits = np.zeros(count, int)
         for back in (0.0, 0.05):
             where = position - back * rotation[:, :, 2]
             centre = np.einsum("nij,kj->nki", rotation, hand.centre) + where[:, None]
@@ -168,9 +209,8 @@ class Teacher:
                 np.repeat(rotation, len(hand), axis=0),
                 np.tile(hand.half, (count, 1)),
             )
-            hits = hit(boxes, others, margin=0.0015).any(1)
-            blocked |= hits.reshape(count, -1).any(1)
-        return ~blocked
+            hits += hit(boxes, others, margin=0.0015).sum(1).reshape(count, -1).sum(1)
+        return hits
 
     def _grasps_of(self, name: str, turn: np.ndarray) -> Grasps:
         axis = int(np.argmax(_AXES @ (turn.T @ DOWN)))
@@ -252,6 +292,12 @@ class Teacher:
             return Plan("done", here, here, False, DOWN, DOWN, here[2], 0.0)
         away[2] = wanted + 0.02
         return Plan("leave", here, away, False, DOWN, DOWN, float(away[2]), 0.0)
+
+
+def _upright(turn: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) that brings the axis of a body that is nearest to vertical upright."""
+    axis = turn @ _AXES[int(np.argmax(_AXES @ turn[2]))]
+    return _level(axis, -DOWN) if axis[2] > np.cos(_ASKEW_RAD) else np.eye(3)
 
 
 def _tip_heights(position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
