@@ -31,9 +31,11 @@ TURN_WEIGHT_M, SHUT_WEIGHT = 0.06, 0.8
 NECK_M = 0.025
 # The fingers close (and open) within these; once they move, within the wider ones.
 CLOSE_M, CLOSE_RAD, WIDER = 0.008, 0.12, 2.5
-RELEASE_M = 0.012
+RELEASE_M, RELEASE_RAD = 0.012, 0.2
 # Opening of both fingers together, metres.
 OPEN_M = 0.077
+# What turns on a hinge is led by this angle.
+LEAD_RAD = 0.35
 # How far beyond the width of what was held the fingers are no longer on it.
 LET_GO_M = 0.012
 
@@ -45,15 +47,20 @@ class Plan:
     Poses are of the gripper, (7,) x, y, z, qw, qx, qy, qz in the world's frame, metres.
 
     Attributes:
-        stage: `grasp` (bring the fingers around the thing), `carry` (bring it to its place and let
-            it go), `move` (guide a handle to its place), `leave` (back off, open), `done`.
+        stage: `grasp` (bring the fingers around the thing or, closed, against it), `carry` (bring
+            it to its place and let it go), `move` (guide a handle, a knob or what is pushed to its
+            place), `leave` (let go and back off to `place`), `done`.
         grasp: where the fingers close; it moves along with what they hold.
         place: where they open, or where a handle has to be brought to.
-        held: the object or handle is between the closed fingers.
+        held: the object or handle is between the closed fingers, or what is pushed touches them.
         approach: (3,) unit, the direction of the last centimetres to the grasp.
         descent: (3,) unit, of the last centimetres to the place.
         hover_m: height at which the grip point passes over what lies between it and its target.
         width_m: opening of both fingers together around what they hold.
+        moves: what comes after the grasp is `move`, not `carry`.
+        push: the fingers are closed on the way to the grasp already.
+        run_m: length of a last straight part that is not from above.
+        pivot: (6,) a point of the hinge and its unit axis, where the thing turns; else None.
         then: the subgoal after this one, where the end of this one is near; else None.
     """
 
@@ -65,6 +72,10 @@ class Plan:
     descent: np.ndarray
     hover_m: float
     width_m: float
+    moves: bool = False
+    push: bool = False
+    run_m: float = 0.10
+    pivot: np.ndarray | None = None
     then: Plan | None = None
 
 
@@ -82,42 +93,98 @@ def act(plan: Plan, position: np.ndarray, rotation: np.ndarray, fingers: np.ndar
     if plan.stage == "leave":
         # The fingers first, or they would take along what they have just put down.
         free = np.clip((opening - plan.width_m - 0.4 * LET_GO_M) / LET_GO_M, 0.0, 1.0)
-        away = plan.place[:3] - position
-        return _action(free * away, free * turn_between(rotation, matrix(plan.place)), closed=False)
-    held = plan.held
-    goal = plan.place if held else plan.grasp
-    axis = plan.descent if held else plan.approach
-    turn = turn_between(rotation, matrix(goal))
+        turn = turn_between(rotation, matrix(plan.place))
+        return _action(free * (plan.place[:3] - position), free * turn, closed=False)
+    if plan.held and plan.moves:
+        return _guided(plan, position, rotation)
+    if plan.held:
+        return _carried(plan, position, rotation, opening)
+    return _grasped(plan, position, rotation, opening)
+
+
+def _grasped(plan: Plan, position: np.ndarray, rotation: np.ndarray, opening: float) -> np.ndarray:
+    """To the grasp, and the fingers closed there."""
+    turn = turn_between(rotation, matrix(plan.grasp))
     angle = float(np.linalg.norm(turn))
-    offset = position - goal[:3]
+    offset = position - plan.grasp[:3]
+    back = -float(offset @ plan.approach)
+    aside = float(np.linalg.norm(offset + back * plan.approach))
+    if plan.push:
+        there, closed = False, True
+        missing = max(0.0, opening - 0.02)
+    else:
+        wide = WIDER if opening < OPEN_M - 0.006 else 1.0
+        there = aside < wide * CLOSE_M and abs(back) < wide * CLOSE_M and angle < wide * CLOSE_RAD
+        # Closed beyond what should be between the fingers: they have missed it.
+        there = closed = there and opening > plan.width_m - 0.008
+        missing = max(0.0, OPEN_M - 0.012 - opening)
+    if there:
+        return _action(-offset, turn, closed)
+    slack = TURN_WEIGHT_M * angle + SHUT_WEIGHT * missing
+    path = _way(position, plan.grasp[:3], plan.approach, plan.hover_m, plan.run_m, slack)
+    return _action(path, turn, closed)
+
+
+def _carried(plan: Plan, position: np.ndarray, rotation: np.ndarray, opening: float) -> np.ndarray:
+    """To the place, and the fingers opened there."""
+    turn = turn_between(rotation, matrix(plan.place))
+    angle = float(np.linalg.norm(turn))
+    offset = position - plan.place[:3]
+    back = -float(offset @ plan.descent)
+    aside = float(np.linalg.norm(offset + back * plan.descent))
+    wide = WIDER if opening > plan.width_m + 0.4 * LET_GO_M else 1.0
+    there = aside < wide * RELEASE_M and abs(back) < wide * RELEASE_M and angle < wide * RELEASE_RAD
+    if there:
+        return _action(-offset, turn, closed=False)
+    slack = TURN_WEIGHT_M * angle
+    path = _way(position, plan.place[:3], plan.descent, plan.hover_m, plan.run_m, slack)
+    return _action(path, turn, closed=True)
+
+
+def _guided(plan: Plan, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """A handle along its rail, or around its hinge, to the place."""
+    goal, end = plan.place[:3], matrix(plan.place)
+    if plan.pivot is None:
+        return _action(goal - position, turn_between(rotation, end), closed=True)
+    anchor, axis = plan.pivot[:3], plan.pivot[3:]
+    here, there = position - anchor, goal - anchor
+    flat_here, flat_there = here - here @ axis * axis, there - there @ axis * axis
+    left = math.atan2(float(np.cross(flat_here, flat_there) @ axis), float(flat_here @ flat_there))
+    ahead = float(np.clip(left, -LEAD_RAD, LEAD_RAD))
+    ahead_at = rotation_of(axis * ahead) @ flat_here
+    ahead_at *= np.linalg.norm(flat_there) / max(float(np.linalg.norm(ahead_at)), 1e-6)
+    path = ahead_at + there @ axis * axis - here
+    if not plan.push:
+        # The hand turns as far as the thing has turned, and pulls a little.
+        end = rotation_of(axis * (float(np.clip(left, -0.2, 0.2)) - left)) @ end
+    return _action(path, turn_between(rotation, end), closed=True)
+
+
+def _way(
+    position: np.ndarray,
+    goal: np.ndarray,
+    axis: np.ndarray,
+    hover: float,
+    run: float,
+    slack: float,
+) -> np.ndarray:
+    """The path (3,) from a position towards a goal that is approached along an axis."""
+    offset = position - goal
     back = -float(offset @ axis)
     lateral = offset + back * axis
     aside = float(np.linalg.norm(lateral))
-
-    if held:
-        wide = WIDER if opening > plan.width_m + 0.4 * LET_GO_M else 1.0
-        there = aside < wide * RELEASE_M and abs(back) < wide * RELEASE_M and angle < wide * 0.2
-        closed = not there
-        shut = 0.0
-    else:
-        closing = opening < OPEN_M - 0.006
-        missed = opening < plan.width_m - 0.008
-        wide = WIDER if closing else 1.0
-        there = aside < wide * CLOSE_M and abs(back) < wide * CLOSE_M and angle < wide * CLOSE_RAD
-        there = closed = there and not missed
-        shut = max(0.0, OPEN_M - 0.012 - opening)
-    if there:
-        return _action(-offset, turn, closed)
-
-    slack = aside + TURN_WEIGHT_M * angle + SHUT_WEIGHT * shut
-    height = max(plan.hover_m - goal[2], 0.02)
-    stand_off = height / max(-axis[2], 0.5) if axis[2] < -0.5 else 0.10
-    wanted = float(np.clip(SLOPE * (slack - THROAT_M), 0.0, stand_off))
-    along = (back - wanted) * axis
+    if axis[2] > -0.5:
+        if aside > NECK_M or back > run + NECK_M:
+            # First from above to where the straight part begins.
+            return _way(position, goal - run * axis, DOWN, hover, run, slack)
+        wanted = float(np.clip(SLOPE * (aside + slack - THROAT_M), 0.0, run))
+        return (back - wanted) * axis - lateral
+    depth = max(hover - goal[2], 0.02) / -axis[2]
+    wanted = float(np.clip(SLOPE * (aside + slack - THROAT_M), 0.0, depth))
     # Up first, then over what is in between.
-    missing = plan.hover_m - 0.02 - position[2]
+    missing = hover - 0.02 - position[2]
     freedom = 1.0 if aside < NECK_M else float(np.clip(1.0 - missing / 0.03, 0.0, 1.0))
-    return _action(along - freedom * lateral, turn, closed)
+    return (back - wanted) * axis - freedom * lateral
 
 
 def imagine(
@@ -136,13 +203,26 @@ def imagine(
     Args:
         velocity: (6,) of the grip point, m/s, and of the hand's turning, rad/s, world.
     """
+    return roll(plan, position, rotation, velocity, fingers, steps)[0]
+
+
+def roll(
+    plan: Plan,
+    position: np.ndarray,
+    rotation: np.ndarray,
+    velocity: np.ndarray,
+    fingers: np.ndarray,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`imagine` with the grip points (steps, 3), metres, before each of the actions."""
     gripper = _Gripper(position, rotation, velocity, fingers)
-    actions = np.empty((steps, 7))
+    actions, path = np.empty((steps, 7)), np.empty((steps, 3))
     for k in range(steps):
+        path[k] = gripper.position
         actions[k] = act(plan, gripper.position, gripper.rotation, gripper.fingers)
         gripper.step(actions[k], plan)
         plan = _advance(plan, gripper)
-    return actions
+    return actions, path
 
 
 class _Gripper:
@@ -171,11 +251,16 @@ class _Gripper:
         self.position += moved
         self.rotation = rotation_of(turned) @ self.rotation
         command = math.copysign(1.0, action[6])
-        self._since = self._since + 1 if command == self._command else 1
-        self._command = command
-        if self._since <= self.LAG and 0.003 < self.opening < OPEN_M - 0.003:
-            return
         around = plan.held or _around(plan, self)
+        if command == self._command:
+            self._since += 1
+        else:
+            # Fingers half open that hold nothing are taken for moving as they are commanded.
+            resting = around or not 0.003 < self.opening < OPEN_M - 0.003
+            self._since = 1 if self._command or resting else self.LAG + 1
+            self._command = command
+        if self._since <= self.LAG:
+            return
         floor = plan.width_m if around else 0.0
         if command > 0:
             self.opening = max(min(self.opening, floor), self.opening - self.SPEED_M)
@@ -186,23 +271,32 @@ class _Gripper:
 
 def _around(plan: Plan, gripper: _Gripper) -> bool:
     offset = np.linalg.norm(gripper.position - plan.grasp[:3])
-    return plan.stage in ("grasp", "move") and offset < WIDER * CLOSE_M
+    return plan.stage == "grasp" and not plan.push and offset < WIDER * CLOSE_M
 
 
 def _advance(plan: Plan, gripper: _Gripper) -> Plan:
     here = pose(gripper.position, gripper.rotation)
+    if plan.stage == "leave" and plan.then is not None:
+        near = np.linalg.norm(gripper.position - plan.place[:3]) < 0.02
+        return plan.then if near else plan
     if plan.held:
-        if gripper.opening > plan.width_m + LET_GO_M:
-            up = here.copy()
-            up[:3] -= 0.10 * plan.descent
-            return plan.then or replace(plan, stage="leave", held=False, grasp=here, place=up)
+        arrived = plan.moves and np.linalg.norm(here[:3] - plan.place[:3]) < 0.006
+        if arrived or (not plan.moves and gripper.opening > plan.width_m + LET_GO_M):
+            away = here.copy()
+            away[:3] -= 0.10 * (plan.approach if plan.moves else plan.descent)
+            return plan.then or replace(plan, stage="leave", held=False, grasp=here, place=away)
         return replace(plan, grasp=here)
-    if plan.stage == "grasp" and gripper.gripped >= 2:
-        # What is held keeps its place between the fingers, however the grasp was missed.
+    if plan.stage == "grasp":
         shift = here[:3] - plan.grasp[:3]
-        place = plan.place.copy()
-        place[:3] += shift
-        return replace(plan, stage="carry", held=True, grasp=here, place=place)
+        if plan.push:
+            begun = np.linalg.norm(shift) < 0.012
+            return replace(plan, stage="move", held=True) if begun else plan
+        if gripper.gripped >= 3:
+            # What is held keeps its place between the fingers, however the grasp was missed.
+            place = plan.place.copy()
+            place[:3] += shift
+            stage = "move" if plan.moves else "carry"
+            return replace(plan, stage=stage, held=True, grasp=here, place=place)
     return plan
 
 
