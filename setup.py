@@ -31,7 +31,14 @@ setup(
     package_dir={"": "src"},
     packages=find_packages("src", include=["multismolvla", "multismolvla.*"]),
     package_data={
-        "multismolvla": ["**/*.xml", "**/*.safetensors", "**/*.json", "**/*.npz", "**/*.md", "**/*.txt"]
+        "multismolvla": [
+            "**/*.xml",
+            "**/*.safetensors",
+            "**/*.json",
+            "**/*.npz",
+            "**/*.md",
+            "**/*.txt",
+        ]
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/multismolvla"]),

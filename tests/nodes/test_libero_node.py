@@ -200,7 +200,7 @@ def test_steps_are_done_once_and_in_order_and_then_the_arm_is_held(start):
 def test_a_stale_command_and_one_out_of_bounds_move_the_arm_no_farther_than_allowed(start):
     robot = start()
     robot.ready()
-    robot.command(plan(1, 3), robot.now_ns - 20 * PERIOD_NS)
+    robot.command(plan(1, 3), robot.now_ns - 10 * PERIOD_NS)
     robot.until(lambda: "stale" in robot.result.get("arm_reason", ""))
     assert robot.moved() == []
     robot.command([[9.0, 0, 0, 0, 0, 0, 1.0]] * 40)
@@ -268,12 +268,13 @@ def test_the_clock_goes_on_by_a_period_a_step_over_a_reset(start):
     def note(message):
         clock_ns.append(message.clock.sec * 10**9 + message.clock.nanosec)
 
-    robot.graph.probe.create_subscription(Clock, "/clock", note, 100)
+    robot.graph.probe.create_subscription(Clock, "/clock", note, qos_profile_sensor_data)
     robot.until(lambda: len(clock_ns) > 4)
     robot.graph.call(Trigger, "sim_node/reset")
     seen = len(clock_ns)
     robot.until(lambda: len(clock_ns) > seen + 4)
-    assert set(np.diff(clock_ns)) <= {PERIOD_NS, 0}
+    # A tick may be lost on the way to the test.
+    assert (np.diff(clock_ns) > 0).all() and not (np.diff(clock_ns) % PERIOD_NS).any()
 
 
 def test_without_simulated_time_stamps_are_the_machines_and_there_is_no_clock(start):

@@ -123,6 +123,13 @@ def test_all_examples_count():
     assert largest_error({2: off_by(2, 0.05)[2]}, {0: expected[0]}, EXAMPLES) == 0.0
 
 
+def test_steps_are_measured_by_the_longest_step_wherever_the_arm_is():
+    examples = [SimpleNamespace(state=np.full(8, 0.7))]
+    expected = {0: np.tile([0.5, 0, 0, 0, 0, 0, -1.0], (4, 1))}
+    off = {0: expected[0] + 0.02}
+    assert largest_error(off, expected, examples, steps=True) == pytest.approx(0.02)
+
+
 def test_an_arm_that_is_to_stay_has_no_way_to_measure_by():
     (still,) = examples = [SimpleNamespace(state=np.zeros(6))]
     expected, off = {0: np.tile(still.state, (4, 1))}, {0: np.full((4, 6), 0.01 * LEAST_MOTION_RAD)}

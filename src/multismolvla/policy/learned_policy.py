@@ -106,6 +106,7 @@ class LearnedPolicy:
         config = model.config
         embodiment.check_policy(config.joints, config.action_names, "the checkpoint")
         self._rest = embodiment.rest_state
+        self._steps = embodiment.action_space.deltas
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(device)
@@ -240,7 +241,7 @@ class LearnedPolicy:
             return _Candidate(self, engine or self._make_engine(source, precision))
 
         examples = self._examples or made_up_examples(self._config.streams, self._rest)
-        choice, best = choose(make, self._precisions, self._numbers, examples)
+        choice, best = choose(make, self._precisions, self._numbers, examples, steps=self._steps)
         self._engine, self._threads = best.engine, choice.threads
         # With them go the weights of what was not taken.
         self._source, self._examples = None, ()

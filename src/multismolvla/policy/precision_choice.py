@@ -17,9 +17,10 @@ import numpy as np
 from multismolvla.interfaces import Observation
 
 REFERENCE = "float32"
-# Largest difference of any joint target from float32's, over the longest motion of float32.
+# Largest difference of any number of an action from float32's, over the longest motion of float32.
 MOST_ERROR = 0.01
-# Where the examples command less than this, a difference is measured against it.
+# Where the examples command less than this, a difference is measured against it: radians, or the
+# tenth part of the largest step.
 LEAST_MOTION_RAD = 0.1
 # The threads of a chunk take processor time from all other nodes, and wait for one another when
 # these take it back: more of them have to be worth it.
@@ -38,7 +39,7 @@ class Candidate(Protocol):
     """The policy in one precision."""
 
     def infer(self, observation: Observation, threads: int) -> np.ndarray:
-        """Joint targets (T, 6), radians; the same noise in every call and candidate."""
+        """Actions (T, A); the same noise in every call and candidate."""
         ...
 
 
@@ -71,6 +72,7 @@ def choose(
     threads: Sequence[int],
     examples: Sequence[Observation],
     clock: Callable[[], float] = time.perf_counter,
+    steps: bool = False,
 ) -> tuple[Choice, Candidate]:
     """Try the precisions with the first number of threads, then the best with the others.
 
@@ -82,6 +84,7 @@ def choose(
         threads: rising.
         examples: at least one.
         clock: seconds.
+        steps: actions are steps from where the arm is, not targets.
     """
     fewest, *more = threads
     best_name, best = precisions[0], make(precisions[0])
@@ -90,7 +93,7 @@ def choose(
     for name in precisions[1:]:
         candidate = make(name)
         tried = _measure(candidate, fewest, examples, clock, trial.seconds)
-        error = largest_error(tried.targets, reference.targets, examples)
+        error = largest_error(tried.targets, reference.targets, examples, steps)
         times[name] = _milliseconds(tried)
         # Written so that NaN is rejected.
         if not error <= MOST_ERROR:
@@ -117,15 +120,18 @@ def largest_error(
     targets: Mapping[int, np.ndarray],
     expected: Mapping[int, np.ndarray],
     examples: Sequence[Observation],
+    steps: bool = False,
 ) -> float:
-    """Largest difference (T, 6) from expected targets over the longest commanded motion.
+    """Largest difference from expected targets over the longest commanded motion.
 
     Args:
-        targets, expected: index of an example -> (T, 6) radians; what both have counts.
+        targets, expected: index of an example -> (T, A) radians, or steps; what both have counts.
+        steps: see `choose`.
     """
     worst = 0.0
     for number in targets.keys() & expected.keys():
-        longest = max(np.abs(expected[number] - examples[number].state).max(), LEAST_MOTION_RAD)
+        start = 0.0 if steps else examples[number].state
+        longest = max(np.abs(expected[number] - start).max(), LEAST_MOTION_RAD)
         # The larger of two where one is NaN is NaN.
         worst = np.maximum(worst, np.abs(targets[number] - expected[number]).max() / longest)
     return float(worst)

@@ -21,7 +21,7 @@ _EXIT_TIMEOUT_S = 1.0
 _ONE_THREAD_PIXELS = 160 * 160
 
 _open_contexts: weakref.WeakSet = weakref.WeakSet()
-# Of each thread, `context`: the one that OpenGL's calls go to.
+# Of each thread, `context`: a weak reference to the one that OpenGL's calls go to.
 _current = threading.local()
 
 
@@ -75,16 +75,27 @@ class OffscreenContext:
 
     def make_current(self) -> None:
         """Have OpenGL's calls of this thread go here; only in the thread that created it."""
-        if getattr(_current, "context", None) is not self:
+        current = getattr(_current, "context", None)
+        if current is None or current() is not self:
             self._gl.make_current()
-            _current.context = self
+            _current.context = weakref.ref(self)
 
     def free(self) -> None:
         """Destroy the context; harmless when repeated."""
         self._gl.free()
-        if getattr(_current, "context", None) is self:
-            _current.context = None
+        _forget_current()
         _open_contexts.discard(self)
+
+    def __del__(self) -> None:
+        # MuJoCo's own context frees itself now, in whichever thread this is.
+        _forget_current()
+
+
+def _forget_current() -> None:
+    """A context that is freed takes the thread's current one along, even if that is another:
+    `eglReleaseThread`."""
+    if _current is not None:  # the interpreter may be ending
+        _current.context = None
 
 
 def missing_library(error: Exception) -> RenderingError:
