@@ -22,7 +22,7 @@ from multismolvla.sim.offscreen import RenderingError
 from multismolvla.streams import Stream, StreamTable
 
 PICTURE_PX = 160
-_CAPTION_PX = 64
+_CAPTION_PX = 76
 _TABLE = StreamTable(
     (Stream("agentview/rgb", "rgb", PICTURE_PX, PICTURE_PX, 20.0, "agentview_optical_frame"),)
 )
@@ -103,8 +103,8 @@ def contact_sheet(
     for task in tasks:
         cell = np.full((PICTURE_PX + _CAPTION_PX, PICTURE_PX, 3), 255, np.uint8)
         cell[:PICTURE_PX] = pictures[task][:, :, ::-1] if task in pictures else 128
-        lines = [task.id, *textwrap.wrap(task.instruction, width=28)]
-        for number, line in enumerate(lines[:5]):
+        lines = [task.id, *textwrap.wrap(task.instruction, width=26)]
+        for number, line in enumerate(lines[:6]):
             _write(cell, line, PICTURE_PX + 12 * (number + 1))
         cells[task.suite].append(cell)
     return np.vstack([np.hstack(row) for row in cells.values()])
