@@ -263,8 +263,8 @@ def auto(model, monkeypatch, choice_of, **options) -> tuple[LearnedPolicy, dict]
     """A policy whose dry run takes what `choice_of(precisions, threads)` says."""
     seen = {}
 
-    def choose(make, precisions, threads, examples):
-        seen.update(precisions=precisions, threads=threads, examples=examples)
+    def choose(make, precisions, threads, examples, steps):
+        seen.update(precisions=precisions, threads=threads, examples=examples, steps=steps)
         precision, number = choice_of(precisions, threads)
         candidates = {name: make(name) for name in precisions}
         seen["targets"] = {n: c.infer(examples[0], threads[0]) for n, c in candidates.items()}
@@ -286,7 +286,7 @@ def test_the_dry_run_chooses_where_that_is_left_to_it(model, monkeypatch):
     np.testing.assert_allclose(actions(policy, observed()), expected, atol=1e-6)
     report = policy.dry_run()
     assert report.choice.reason == "because"
-    assert seen["precisions"][0] == "float32" and len(seen["threads"]) == 1
+    assert seen["precisions"][0] == "float32" and len(seen["threads"]) == 1 and not seen["steps"]
     # Each made of the same weights, asked with the same noise.
     for precision, targets in seen["targets"].items():
         assert np.abs(targets - seen["targets"]["float32"]).max() < 0.1, precision

@@ -1,5 +1,7 @@
 """The same messages at the same instants through the nodes and through the stack without ROS."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import yaml
@@ -13,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from multismolvla.control.policy_view import PolicyView
-from multismolvla.nodes import segmentation_node
+from multismolvla.nodes import segmentation_node, stream_synchronizer
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.segmentation_node import SegmentationNode
@@ -22,6 +24,7 @@ from multismolvla.nodes.stream_synchronizer import StreamSynchronizer
 from multismolvla.nodes.thermal_node import ThermalNode
 from multismolvla.sensing.lag import LagMeter, Waiting
 from multismolvla.sensing.pressure import CpuPressure
+from multismolvla.sensing.synchronizer import Synchronizer
 from multismolvla.stack import perception
 from multismolvla.stack.perception import Perception
 from multismolvla.stack.settings import load_settings
@@ -35,6 +38,18 @@ DELAYS_NS = {"rgb": 3_000_000, "depth": 12_000_000, "thermal": 7_000_000}
 INSTANTS = 26
 FROZEN, SILENT, BROKEN = range(9, 15), range(12, 18), range(20, 21)
 BRIDGE = CvBridge()
+
+
+class CountingSynchronizer(Synchronizer):
+    """Counts the images that have come, of each stream."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.came = Counter()
+
+    def add(self, stream, *args):
+        self.came[stream] += 1
+        return super().add(stream, *args)
 
 
 class Painter:
@@ -61,6 +76,8 @@ def nothing_but_the_messages(monkeypatch):
     monkeypatch.setattr(LagMeter, "worst_s", lambda *_: 0.0)
     monkeypatch.setattr(CpuPressure, "waited_s", lambda *_: 0.0)
     monkeypatch.setattr(perception, "LABELLING_NS", 0)
+    monkeypatch.setattr(perception, "Synchronizer", CountingSynchronizer)
+    monkeypatch.setattr(stream_synchronizer, "Synchronizer", CountingSynchronizer)
     monkeypatch.setattr(segmentation_node, "_create_segmenter", lambda *_: Painter())
 
 
@@ -104,8 +121,8 @@ def instants():
 
 
 def without_ros(table):
-    """Statuses after each instant, and every set."""
-    sets, statuses = {}, []
+    """Statuses and how many images had come after each instant, and every set."""
+    sets, after = {}, []
     view = PolicyView(table, 0.5)
     stack = Perception(
         table,
@@ -127,12 +144,12 @@ def without_ros(table):
         # The second time for the labels that were made at this instant.
         stack.advance(now_ns)
         stack.advance(now_ns)
-        statuses.append(stack.statuses(now_ns))
-    return statuses, sets
+        after.append((stack.statuses(now_ns), stack._synchronizer.came.copy()))
+    return after, sets
 
 
 def live(graph, streams_file, expected):
-    """Every set; the statuses of the nodes must become the expected ones at each instant."""
+    """Every set; statuses and images must become the expected ones at each instant."""
     common = [
         Parameter("streams_file", value=str(streams_file)),
         Parameter("use_sim_time", value=True),
@@ -171,7 +188,10 @@ def live(graph, streams_file, expected):
     graph.spin_until(lambda: graph.probe.count_subscribers("rgb/status") == 2)
     came = dict.fromkeys(cameras, 0)
 
-    def as_expected(now):
+    def as_expected(now, images):
+        # An image may come after the status that it led to, and time must not pass it by.
+        if synchronizer._core.came != images:
+            return False
         known = {
             kind: (status.state.name, ",".join(status.reasons))
             for kind, status in statuses.statuses.items()
@@ -179,7 +199,7 @@ def live(graph, streams_file, expected):
         # No status was sent before the first change.
         return all(known[kind] == now[kind] or "status_late" in known[kind][1] for kind in nodes)
 
-    for (now_ns, kind, message), now in zip(instants(), expected, strict=True):
+    for (now_ns, kind, message), after in zip(instants(), expected, strict=True):
         time = Clock()
         time.clock.sec, time.clock.nanosec = divmod(now_ns, 10**9)
         clock.publish(time)
@@ -190,14 +210,14 @@ def live(graph, streams_file, expected):
             cameras[kind].publish(message)
             came[kind] += 1
             graph.spin_until(lambda k=kind: nodes[k]._pipe.health.report(0).frames == came[k])
-        graph.spin_until(lambda now=now: as_expected(now))
+        graph.spin_until(lambda after=after: as_expected(*after))
     return sets
 
 
 def test_nodes_and_stack_give_the_same_states_sets_and_pixels(graph, streams_file):
     table = load_stream_table(streams_file)
-    statuses, expected = without_ros(table)
-    seen = {(kind, *status) for now in statuses for kind, status in now.items()}
+    after, expected = without_ros(table)
+    seen = {(kind, *status) for statuses, _ in after for kind, status in statuses.items()}
     # What happens is what was meant to happen.
     assert {
         ("rgb", "LOST", "frozen"),
@@ -208,7 +228,7 @@ def test_nodes_and_stack_give_the_same_states_sets_and_pixels(graph, streams_fil
     } <= seen
     assert len(expected) > 15
 
-    sets = live(graph, streams_file, statuses)
+    sets = live(graph, streams_file, after)
     # Image and status of the frame that brings a stream into use may come in either order.
     assert set(sets) ^ set(expected) <= {min(sets), min(expected)}
     for stamp_ns in sets.keys() & expected.keys():
