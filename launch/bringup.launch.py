@@ -201,12 +201,20 @@ def sensors(view):
         yield f"{kind}_node", parameters, remapping
 
 
+def file_of(executable):
+    """Name of the parameter file of a sensor node."""
+    if executable == "segmentation_node":
+        # LIBERO's scenes have a network of their own.
+        return by_world("segmentation_node.yaml", "libero/segmentation_node.yaml")
+    return f"{executable}.yaml"
+
+
 def in_one_process(*names):
     """A process with the sensor nodes of these views: the top camera's view has no name."""
     words = []
     for view in names:
         for executable, parameters, (topic, other) in sensors(view):
-            words += ["--node", executable, "--params-file", config(f"{executable}.yaml")]
+            words += ["--node", executable, "--params-file", config(file_of(executable))]
             words += ["-r", f"__ns:=/{view}"] if view else []
             for name, value in parameters.items():
                 words += ["-p", [f"{name}:=", value]]
@@ -243,7 +251,7 @@ def others(context):
 def each_in_its_own(view):
     """The sensor nodes of one view, a process for each."""
     nodes = [
-        node(executable, parameters, remappings=[remapping])
+        node(executable, parameters, file=file_of(executable), remappings=[remapping])
         for executable, parameters, remapping in sensors(view)
     ]
     return GroupAction([PushRosNamespace(view), *nodes] if view else nodes)
@@ -419,10 +427,10 @@ def arguments():
         )
     yield DeclareLaunchArgument(
         "segmentation",
-        default_value=by_world("network", "ground_truth"),
+        default_value="network",
         choices=["network", "ground_truth", "transformers"],
-        description="Where labels come from: the shipped network, the simulator, or a "
-        "transformers model (its name in segmentation_node.yaml).",
+        description="Where labels come from: the network that ships for the world, the simulator, "
+        "or a transformers model (its name in segmentation_node.yaml).",
     )
     yield DeclareLaunchArgument(
         "faults",

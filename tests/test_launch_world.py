@@ -113,7 +113,10 @@ def test_libero_has_its_own_robot_configuration_and_views(launched):
         for view, part in zip(("agentview", "wrist"), nodes, strict=True):
             assert f"__ns:=/{view}" in part and f"stream:={view}/{kind}" in part
             assert f"{kind}/image_raw:={kind}/image_raw" in part
-    assert words.count("backend:=ground_truth") == 2
+    labellers = words_of(words, "segmentation_node")
+    for part in labellers:
+        assert "backend:=network" in part
+        assert any(word.endswith("config/libero/segmentation_node.yaml") for word in part)
     assert bringup.arguments["use_sim_time"] == "true"
 
 

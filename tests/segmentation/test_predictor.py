@@ -14,8 +14,10 @@ from multismolvla.segmentation import predictor
 from multismolvla.segmentation.network import INPUT_KINDS, SegmentationNetwork
 from multismolvla.segmentation.predictor import Segmenter, to_tensor
 from multismolvla.segmentation.weights import (
+    WEIGHTS,
     WEIGHTS_FILE,
     WeightsError,
+    find_network,
     load_weights,
     save_weights,
 )
@@ -127,6 +129,17 @@ def test_shipped_weights_are_small_and_say_what_they_are(segmenter):
     assert segmenter.metadata["classes"] == list(LABELS)
     assert len(segmenter.metadata["mean_iou"]) == len(SUBSETS)
     assert {"git_revision", "seeds", "normalisation"} <= set(segmenter.metadata)
+
+
+def test_a_network_is_found_by_its_world_or_its_file(tmp_path):
+    assert find_network("") == find_network("tabletop") == WEIGHTS_FILE
+    assert find_network("libero") == WEIGHTS["libero"] != WEIGHTS_FILE
+    trained = [Segmenter(find_network(world)).metadata["git_revision"] for world in WEIGHTS]
+    assert len(set(trained)) == len(WEIGHTS)
+    mine = tmp_path / "mine.safetensors"
+    assert find_network(str(mine)) == mine
+    with pytest.raises(WeightsError, match=r"mine\.safetensors: cannot read"):
+        Segmenter(find_network(str(mine)))
 
 
 def test_weights_survive_being_saved_and_loaded(tmp_path):

@@ -124,7 +124,7 @@ class EpisodeWorker:
             return None
         if not any(stream.derived_from for stream in table):
             return None
-        return load_network(self._settings.world)
+        return load_network(self._settings.stack.labeller.model or self._settings.world)
 
     def _policy(self, key: EpisodeKey) -> tuple[Policy, tuple[str, ...]]:
         name = without_digest(key.policy)

@@ -163,8 +163,9 @@ def _create_segmenter(backend: str, model: str, threads: int, precision: str):
     # Imported when chosen: torch alone costs a second and 200 MB.
     if backend == "network":
         from multismolvla.segmentation.predictor import Segmenter
+        from multismolvla.segmentation.weights import find_network
 
-        return Segmenter(threads=threads, precision=precision)
+        return Segmenter(find_network(model), threads, precision)
     from multismolvla.segmentation.transformers_segmenter import TransformersSegmenter
 
     return TransformersSegmenter(model)

@@ -197,7 +197,9 @@ def _replay(args: argparse.Namespace) -> Replayed:
         committed_s=committed_s(latency_s),
     )
     streams_of(policy, table, args.policy)
-    segmenter = None if source.labels_recorded else CachedSegmenter(load_network())
+    segmenter = None
+    if not source.labels_recorded:
+        segmenter = CachedSegmenter(load_network(stack.labeller.model))
     traces = _passes(source, policy, settings, segmenter, scenarios)
     return Replayed(source, name, settings, traces, Setpoints(*source.commands()), recorded, live)
 

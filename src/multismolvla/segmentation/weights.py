@@ -18,6 +18,11 @@ WEIGHTS_FILE = Path(__file__).parent / "weights.safetensors"
 WEIGHTS = {"tabletop": WEIGHTS_FILE, "libero": WEIGHTS_FILE.with_name("libero.safetensors")}
 
 
+def find_network(model: str) -> Path:
+    """Weights by what `model` says: empty for the tabletop's, a world by its name, or a file."""
+    return WEIGHTS.get(model or "tabletop", Path(model))
+
+
 class WeightsError(ValueError):
     """The weights cannot be used; the message names the file and the reason."""
 

@@ -28,13 +28,17 @@ class Segmenter(Protocol):
 
 
 @functools.cache
-def load_network(world: str = "tabletop") -> Segmenter:
-    """The network that ships for a world, on one thread, with the same labels everywhere."""
+def load_network(model: str = "") -> Segmenter:
+    """The network of `LabellerSettings.model`, on one thread, with the same labels everywhere.
+
+    Raises:
+        WeightsError: there is no such world or file, or it is none of this network.
+    """
     # Imports torch, which takes seconds that recorded labels need not wait.
     from multismolvla.segmentation.predictor import Segmenter as Network
-    from multismolvla.segmentation.weights import WEIGHTS
+    from multismolvla.segmentation.weights import find_network
 
-    return Network(WEIGHTS[world], threads=1)
+    return Network(find_network(model), threads=1)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,11 @@ class LabellerSettings:
     """How a view is labelled: `segmentation_node`."""
 
     backend: str = setting("network", "What labels.", choices=BACKENDS)
-    model: str = setting("", "Model by name, for the backend transformers.")
+    model: str = setting(
+        "",
+        "Of the network: the world whose scenes it knows, or a file of multismolvla segmentation; "
+        "empty for the tabletop. Of the backend transformers: a model by name.",
+    )
     threads: int = setting(1, "Processor threads.", 1, 64)
     precision: str = setting(
         "auto",

@@ -99,8 +99,9 @@ def _sources(folder: Path, embodiment: Embodiment, foreign: ForeignData) -> Iter
             # A robot's bag may hold several episodes; there are few of them, so it is read now.
             settings = load_settings(foreign.config)
             table = load_stream_table(stream_table_file(foreign.table, settings))
+            network = partial(load_network, settings.labeller.model)
             episodes = read_robot_bag(
-                bag, table, embodiment, foreign.namespace, foreign.labels, load_network, settings
+                bag, table, embodiment, foreign.namespace, foreign.labels, network, settings
             )
             for number, episode in enumerate(episodes):
                 load = partial(_itself, episode)
