@@ -1,11 +1,9 @@
 """Train the segmentation network on frames of the simulator and report its mean IoU.
 
-    multismolvla segmentation                                        the tabletop
-    multismolvla segmentation --cache data/libero/seen --weights FILE  another world, a robot
-
-Frames of the tabletop are drawn while training, so no two steps see the same scene. Of every frame
-some inputs are hidden (modality dropout), so that the network labels pixels from any of RGB, depth
-and thermal.
+Frames of the tabletop are drawn while training, so that no two steps see the same scene; those of
+another world or of a robot come from the cache that --cache names, and their network goes into a
+file of its own (--weights). Of every frame some inputs are hidden (modality dropout), so that the
+network labels pixels from any of RGB, depth and thermal.
 """
 
 from __future__ import annotations
