@@ -85,8 +85,6 @@ train_small_libero() {
     encoder=(train $config/libero_perception.yaml "${robot[@]}" --threads 1)
     expert=(train $config/libero_action_expert.yaml "${robot[@]}" --threads 1)
     together
-    m segmentation --cache data/libero/seen --steps 2500 \
-        --weights src/multismolvla/segmentation/libero.safetensors
     # Encoder and action expert in one checkpoint: a step that changes nothing.
     m train $config/libero_policy.yaml "${robot[@]}" --set phases.0.steps=1 \
         --set phases.0.learning_rate=1e-12 --out out/training/libero_joined
@@ -95,6 +93,24 @@ train_small_libero() {
         --out data/libero/object_dagger
     m dataset cache data/libero/object data/libero/object_dagger "${arm[@]}" --out data/libero/seen2
     m train $config/libero_policy.yaml "${robot[@]}"
+    # The second suite, from these weights.
+    m demos --world libero --suite spatial --noise 0.6 --episodes-per-task 25 \
+        --out data/libero/spatial
+    m dataset cache data/libero/object data/libero/spatial "${arm[@]}" --out data/libero/both
+    encoder=(train $config/libero_perception_again.yaml "${robot[@]}" --threads 1)
+    expert=(train $config/libero_action_expert_again.yaml "${robot[@]}" --threads 1)
+    together
+    m segmentation --cache data/libero/both --steps 2500 \
+        --weights src/multismolvla/segmentation/libero.safetensors
+    m train $config/libero_finish.yaml "${robot[@]}" --set phases.0.steps=1 \
+        --set phases.0.learning_rate=1e-12 --set phases.0.cache=data/libero/both \
+        --out out/training/libero_joined_again
+    m demos --world libero --suite object spatial \
+        --policy out/training/libero_joined_again/policy --stream-loss 0.3 --noise 0.3 \
+        --seed 500000 --episodes-per-task 10 --out data/libero/both_dagger
+    m dataset cache data/libero/object data/libero/spatial data/libero/both_dagger "${arm[@]}" \
+        --out data/libero/both2
+    m train $config/libero_finish.yaml "${robot[@]}"
 }
 
 "train_$policy"
