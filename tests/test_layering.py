@@ -14,7 +14,7 @@ PORTABLE = ROOT / "packages" / "ros2_portable"
 
 SHARED = {"streams", "modalities", "embodiment", "interfaces", "argument_types"}
 SHARED |= {"priority", "setting", "processor", "shared_memory", "checked_file"}
-SHARED |= {"markdown", "one_line", "worker_pool"}
+SHARED |= {"doctor", "markdown", "one_line", "worker_pool"}
 CORES = {"control", "sensing", "faults", "monitoring", "robot", "sim", "segmentation", "policy"}
 CORES |= {"data", "pose_check", "pictures"}
 # Part -> the parts of this package it may import beside itself and SHARED. A part that is not
