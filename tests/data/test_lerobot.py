@@ -14,6 +14,7 @@ from made_up_episode import STREAMS, assert_same, made_up_episode, made_up_steps
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader
+from multismolvla.data.lerobot_set import Given
 from multismolvla.data.lerobot_writer import LeRobotWriter
 from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
@@ -107,7 +108,9 @@ def test_episodes_of_steps_come_back_under_the_names_of_libero_s_data_sets(tmp_p
     reader = LeRobotReader(tmp_path / "set", PANDA)
     for number, episode in enumerate(episodes):
         assert_same(reader.read(number), episode, tolerance=1e-6)
-    with pytest.raises(EpisodeError, match=r"observation\.state is x, y, .*expected shoulder_pan"):
+    with pytest.raises(
+        EpisodeError, match=r"observation\.state\.names is x, y, .*expected shoulder_pan"
+    ):
         LeRobotReader(tmp_path / "set", SO101)
 
 
@@ -156,6 +159,7 @@ def test_what_breaks_off_leaves_nothing(tmp_path):
         write(tmp_path / "set", [made_up_episode()])
 
 
+DEGREES = Given("degrees")
 JOINTS = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
 
 
@@ -226,7 +230,7 @@ def foreign(folder, fps=10, rows=8, codec="libx264", names=None):
 
 def test_a_data_set_of_others_is_read_through_a_camera_map(tmp_path):
     reader = LeRobotReader(
-        foreign(tmp_path), SO101, {"front": "rgb", "observation.images.hand": "wrist/rgb"}
+        foreign(tmp_path), SO101, {"front": "rgb", "observation.images.hand": "wrist/rgb"}, DEGREES
     )
     episode = reader.read(1)
     # 8 frames at 10 Hz are 22 rows at 30 Hz.
@@ -245,25 +249,27 @@ def test_frames_are_brought_to_the_streams_size(tmp_path):
     def resize(stream, frame):
         return cv2.resize(frame, (5, 3))
 
-    episode = LeRobotReader(foreign(tmp_path), SO101, {"front": "rgb"}, resize=resize).read(0)
+    episode = LeRobotReader(
+        foreign(tmp_path), SO101, {"front": "rgb"}, DEGREES, resize=resize
+    ).read(0)
     assert episode.streams == ("rgb",) and episode.frames["rgb"].shape == (8, 3, 5, 3)
 
 
 def test_what_cannot_be_used_is_one_line(tmp_path):
     foreign(tmp_path / "a")
     with pytest.raises(EpisodeError, match=r"say which camera.*front.*hand"):
-        LeRobotReader(tmp_path / "a", SO101)
+        LeRobotReader(tmp_path / "a", SO101, None, DEGREES)
     with pytest.raises(EpisodeError, match="no camera 'top'"):
-        LeRobotReader(tmp_path / "a", SO101, {"top": "rgb"})
-    foreign(tmp_path / "b", names=[f"joint_{i}" for i in range(7)])
-    with pytest.raises(EpisodeError, match=r"observation\.state is joint_0"):
-        LeRobotReader(tmp_path / "b", SO101, {"front": "rgb"})
+        LeRobotReader(tmp_path / "a", SO101, {"top": "rgb"}, DEGREES)
+    foreign(tmp_path / "b", names=[f"joint_{i}" for i in range(6)])
+    with pytest.raises(EpisodeError, match=r"observation\.state\.names is joint_0"):
+        LeRobotReader(tmp_path / "b", SO101, {"front": "rgb"}, DEGREES)
     info = tmp_path / "b" / layout.INFO
     info.write_text(info.read_text().replace("v3.0", "v2.1"))
     with pytest.raises(EpisodeError, match=r"v2\.1"):
-        LeRobotReader(tmp_path / "b", SO101, {"front": "rgb"})
+        LeRobotReader(tmp_path / "b", SO101, {"front": "rgb"}, DEGREES)
     video = tmp_path / "a/videos/observation.images.front/chunk-000/file-000.mp4"
     video.write_bytes(b"nothing")
     with pytest.raises(EpisodeError, match="cannot read the video") as refusal:
-        LeRobotReader(tmp_path / "a", SO101, {"front": "rgb"}).read(0)
+        LeRobotReader(tmp_path / "a", SO101, {"front": "rgb"}, DEGREES).read(0)
     assert "\n" not in str(refusal.value)

@@ -7,11 +7,11 @@ from made_up_episode import made_up_episode
 from seven_joints import described, load
 
 from multismolvla.control.safety import SafetyState
-from multismolvla.data import lerobot_layout
 from multismolvla.data.bag import read_episode, write_episode
 from multismolvla.data.cache import CacheError, TrainingCache
 from multismolvla.data.cache_writer import CacheWriter
 from multismolvla.data.episode import EpisodeError
+from multismolvla.data.lerobot_joints import radians_of
 from multismolvla.data.lerobot_reader import LeRobotReader
 from multismolvla.data.lerobot_writer import LeRobotWriter
 from multismolvla.embodiment.description import EmbodimentError
@@ -217,9 +217,9 @@ def test_a_lerobot_set_of_seven_joints_is_for_that_arm_only(seven, tmp_path):
     back = LeRobotReader(tmp_path / "set", seven).read(0)
     assert back.joints == seven.joint_names
     np.testing.assert_allclose(back.state, episode.state, atol=1e-6)
-    with pytest.raises(EpisodeError, match=r"set: observation\.state is joint0, .*shoulder_pan"):
+    with pytest.raises(EpisodeError, match=r"observation\.state\.names is joint0, .*shoulder_pan"):
         LeRobotReader(tmp_path / "set", SO101)
     # Per cent of the range of whatever joint is the gripper.
     halves = np.array([[180.0] * 6 + [50.0]])
-    radians = lerobot_layout.to_radians(halves, "lerobot", seven)
+    radians = radians_of(seven, "degrees")(halves)
     np.testing.assert_allclose(radians, [[np.pi] * 6 + [0.4]])

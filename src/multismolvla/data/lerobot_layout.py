@@ -15,31 +15,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
-from multismolvla.embodiment import lerobot_units
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.modalities.registry import modality_of
 
 VERSION = "v3.0"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
-EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+EPISODES_FOLDER = "meta/episodes"
+EPISODES = f"{EPISODES_FOLDER}/chunk-000/file-000.parquet"
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 # What LeRobot has no place for, in a file of our own.
 OWN = "meta/multismolvla.json"
 
 STATE, ACTION = "observation.state", "action"
+CAMERA_PREFIX = "observation.images."
 EXECUTED, CHUNK, OBJECTS = "executed_action", "expert_chunk", "object_poses"
 # Per stream: whether this row's image is a new frame, and whether it may be used.
 FRESH, AVAILABLE = "stream_fresh", "stream_available"
-# The pandas index of tasks.parquet.
+# The pandas index of tasks.parquet where it has no name.
 TASK_COLUMN = "__index_level_0__"
-UNITS = ("lerobot", "radians")
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 
 def camera_key(stream: str, embodiment: Embodiment) -> str:
     """`observation.images.wrist_rgb` for `wrist/rgb`, unless the arm's data sets name it."""
     camera = dict(embodiment.lerobot.cameras).get(stream, stream.replace("/", "_"))
-    return f"observation.images.{camera}"
+    return f"{CAMERA_PREFIX}{camera}"
 
 
 def feature(dtype: str, shape: tuple[int, ...], names: object) -> dict:
@@ -97,20 +97,6 @@ def features(
     for name in ("frame_index", "episode_index", "index", "task_index"):
         found[name] = feature("int64", (1,), None)
     return found
-
-
-def to_radians(values: np.ndarray, units: str, embodiment: Embodiment) -> np.ndarray:
-    """Joints (..., J) of a data set in radians; `lerobot` is what `lerobot_units` describes.
-
-    Raises:
-        EpisodeError: there are no such units.
-    """
-    if units == "radians":
-        return values.astype(np.float64)
-    if units != "lerobot":
-        raise EpisodeError(f"units are '{units}'; expected {' or '.join(UNITS)}")
-    scale, offset = lerobot_units.to_radians(embodiment)
-    return values * scale + offset
 
 
 # From an episode's arrays to the parquet columns of a LeRobot data set.

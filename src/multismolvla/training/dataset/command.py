@@ -13,12 +13,13 @@ from multismolvla.data.bag import write_episode
 from multismolvla.data.cache import CacheError
 from multismolvla.data.cache_writer import CacheWriter
 from multismolvla.data.episode import Episode, EpisodeError
-from multismolvla.data.lerobot_layout import UNITS
 from multismolvla.data.lerobot_writer import LeRobotWriter
 from multismolvla.sim.libero import package
 from multismolvla.sim.libero.tasks import official_places
 from multismolvla.stack.command_options import add_config, add_streams
+from multismolvla.training.dataset import check
 from multismolvla.training.dataset.episode_sources import EpisodeSource, ForeignData, find_sources
+from multismolvla.training.dataset.given import add_given, given_of
 from multismolvla.training.progress_line import ProgressLine
 
 
@@ -65,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         convert.add_argument("--out", type=Path, required=True, metavar="DIR")
         convert.set_defaults(run=run)
 
+    judge = commands.add_parser(
+        "check", help="report everything that is wrong or odd in a LeRobot data set"
+    )
+    check.add_arguments(judge)
+    judge.set_defaults(run=check.main)
+
 
 def main(args: argparse.Namespace) -> int:
     try:
@@ -94,12 +101,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="CAMERA=STREAM",
         help="for example front=rgb wrist=wrist/rgb; streams without a camera are masked",
     )
-    foreign.add_argument(
-        "--units",
-        choices=UNITS,
-        default="lerobot",
-        help="units of joints (lerobot: degrees, per cent); an arm without joints has its own",
-    )
+    add_given(foreign)
     foreign.add_argument(
         "--size",
         nargs=2,
@@ -132,7 +134,7 @@ def _sources(args: argparse.Namespace) -> list[EpisodeSource]:
     cameras = dict(args.cameras) if args.cameras else None
     size = tuple(args.size) if args.size else None
     robot = args.streams, args.namespace, args.labels, args.config
-    foreign = ForeignData(cameras, args.units, size, *robot)
+    foreign = ForeignData(cameras, given_of(args), size, *robot)
     return find_sources(args.sources, args.embodiment, foreign)
 
 

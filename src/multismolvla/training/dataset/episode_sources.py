@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,9 @@ import numpy as np
 from multismolvla.data.bag import find_episodes, is_episode, read_episode
 from multismolvla.data.episode import Episode, EpisodeError
 from multismolvla.data.lerobot_reader import LeRobotReader, is_lerobot
+from multismolvla.data.lerobot_set import NOTHING, Given
 from multismolvla.embodiment.description import Embodiment, EmbodimentError
-from multismolvla.modalities.conversion import resize
+from multismolvla.modalities.conversion import from_counts, resize, to_counts
 from multismolvla.modalities.registry import modality_of
 from multismolvla.stack.command_options import stream_table_file
 from multismolvla.stack.labeller import load_network
@@ -45,7 +47,7 @@ class ForeignData:
 
     Attributes:
         cameras: camera of the data set -> our stream; None where all data is ours.
-        units: `lerobot` (degrees, gripper in per cent) or `radians`.
+        given: units and names of a LeRobot data set that does not say them.
         size: (height, width) that frames are brought to, by the code that the sensor nodes use.
         table: the stream table of a robot's bags; None for the installed one.
         namespace: of the topics of a robot's bags.
@@ -54,7 +56,7 @@ class ForeignData:
     """
 
     cameras: Mapping[str, str] | None = None
-    units: str = "lerobot"
+    given: Given = NOTHING
     size: tuple[int, int] | None = None
     table: Path | None = None
     namespace: str = ""
@@ -62,30 +64,49 @@ class ForeignData:
     config: Path | None = None
 
     def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
-        return frame if self.size is None else resize(modality_of(stream), frame, *self.size)
+        if self.size is None:
+            return frame
+        modality = modality_of(stream)
+        # In units, where a count that means 'no return' does not enter the mean of its neighbours.
+        frame = resize(modality, from_counts(modality, frame), *self.size)
+        return to_counts(modality, frame)
 
 
 OURS = ForeignData()
 
 
+def _to_stderr(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
+
+
 def find_sources(
-    folders: Sequence[Path], embodiment: Embodiment, foreign: ForeignData = OURS
+    folders: Sequence[Path],
+    embodiment: Embodiment,
+    foreign: ForeignData = OURS,
+    tell: Callable[[str], None] = _to_stderr,
 ) -> list[EpisodeSource]:
     """Every episode below the folders; reading one of another arm raises EpisodeError.
+
+    Args:
+        tell: is handed what is odd with a data set, and what was made of it, line by line.
 
     Raises:
         EpisodeError: there are none in one of them.
     """
-    return [source for folder in folders for source in _sources(folder, embodiment, foreign)]
+    return [source for folder in folders for source in _sources(folder, embodiment, foreign, tell)]
 
 
-def _sources(folder: Path, embodiment: Embodiment, foreign: ForeignData) -> Iterator[EpisodeSource]:
+def _sources(
+    folder: Path, embodiment: Embodiment, foreign: ForeignData, tell: Callable[[str], None]
+) -> Iterator[EpisodeSource]:
     if not folder.is_dir():
         raise EpisodeError(f"{folder}: no such folder")
     if is_lerobot(folder):
-        reader = LeRobotReader(folder, embodiment, foreign.cameras, foreign.units, foreign.resize)
+        reader = LeRobotReader(folder, embodiment, foreign.cameras, foreign.given, foreign.resize)
+        for line in reader.warnings:
+            tell(line)
         for number in range(len(reader)):
-            name = f"{folder.name}/{number:06d}"
+            name = f"{folder.name}/{reader.name(number)}"
             yield EpisodeSource(name, lambda number=number: reader.read(number), folder)
         return
     bags = find_episodes(folder)

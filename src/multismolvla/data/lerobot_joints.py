@@ -1,0 +1,128 @@
+"""The numbers of a LeRobot data set's state and action: which joint each is, and in what unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from multismolvla.data import lerobot_layout as layout
+from multismolvla.data.lerobot_info import SetInfo
+from multismolvla.data.lerobot_layout import ACTION, INFO, STATE
+from multismolvla.data.lerobot_rows import Range
+from multismolvla.doctor import Finding, error, warning
+from multismolvla.embodiment import lerobot_units
+from multismolvla.embodiment.description import Embodiment
+
+
+def number_order(
+    info: SetInfo, embodiment: Embodiment, key: str, given: Sequence[str] = ()
+) -> tuple[list[int], Finding | None]:
+    """Which of the set's numbers is each of ours, by name; and what is wrong.
+
+    Args:
+        given: names for a set that has none.
+    """
+    where = f"features.{key}"
+    expected = layout.number_names(embodiment, key)
+    plain = list(range(len(expected)))
+    feature = info.features.get(key)
+    if feature is None:
+        has = ", ".join(name for name, about in info.features.items() if not about.is_camera)
+        return plain, error(INFO, where, f"is missing; expected a column of numbers, not {has}")
+    found = tuple(name.removesuffix(".pos").removeprefix("main_") for name in feature.names)
+    joints = layout.is_joints(embodiment, key)
+    # Some sets of an arm without joints name the column once, for all of its numbers.
+    if not joints and len(found) <= 1 and feature.shape == (len(expected),):
+        return plain, None
+    if not found and joints:
+        found = tuple(given)
+        if not found:
+            what = f"is missing: which joint is which is not known; expected {', '.join(expected)}"
+            fix = f"say it in the order of the columns: --joints {' '.join(expected)}"
+            return plain, error(INFO, f"{where}.names", what, fix)
+    if joints and len(set(found)) == len(found) and set(found) == set(expected):
+        return [found.index(name) for name in expected], None
+    if found == expected:
+        return plain, None
+    what = f"{', '.join(found) or 'missing'}; expected {', '.join(expected)}"
+    fix = "another arm needs its own --embodiment FILE (docs/embodiment.md)"
+    return plain, error(INFO, f"{where}.names", f"is {what}", fix)
+
+
+def find_units(
+    embodiment: Embodiment,
+    ranges: Mapping[str, Range],
+    orders: Mapping[str, Sequence[int]],
+    units: str = "",
+    travel_rad: np.ndarray | None = None,
+) -> tuple[str, list[Finding]]:
+    """The unit of the joints: the one given, or the one that the numbers leave no doubt about.
+
+    Args:
+        ranges: of state and action, in the set's order.
+        orders: of `number_order`.
+        units: one of `UNITS`; "" where nobody said.
+        travel_rad: of each joint, by its calibration.
+    """
+    keys = [key for key in (STATE, ACTION) if layout.is_joints(embodiment, key) and key in ranges]
+    if not keys:
+        return units or lerobot_units.RADIANS, []
+    if units and units not in lerobot_units.UNITS:
+        what = f"is '{units}'; expected {', '.join(lerobot_units.UNITS)}"
+        return "", [error("--units", "", what)]
+    if units == lerobot_units.NORMALIZED and travel_rad is None:
+        what = "is normalized; -100 to 100 is of each arm's own travel"
+        return "", [error("--units", "", what, "give the calibration: --calibration FILE")]
+    reach = [
+        Range(ranges[key].lowest[orders[key]], ranges[key].highest[orders[key]]) for key in keys
+    ]
+    whole = reach[0] if len(reach) == 1 else reach[0].join(reach[1])
+    found, reason = lerobot_units.recognise(whole.lowest, whole.highest, embodiment)
+    if not units and found:
+        return found, []
+    if not units:
+        what = f"has no known unit: {reason}"
+        fix = (
+            "say --units degrees, --units radians, or, for LeRobot's -100 to 100, --units "
+            "normalized with the --calibration FILE that it was recorded with"
+        )
+        return "", [error(" and ".join(keys), "", what, fix)]
+    problem = _contradiction(units, found, whole, embodiment)
+    fix = "look at --units again"
+    return units, [warning(" and ".join(keys), "", problem, fix)] if problem else []
+
+
+def _contradiction(units: str, found: str, reach: Range, embodiment: Embodiment) -> str:
+    """What speaks against the unit that was given; "" for nothing."""
+    low, high = float(np.min(reach.lowest)), float(np.max(reach.highest))
+    span = f"the values go from {low:.4g} to {high:.4g}"
+    if units == lerobot_units.NORMALIZED and found == lerobot_units.DEGREES:
+        return f"should be within -100 to 100, and {span}"
+    if units == lerobot_units.RADIANS:
+        return f"should be radians, and {span}" if max(-low, high) > 2 * np.pi else ""
+    if units == lerobot_units.DEGREES:
+        scale, offset = lerobot_units.to_radians(embodiment)
+        for place, joint in enumerate(embodiment.joints):
+            ends = np.array([reach.lowest[place], reach.highest[place]]) * scale[place]
+            ends = ends + offset[place]
+            margin = np.deg2rad(20.0)
+            if ends[0] < joint.lower_rad - margin or ends[1] > joint.upper_rad + margin:
+                return (
+                    f"should be degrees, and {joint.name} goes from {reach.lowest[place]:.4g} to "
+                    f"{reach.highest[place]:.4g}, beyond its limits"
+                )
+    return ""
+
+
+def radians_of(
+    embodiment: Embodiment, units: str, travel_rad: np.ndarray | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Turns joints (..., J) of a unit into radians (float64)."""
+    if units == lerobot_units.RADIANS:
+        return lambda values: values.astype(np.float64)
+    if units == lerobot_units.NORMALIZED:
+        scale, offset = lerobot_units.normalized_to_radians(embodiment, travel_rad)
+    else:
+        scale, offset = lerobot_units.to_radians(embodiment)
+    return lambda values: values * scale + offset
