@@ -86,6 +86,7 @@ def test_show_args(ros2):
         (["probe", "no.launch.py"], "no.launch.py"),
         (["no/such/path.launch.py"], "no/such/path.launch.py"),
         (["probe", "x.launch.py", "mode=fast"], "malformed launch argument 'mode=fast'"),
+        (["probe", "x.launch.py", "mode:="], "malformed launch argument 'mode:='"),
         (["probe", "x.launch.py", "mode:=odd"], '"mode" provided value "odd" is not valid'),
     ],
 )

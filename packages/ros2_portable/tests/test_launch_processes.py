@@ -124,6 +124,26 @@ def test_handlers_see_start_and_exit():
     assert seen[1][2] == process.return_code == 4
 
 
+def test_handlers_of_the_processes_that_a_function_is_true_of():
+    seen = []
+
+    def handler(kind):
+        return lambda event, _: seen.append((kind, event.action.name))
+
+    first, second = python("pass", name="first"), python("pass", name="second")
+    run(
+        RegisterEventHandler(
+            OnProcessStart(target_action=lambda a: a is first, on_start=handler("start"))
+        ),
+        RegisterEventHandler(
+            OnProcessExit(target_action=lambda a: a.name == "second", on_exit=handler("exit"))
+        ),
+        first,
+        second,
+    )
+    assert sorted(seen) == [("exit", "second"), ("start", "first")]
+
+
 def test_respawn_until_the_retries_are_used_up(tmp_path):
     code = "open('count', 'a').write('x'); raise SystemExit(1)"
     run(python(code, cwd=str(tmp_path), respawn=True, respawn_delay=0.01, respawn_max_retries=2))

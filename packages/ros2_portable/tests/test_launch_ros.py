@@ -104,8 +104,11 @@ def test_parameter_values(package):
         "texts": ["1", "2"],
         "listed": [[ns], [ns]],
         "empty": ParameterValue("", value_type=str),
+        "empty argument": LaunchConfiguration("nothing"),
+        "empty as text": ParameterValue(LaunchConfiguration("nothing"), value_type=str),
     }
-    assert run(SetLaunchConfiguration("number", "42"), recorder(parameters=[values])) == 0
+    nothing = SetLaunchConfiguration("nothing", "")
+    assert run(SetLaunchConfiguration("number", "42"), nothing, recorder(parameters=[values])) == 0
     [(_, [file])] = package.records()
     assert file["/**"]["ros__parameters"] == {
         "text": "1",
@@ -118,6 +121,8 @@ def test_parameter_values(package):
         "texts": ["1", "2"],
         "listed": [42, 42],
         "empty": "",
+        "empty argument": "",
+        "empty as text": "",
     }
 
 

@@ -2,6 +2,7 @@
 
 import signal
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from mcap.exceptions import McapError
@@ -9,7 +10,9 @@ from mcap.records import Channel, Message
 from mcap.stream_reader import StreamReader
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros2_background import background_node, interrupted, read_until, ros2_process, wait_until
+from ros2cli import recording
 from ros2cli.cli import main
+from ros2cli.recording import Recorder
 from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -154,3 +157,35 @@ def test_play_of_an_empty_bag(tmp_path, capsys):
         pass
     assert main(["bag", "play", str(tmp_path / "empty")]) == 1
     assert "there is nothing to play" in capsys.readouterr().err
+
+
+def test_a_message_has_the_time_of_its_arrival_however_late_its_callback(monkeypatch):
+    class Busy:
+        """A node whose callbacks come when the test calls them."""
+
+        def create_timer(self, *_):
+            pass
+
+        def get_topic_names_and_types(self):
+            return [("/task", ["std_msgs/msg/String"])]
+
+        def get_publishers_info_by_topic(self, _):
+            return [SimpleNamespace(qos_profile=QoSProfile(depth=1))]
+
+        def create_subscription(self, *arguments, **_):
+            self.callback = arguments[2]
+
+        def get_logger(self):
+            return SimpleNamespace(info=print)
+
+    written = []
+    writer = SimpleNamespace(
+        add_connection=lambda *_, **__: "channel", write=lambda *message: written.append(message)
+    )
+    monkeypatch.setattr(recording.time, "time_ns", lambda: 9_000)
+    node = Busy()
+    Recorder(node, writer, lambda topic: True)._discover()
+    node.callback(b"a", {"received_timestamp": 5_000, "source_timestamp": 4_000})
+    # A middleware without such times gives none, or zero.
+    node.callback(b"b", {"received_timestamp": 0})
+    assert written == [("channel", 5_000, b"a"), ("channel", 9_000, b"b")]

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from patience import HANG_S
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from ros2_background import background_node, interrupted, read_until, ros2_process, wait_until
 from ros2cli import graph
@@ -61,6 +62,18 @@ def test_echo_takes_best_effort_and_latched_topics(talker, capsys):
     assert "data: '<sequence type: uint8, length: 6>'" in capsys.readouterr().out
 
 
+def test_echo_of_a_topic_to_come_needs_its_type(talker):
+    command = ["topic", "echo", "--once", "/later", "std_msgs/msg/String"]
+    with ros2_process(*command) as echo:
+        wait_until(lambda: talker.count_subscribers("/later"))
+        later = talker.create_publisher(String, "/later", 1)
+        timer = talker.create_timer(0.02, lambda: later.publish(String(data="here")))
+        assert read_until(echo, "---") == "data: here\n---\n"
+        assert echo.wait(HANG_S) == 0
+    talker.destroy_timer(timer)
+    talker.destroy_publisher(later)
+
+
 def test_echo_fields(talker, capsys):
     assert main(["topic", "echo", "--once", "--field", "position[1]", "joint_states"]) == 0
     assert capsys.readouterr().out == "-1.0\n---\n"
@@ -112,6 +125,7 @@ def test_pub_fills_fields_from_yaml(talker, capsys):
         (["pub", "/x", "std_msgs/msg/String", "{data: ["], "no String can be made of"),
         (["pub", "/x", "std_msgs/msg/String", "hello"], "expected {field: value} for String"),
         (["pub", "-r", "0", "/x", "std_msgs/msg/String"], "--rate 0.0: expected more than 0"),
+        (["echo", "/x", "std_msgs/msg/Strin"], "unknown type 'std_msgs/msg/Strin'"),
         (["echo", "/nothing"], "unknown topic '/nothing'"),
         (["info", "/nothing"], "unknown topic '/nothing'"),
     ],

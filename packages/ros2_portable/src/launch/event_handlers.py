@@ -48,4 +48,6 @@ class OnShutdown(EventHandler):
 
 
 def _of(action: Any, event_type: type) -> Callable[[SimpleNamespace], bool]:
-    return lambda event: isinstance(event, event_type) and action in (None, event.action)
+    """Match events of this type: of one action, of those that a function is true of, or of all."""
+    is_meant = action if callable(action) else lambda other: action in (None, other)
+    return lambda event: isinstance(event, event_type) and is_meant(event.action)

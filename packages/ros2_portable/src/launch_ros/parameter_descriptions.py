@@ -52,7 +52,8 @@ def _read(context: LaunchContext, value: Any, kind: Any) -> Any:
         return [_read(context, each, item_kind) for each in parts] if parts is value else value
     text = as_text(context, value)
     try:
-        return kind(text) if kind in (str, int, float) else yaml.safe_load(text)
+        # YAML has null for no text; to upstream it is text like any other.
+        return kind(text) if kind in (str, int, float) else yaml.safe_load(text or "''")
     except (ValueError, yaml.YAMLError):
         return text
 

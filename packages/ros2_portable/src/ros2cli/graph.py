@@ -100,11 +100,14 @@ def topic_types(node: Node, topic: str) -> list[str]:
     return types
 
 
-def topic_class(node: Node, topic: str) -> type:
-    """Return a topic's message class, when its publishers are known too."""
-    types = topic_types(node, topic)
+def topic_class(node: Node, topic: str, type_name: str | None = None) -> type:
+    """Return a topic's message class, when its publishers are known too.
+
+    With `type_name` nobody needs to know the topic yet.
+    """
+    message = import_interface(type_name or topic_types(node, topic)[0], "msg")
     wait_for(lambda: node.count_publishers(topic), 0.5)
-    return import_interface(types[0], "msg")
+    return message
 
 
 def merged_qos(offers: Sequence[tuple[int, int]], depth: int) -> QoSProfile:

@@ -56,8 +56,8 @@ def _find(package: str, words: list[str]) -> str:
 
 
 def _split(word: str) -> tuple[str, str]:
-    name, separator, value = word.partition(":=")
-    if not name or not separator:
+    name, _, value = word.partition(":=")
+    if not name or not value:
         raise CommandError(f"malformed launch argument '{word}', expected format '<name>:=<value>'")
     return name, value
 

@@ -63,8 +63,10 @@ class Recorder:
             topic, type_name, typestore=_TYPESTORE, offered_qos_profiles=offered
         )
 
-        def write(data: bytes) -> None:
-            self._writer.write(connection, time.time_ns(), data)
+        def write(data: bytes, info: dict[str, int]) -> None:
+            # Of its arrival, as upstream: a busy machine calls back much later.
+            arrived_ns = info.get("received_timestamp", 0) or time.time_ns()
+            self._writer.write(connection, arrived_ns, data)
 
         qos = graph.matching_qos(self._node, topic, depth=100)
         self._node.create_subscription(message, topic, write, qos, raw=True)

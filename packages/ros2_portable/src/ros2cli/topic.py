@@ -57,6 +57,7 @@ def info(args: argparse.Namespace) -> None:
 @verb(
     "topic echo",
     argument("topic_name"),
+    argument("message_type", nargs="?", help="such as std_msgs/msg/String, for a topic to come"),
     argument("--once", action="store_true", help="exit after the first message"),
     argument("--field", default="", help="only this part, such as header.stamp"),
     argument("--no-arr", action="store_true", help="no array contents"),
@@ -76,7 +77,7 @@ def echo(args: argparse.Namespace) -> None:
 
     with graph.cli_node() as node:
         topic = graph.full_name(args.topic_name)
-        message = graph.topic_class(node, topic)
+        message = graph.topic_class(node, topic, args.message_type)
         qos = _chosen(args, graph.matching_qos(node, topic, depth=10))
         node.create_subscription(message, topic, show, qos)
         graph.spin_until(node, finished)
