@@ -290,3 +290,12 @@ def test_every_parameter_is_described_and_on_the_page(desk, request):
         assert descriptor.description, descriptor.name
         if descriptor.type == ParameterType.PARAMETER_INTEGER:
             assert descriptor.integer_range, descriptor.name
+
+
+def test_a_shipped_scenario_is_found_from_every_working_directory(graph, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    scenario = Parameter("scenario", value="config/faults/rgb_loss.yaml")
+    node = graph.add(FaultInjector(parameter_overrides=[scenario]))
+    assert node._scenario.name == "rgb_loss"
+    with pytest.raises(ValueError, match=r"config/faults/none\.yaml"):
+        FaultInjector(parameter_overrides=[Parameter("scenario", value="config/faults/none.yaml")])

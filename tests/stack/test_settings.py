@@ -15,6 +15,7 @@ from multismolvla.stack.settings import (
     LabellerSettings,
     PolicySettings,
     load_settings,
+    or_shipped,
     shipped_config,
 )
 
@@ -122,3 +123,19 @@ def test_the_installed_stream_table_is_found_from_any_folder(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert stream_table_file(None).is_file()
     assert stream_table_file(Path("mine.yaml")) == Path("mine.yaml")
+
+
+@pytest.mark.parametrize("name", ["config/faults/rgb_loss.yaml", "./config/libero", "config"])
+def test_what_is_shipped_is_found_from_every_working_directory(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert or_shipped(name) == shipped_config() / Path(name).relative_to("config")
+    assert load_settings("config/libero") == load_settings(shipped_config() / "libero")
+
+
+def test_a_path_that_is_there_or_is_not_shipped_stays_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config" / "faults").mkdir(parents=True)
+    own = tmp_path / "config" / "faults" / "rgb_loss.yaml"
+    own.write_text("")
+    for name in ("config/faults/rgb_loss.yaml", "faults/rgb_loss.yaml", "config/none.yaml", own):
+        assert or_shipped(name) == Path(name)

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.embodiment.embodiment_file import load_joint_arm
 from multismolvla.setting import settings_of
-from multismolvla.stack.settings import EMBODIMENT
+from multismolvla.stack.settings import EMBODIMENT, or_shipped
 
 Settings = TypeVar("Settings")
 
@@ -112,12 +112,16 @@ def declare_arm(node: Node) -> Embodiment:
     return load_joint_arm(declare(node, "embodiment", "so101", EMBODIMENT, read_only=True))
 
 
+def declare_file(node: Node, name: str, default: str, description: str) -> str:
+    """Declare the path of a file, fixed after start, and return it; see `settings.or_shipped`."""
+    path = declare(node, name, default, description, read_only=True)
+    return str(or_shipped(path)) if path else ""
+
+
 def declare_streams_file(node: Node, default: str = "streams.yaml") -> str:
     """Declare where the stream table is and return it; an installed one is the default."""
     share = get_package_share_directory("multismolvla")
-    return declare(
-        node, "streams_file", f"{share}/config/{default}", "Stream table.", read_only=True
-    )
+    return declare_file(node, "streams_file", f"{share}/config/{default}", "Stream table.")
 
 
 def reject_unknown(node: Node) -> None:

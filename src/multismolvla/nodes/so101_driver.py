@@ -25,7 +25,7 @@ from multismolvla.robot.so101 import ArmState, SO101Arm
 from multismolvla.stack.arm import safety_filter
 from multismolvla.stack.arm_runner import ArmRunner
 from multismolvla.stack.periodic_thread import PeriodicThread
-from multismolvla.stack.settings import DriverSettings
+from multismolvla.stack.settings import DriverSettings, or_shipped
 
 # How long a service waits for the control loop.
 TORQUE_TIMEOUT_S = 2.0
@@ -67,7 +67,7 @@ class SO101Driver(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            calibration = load_calibration(self._settings.calibration)
+            calibration = load_calibration(or_shipped(self._settings.calibration))
         except CalibrationError as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)

@@ -50,7 +50,7 @@ from multismolvla.stack.policy_loading import (
     streams_of,
     with_digest,
 )
-from multismolvla.stack.settings import load_settings
+from multismolvla.stack.settings import load_settings, or_shipped
 from multismolvla.streams import StreamTable, load_stream_table
 
 # Of an inference, where nothing was recorded.
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faults",
         nargs="+",
-        type=Path,
+        type=or_shipped,
         default=[],
         metavar="FILE",
         help="scenarios, or folders of them, such as config/faults",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from multismolvla.pose_check.check import SIMULATION
-from multismolvla.stack.settings import StackSettings
+from multismolvla.stack.settings import StackSettings, or_shipped
 
 
 def add_config(parser: argparse._ActionsContainer) -> None:
@@ -33,7 +33,7 @@ def stream_table_file(given: Path | None, settings: StackSettings | None = None)
     Raises:
         ValueError: as `shipped_config`.
     """
-    return given or (settings or StackSettings()).file("streams.yaml")
+    return or_shipped(given) if given else (settings or StackSettings()).file("streams.yaml")
 
 
 def add_pose_check(

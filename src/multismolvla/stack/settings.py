@@ -6,6 +6,7 @@ same files for `evaluate`, `replay`, `demos` and `scenarios`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -237,6 +238,20 @@ def shipped_config() -> Path:
     raise ValueError(f"no config/streams.yaml in {', '.join(str(folder) for folder in installed)}")
 
 
+def or_shipped(path: str | Path) -> Path:
+    """A path that was given; where nothing is there, the installed file or folder of that name.
+
+    Pages and `--help` name shipped files by their place in the repository, such as
+    `config/faults/rgb_loss.yaml`; so they are found from every working directory.
+    """
+    path = Path(path)
+    if path.parts[:1] == ("config",) and not path.exists():
+        with contextlib.suppress(ValueError):  # Installed without: the path is reported as given.
+            shipped = shipped_config().joinpath(*path.parts[1:])
+            return shipped if shipped.exists() else path
+    return path
+
+
 def load_settings(folder: str | Path | None = None) -> StackSettings:
     """Read and check the parameter files of a folder; what it has no file for has its default.
 
@@ -247,7 +262,7 @@ def load_settings(folder: str | Path | None = None) -> StackSettings:
         ValueError: there is no such folder, or a key or value is wrong: one line that names file,
             key, value and what was expected.
     """
-    folder = shipped_config() if folder is None else Path(folder)
+    folder = shipped_config() if folder is None else or_shipped(folder)
     settings = StackSettings(folder=folder)
     files = [*(f"{kind}_node.yaml" for kind in kinds()), "policy_node.yaml", "so101_driver.yaml"]
     if not any((folder / name).is_file() for name in files):

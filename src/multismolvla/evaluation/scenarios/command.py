@@ -46,7 +46,7 @@ from multismolvla.stack.policy_loading import (
     with_digest,
     without_digest,
 )
-from multismolvla.stack.settings import StackSettings, load_settings
+from multismolvla.stack.settings import StackSettings, load_settings, or_shipped
 from multismolvla.streams import StreamTable, load_stream_table
 
 
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         nargs="*",
-        type=Path,
+        type=or_shipped,
         metavar="FILE",
         help="scenarios, or folders of them (default: the installed ones, config/faults)",
     )

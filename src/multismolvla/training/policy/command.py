@@ -17,7 +17,7 @@ from pathlib import Path
 
 from multismolvla.argument_types import add_embodiment
 from multismolvla.stack.command_options import add_streams, stream_table_file
-from multismolvla.stack.settings import shipped_config
+from multismolvla.stack.settings import or_shipped, shipped_config
 from multismolvla.training.policy.recipe import RecipeError
 from multismolvla.training.policy.recipe_file import load_recipe
 from multismolvla.training.provenance import git_says
@@ -26,7 +26,10 @@ from multismolvla.training.provenance import git_says
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "recipe", type=Path, nargs="?", help="default: the installed config/training/small.yaml"
+        "recipe",
+        type=or_shipped,
+        nargs="?",
+        help="default: the installed config/training/small.yaml",
     )
     parser.add_argument("--data", type=Path, help="folder of the training cache, for data.cache")
     parser.add_argument(
