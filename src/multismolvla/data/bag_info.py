@@ -33,7 +33,9 @@ class BagInfo:
 
     def task(self, prefix: str = "") -> str:
         """The instruction that the policy was started with; "" for none."""
-        return str(self.parameters.get(f"{prefix}/policy_node", {}).get("task", "")).strip()
+        own = self.parameters.get(f"{prefix}/policy_node", {})
+        # Its parameters are not there yet in a recording that ended early.
+        return str(own.get("task", self.launch_arguments.get("task", ""))).strip()
 
     def pose_check(self, prefix: str = "") -> str:
         """What the policy node compared images with the joints by; see `find_weights`."""
@@ -56,10 +58,15 @@ def read_info(bag: RecordedBag, prefix: str = "") -> BagInfo:
             # Another stack may have a topic of that name.
             with contextlib.suppress(ValueError):
                 newest = json.loads(message.data)
-    if not isinstance(newest, dict):
-        return BagInfo()
+    newest = _table(newest)
+    parameters = _table(newest.get("parameters"))
     return BagInfo(
         str(newest.get("git_revision", "")),
-        newest.get("launch_arguments", {}),
-        newest.get("parameters", {}),
+        _table(newest.get("launch_arguments")),
+        {node: _table(values) for node, values in parameters.items()},
     )
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """What another stack publishes under that name may be anything."""
+    return value if isinstance(value, dict) else {}
