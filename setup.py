@@ -17,6 +17,7 @@ NODES = (
     "fault_injector",
     "recording_info",
     "bag_player",
+    "tf_broadcaster",
 )
 
 setup(

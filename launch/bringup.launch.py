@@ -40,6 +40,7 @@ from launch_ros.substitutions import FindPackageShare
 from multismolvla.modalities.registry import OWN, modalities
 from multismolvla.shared_memory import is_ours, shortage
 from multismolvla.sim.libero.tasks import DEFAULT_TASK as LIBERO_TASK
+from multismolvla.stack.settings import or_shipped
 from multismolvla.streams import StreamTableError, load_stream_table
 
 PACKAGE = "multismolvla"
@@ -232,7 +233,8 @@ def container(words):
 def others(context):
     """A process with the nodes of the table's streams whose kind another package describes."""
     try:
-        table = load_stream_table(LaunchConfiguration("streams_file").perform(context))
+        file = LaunchConfiguration("streams_file").perform(context)
+        table = load_stream_table(or_shipped(file))
     except StreamTableError:
         return []  # Every node that reads the table reports it.
     words = []
@@ -397,6 +399,12 @@ def arguments():
         default_value="8080",
         description="Port of the page of monitor:=web; 0 takes a free one.",
     )
+    yield flag("tf", "true", "Publish the frames of the arm and its cameras; LIBERO has none.")
+    yield DeclareLaunchArgument(
+        "urdf",
+        default_value=PathJoinSubstitution([FindPackageShare(PACKAGE), "urdf", "so101.urdf"]),
+        description="Robot description; edit a copy for the poses of your own cameras.",
+    )
     yield DeclareLaunchArgument(
         "log_level",
         default_value="info",
@@ -511,7 +519,15 @@ def generate_launch_description():
                 ),
             )
             for name in ("rviz", "web")
-        ],
+        ]
+        # The frames come with the robot.
+        + [("tf", "false")],
+    )
+    frames = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            PathJoinSubstitution([FindPackageShare(PACKAGE), "launch", "frames.launch.py"])
+        ),
+        condition=when("'", LaunchConfiguration("tf"), "' == 'true' and not ", *is_libero),
     )
     recorder = ExecuteProcess(
         cmd=["ros2", "bag", "record", "-s", "mcap", "-a", "-o", LaunchConfiguration("record")],
@@ -536,6 +552,7 @@ def generate_launch_description():
                             OpaqueFunction(function=injector),
                             OpaqueFunction(function=sensing),
                             OpaqueFunction(function=others),
+                            frames,
                         ],
                         condition=on_robot,
                     ),

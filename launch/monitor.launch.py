@@ -1,4 +1,4 @@
-"""Show how the stack does: its paths and health as topics for RViz, the arm's frames, and RViz.
+"""Show how the stack does: its paths and health as topics for RViz, and RViz.
 
 ros2 launch multismolvla monitor.launch.py                # on any host of the same ROS domain
 ros2 launch multismolvla monitor.launch.py rviz:=false    # the topics, for an RViz elsewhere
@@ -9,10 +9,17 @@ ros2 launch multismolvla monitor.launch.py rviz:=false web:=true    # a page for
 
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
 from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node, PushRosNamespace, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
@@ -51,6 +58,12 @@ def arguments():
     )
     yield DeclareLaunchArgument(
         "web_port", default_value="8080", description="Port of that page; 0 takes a free one."
+    )
+    yield DeclareLaunchArgument(
+        "tf",
+        default_value="false",
+        choices=["true", "false"],
+        description="Publish the arm's frames from this host; bringup.launch.py does by itself.",
     )
     yield DeclareLaunchArgument(
         "urdf",
@@ -99,33 +112,51 @@ def watcher(executable, *parameters, **options):
 
 
 def watchers(context):
-    """The monitor and, where ROS has them, what serves the arm's frames and groups diagnostics."""
+    """The monitor, and what groups diagnostics where ROS has it."""
     urdf = LaunchConfiguration("urdf").perform(context)
     has_publisher = is_installed("robot_state_publisher")
     nodes = [watcher("monitor_node", {"urdf": "" if has_publisher else urdf})]
-    if has_publisher:
-        description = ParameterValue(Path(urdf).read_text(), value_type=str)
-        nodes.append(
-            Node(
-                package="robot_state_publisher",
-                executable="robot_state_publisher",
-                name="robot_state_publisher",
-                parameters=[{"robot_description": description}],
-            )
-        )
     if is_installed("diagnostic_aggregator"):
         nodes.append(
             Node(
                 package="diagnostic_aggregator",
                 executable="aggregator_node",
                 name="diagnostic_aggregator",
-                parameters=[share("config", "diagnostics_aggregator.yaml")],
+                parameters=[groups(context)],
             )
         )
     return nodes
 
 
+def groups(context):
+    """The aggregator's groups, for the nodes of this namespace: another stack has its own."""
+    file = share("config", "diagnostics_aggregator.yaml").perform(context)
+    settings = yaml.safe_load(Path(file).read_text())["/**"]["ros__parameters"]
+    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
+    return inside(settings, f"/{namespace}") if namespace else settings
+
+
+def inside(settings, namespace):
+    """Parameters of the aggregator with its path and the names it looks for in a namespace."""
+    changed = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            changed[key] = inside(value, namespace)
+        elif key == "startswith":
+            changed[key] = [namespace + name for name in value]
+        elif key == "path" and "pub_rate" in settings:
+            changed[key] = value + namespace
+        else:
+            changed[key] = value
+    return changed
+
+
 def generate_launch_description():
+    frames = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(share("launch", "frames.launch.py")),
+        launch_arguments=[("urdf", LaunchConfiguration("urdf"))],
+        condition=IfCondition(LaunchConfiguration("tf")),
+    )
     web = watcher(
         "web_monitor",
         {
@@ -153,6 +184,7 @@ def generate_launch_description():
                     ),
                     PushRosNamespace(LaunchConfiguration("namespace")),
                     OpaqueFunction(function=watchers),
+                    frames,
                     rviz,
                     web,
                 ]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multismolvla.embodiment.so101 import KINEMATICS, SO101
+from multismolvla.monitoring.frames import Frames
 from multismolvla.monitoring.urdf import UrdfError, load_urdf
 
 FILE = Path(__file__).parents[2] / "urdf" / "so101.urdf"
@@ -30,16 +31,10 @@ def matrix(wxyz) -> np.ndarray:
 def test_its_grip_frame_is_where_the_kinematics_have_it(shares):
     joints = SO101.lower_rad + np.array(shares) * (SO101.upper_rad - SO101.lower_rad)
     angles = dict(zip(SO101.joint_names, joints.tolist(), strict=True))
-    poses = {ARM.root: (np.zeros(3), np.eye(3))}
-    for joint in ARM.joints:
-        position, rotation = poses[joint.parent]
-        poses[joint.child] = (
-            position + rotation @ joint.position,
-            rotation @ matrix(joint.turned(angles.get(joint.name, 0.0))),
-        )
+    grip = Frames(ARM).poses(angles)["grip"]
     position, rotation = KINEMATICS.forward(joints)
-    np.testing.assert_allclose(poses["grip"][0], position, atol=1e-6)
-    np.testing.assert_allclose(poses["grip"][1], rotation, atol=1e-6)
+    np.testing.assert_allclose(grip.position, position, atol=1e-6)
+    np.testing.assert_allclose(matrix(grip.wxyz), rotation, atol=1e-6)
 
 
 def test_every_joint_of_the_arm_turns_and_every_link_has_its_place():

@@ -1,13 +1,15 @@
 """/diagnostics: every status has its place in the shipped tree, and a loss shows within 0.5 s."""
 
+import runpy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from builtin_interfaces.msg import Time
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from launch import LaunchContext
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
@@ -15,7 +17,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from multismolvla.nodes.depth_node import DepthNode
-from multismolvla.nodes.diagnostics import DIAGNOSTICS_PERIOD_S, Diagnostics, Task
+from multismolvla.nodes.diagnostics import DIAGNOSTICS_PERIOD_S
+from multismolvla.nodes.misconfigured import report_misconfigured
 from multismolvla.nodes.policy_node import PolicyNode
 from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.segmentation_node import SegmentationNode
@@ -25,9 +28,18 @@ from multismolvla.sensing.lag import LagMeter
 from multismolvla.sensing.pressure import CpuPressure
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = yaml.safe_load((ROOT / "config" / "diagnostics_aggregator.yaml").read_text())["/**"][
-    "ros__parameters"
-]
+LAUNCH = runpy.run_path(str(ROOT / "launch" / "monitor.launch.py"))
+
+
+@cache
+def settings_in(namespace: str) -> dict:
+    """The aggregator's parameters, as the launch file gives them to it."""
+    context = LaunchContext()
+    context.launch_configurations["namespace"] = namespace
+    return LAUNCH["groups"](context)
+
+
+SETTINGS = settings_in("")
 SHOWN_WITHIN_S = 0.5
 STEP_NS = 20_000_000
 
@@ -46,13 +58,20 @@ def analyzers(settings: dict, path: str = "") -> dict[str, dict]:
     return found
 
 
-ANALYZERS = analyzers(SETTINGS)
+@cache
+def analyzers_in(namespace: str) -> dict[str, dict]:
+    return analyzers(settings_in(namespace))
 
 
-def places_of(name: str) -> list[str]:
-    """Where diagnostic_aggregator puts a status; a GenericAnalyzer looks for parts of its name."""
+ANALYZERS = analyzers_in("")
+
+
+def places_of(name: str, namespace: str = "") -> list[str]:
+    """Where diagnostic_aggregator puts a status: a GenericAnalyzer looks how its name begins."""
     return [
-        path for path, entry in ANALYZERS.items() if any(part in name for part in entry["contains"])
+        path
+        for path, entry in analyzers_in(namespace).items()
+        if name.startswith(tuple(entry["startswith"]))
     ]
 
 
@@ -80,13 +99,16 @@ def test_every_status_of_the_stack_has_one_place_in_the_tree(graph, namespace):
     def counted() -> dict[str, int]:
         counts = dict.fromkeys(expected, 0)
         for name in heard:
-            for place in places_of(name):
+            for place in places_of(name, namespace):
                 counts[place] += 1
         return counts
 
     graph.spin_until(lambda: counted() == expected)
     for name, status in heard.items():
-        assert len(places_of(name)) == 1, name
+        assert len(places_of(name, namespace)) == 1, name
+        # Another stack in the same ROS domain has a tree of its own.
+        other = "" if namespace else "left"
+        assert not places_of(name, other), name
         assert status.hardware_id and status.message, name
     assert {status.hardware_id for name, status in heard.items() if "wrist/" in name} == {
         "wrist_camera"
@@ -96,11 +118,24 @@ def test_every_status_of_the_stack_has_one_place_in_the_tree(graph, namespace):
 def test_a_node_that_cannot_start_has_its_place_too(graph):
     heard = []
     graph.probe.create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
-    diagnostics = Diagnostics(graph.probe, "configuration")
-    task = Task("configuration", DiagnosticStatus.ERROR, "wrong", {})
-    graph.probe.create_timer(0.05, lambda: diagnostics.publish(task))
+    graph.add(report_misconfigured("wrong", "rgb_node", "/wrist"))
     graph.spin_until(lambda: heard)
     assert places_of(heard[0].status[0].name) == ["/Configuration"]
+
+
+def test_every_node_of_the_package_has_a_place_where_it_cannot_start():
+    nodes = {path.stem for path in (ROOT / "docs" / "nodes").glob("*.md")}
+    # The process of others; a `sim_node` to all others.
+    for node in nodes - {"sensor_container", "libero_node"}:
+        assert places_of(f"/{node}: configuration") == ["/Configuration"], node
+
+
+def test_each_namespace_has_a_path_of_its_own():
+    assert SETTINGS["path"] == "MultiSmolVLA"
+    assert settings_in("/desk/left/")["path"] == "MultiSmolVLA/desk/left"
+    # What is no name stays as it is.
+    assert settings_in("left")["pub_rate"] == SETTINGS["pub_rate"]
+    assert settings_in("left")["arm"]["num_items"] == SETTINGS["arm"]["num_items"]
 
 
 def test_silence_is_stale_before_half_a_second_is_over_and_jitter_is_not():

@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from multismolvla.nodes.rgb_node import RgbNode
 from multismolvla.nodes.segmentation_node import SegmentationNode
 from multismolvla.nodes.sim_node import SimNode
 from multismolvla.nodes.so101_driver import SO101Driver
+from multismolvla.nodes.tf_broadcaster import TfBroadcaster
 from multismolvla.nodes.thermal_node import ThermalNode
 from multismolvla.nodes.web_monitor import WebMonitor
 
@@ -34,11 +36,14 @@ NODES = {
     "monitor_node": MonitorNode,
     "web_monitor": WebMonitor,
     "recording_info": RecordingInfo,
+    "tf_broadcaster": TfBroadcaster,
 }
+URDF = str(Path(__file__).parents[2] / "urdf" / "so101.urdf")
 # The driver would reach for a serial port, the page for one that is taken.
 OVERRIDES = {
     "so101_driver": [Parameter("autostart", value=False)],
     "web_monitor": [Parameter("port", value=0)],
+    "tf_broadcaster": [Parameter("urdf", value=URDF)],
 }
 # Declared by rclpy itself.
 OWN = {"use_sim_time", "start_type_description_service"}

@@ -11,7 +11,7 @@ from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
-from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -361,6 +361,24 @@ def test_the_quality_of_service_of_images_can_be_overridden(cameras):
     # The override is of these two alone, and not of what other nodes of this process start from.
     assert qos_profile_sensor_data.reliability == ReliabilityPolicy.BEST_EFFORT
     assert qos_profile_sensor_data.depth == 5
+
+
+def test_a_reliable_subscriber_gets_images_too(cameras):
+    """RViz and image viewers are such ones by default; REP-2003 has publishers serve them."""
+    camera = Camera(cameras)
+    images, infos = [], []
+    cameras.probe.create_subscription(Image, "rgb/image", images.append, QoSProfile(depth=5))
+    cameras.probe.create_subscription(
+        CameraInfo, "rgb/image/camera_info", infos.append, QoSProfile(depth=5)
+    )
+    raw = cameras.probe.create_publisher(CameraInfo, "rgb/camera_info", QoSProfile(depth=5))
+
+    def seen():
+        camera.send()
+        raw.publish(CameraInfo(height=48, width=64))
+        return images and infos
+
+    cameras.spin_until(seen)
 
 
 def test_camera_info_is_looked_for_beside_a_remapped_image(cameras):

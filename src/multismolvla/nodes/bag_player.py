@@ -15,7 +15,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
@@ -32,6 +32,7 @@ from multismolvla.nodes.parameters import (
     reject_unknown,
 )
 from multismolvla.nodes.run import run
+from multismolvla.nodes.sensor_qos import offered
 from multismolvla.streams import load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -116,7 +117,7 @@ class BagPlayer(Node):
         for name in self._source.topics:
             if name in self._source.table.names:
                 topic = f"{name}/image_raw"
-                outputs[name] = self.create_publisher(Image, topic, qos_profile_sensor_data)
+                outputs[name] = self.create_publisher(Image, topic, offered())
         return outputs
 
     def _on_policy_status(self, message: DiagnosticArray) -> None:

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 from multismolvla.nodes.monitor_messages import point_cloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
+from multismolvla.nodes.sensor_qos import offered
 from multismolvla.nodes.stamp_ns import stamp_ns
 
 # Depth images as points in space.
@@ -60,9 +61,7 @@ class DepthCloud:
         # Frame of the cloud that displays have now; empty: they have none, or an empty one.
         self._shown_in = ""
         self._received_ns = 0
-        self._publisher = node.create_publisher(
-            PointCloud2, f"{stream}/points", qos_profile_sensor_data
-        )
+        self._publisher = node.create_publisher(PointCloud2, f"{stream}/points", offered())
         self._demand = OnDemand(
             node,
             subscribed_to(self._publisher),

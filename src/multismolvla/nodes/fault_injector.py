@@ -23,8 +23,9 @@ from multismolvla.faults.scenario_file import load_scenario
 from multismolvla.nodes.damaged_messages import DamagedMessages
 from multismolvla.nodes.deadline_timer import DeadlineTimer
 from multismolvla.nodes.fault_parameters import NAMES, NONE, FaultParameters
-from multismolvla.nodes.parameters import declare, declare_streams_file, reject_unknown
+from multismolvla.nodes.parameters import declare_file, declare_streams_file, reject_unknown
 from multismolvla.nodes.run import run
+from multismolvla.nodes.sensor_qos import offered
 from multismolvla.sim.tasks import find_task
 from multismolvla.streams import load_stream_table
 
@@ -41,9 +42,8 @@ class FaultInjector(Node):
     def __init__(self, **options) -> None:
         super().__init__("fault_injector", **options)
         streams_file = declare_streams_file(self)
-        scenario = declare(
-            self, "scenario", "", "Scenario to run, a YAML file; empty is none.", read_only=True
-        )
+        about = "Scenario to run, a YAML file; empty is none."
+        scenario = declare_file(self, "scenario", "", about)
         self._table = load_stream_table(streams_file)
         kinds = {stream.name: stream.kind for stream in self._table} | {JOINT_STATES: JOINT_STATES}
         self._by_stream = {name: FaultParameters(self, name, kind) for name, kind in kinds.items()}
@@ -81,9 +81,7 @@ class FaultInjector(Node):
         images = self.create_subscription(
             Image, f"{stream}/image_raw", receive, qos_profile_sensor_data, raw=True
         )
-        info = self.create_publisher(
-            CameraInfo, f"{stream}/faulty/camera_info", qos_profile_sensor_data
-        )
+        info = self.create_publisher(CameraInfo, f"{stream}/faulty/camera_info", offered())
         # Beside the image, as the sensor nodes look for it.
         self.create_subscription(
             CameraInfo,
@@ -92,7 +90,7 @@ class FaultInjector(Node):
             qos_profile_sensor_data,
             raw=True,
         )
-        return self.create_publisher(Image, f"{stream}/faulty/image_raw", qos_profile_sensor_data)
+        return self.create_publisher(Image, f"{stream}/faulty/image_raw", offered())
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds

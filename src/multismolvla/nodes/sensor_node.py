@@ -30,6 +30,7 @@ from multismolvla.nodes.parameters import (
     declare_streams_file,
     reject_unknown,
 )
+from multismolvla.nodes.sensor_qos import offered
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_publisher import StatusPublisher
 from multismolvla.sensing.pressure import CpuPressure
@@ -70,16 +71,13 @@ class SensorNode(Node):
         self._lag = LagProbe(self, PROBE_S).lag
         self._load = Load()
         self._pressure = CpuPressure()
-        # A copy: rclpy writes an override into the profile, which all nodes of a process share.
         self._image = self.create_publisher(
             Image,
             f"{self.kind}/image",
-            copy(qos_profile_sensor_data),
+            offered(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._info = self.create_publisher(
-            CameraInfo, f"{self.kind}/image/camera_info", qos_profile_sensor_data
-        )
+        self._info = self.create_publisher(CameraInfo, f"{self.kind}/image/camera_info", offered())
         self._status = StatusPublisher(
             self,
             self._stream,
@@ -107,7 +105,8 @@ class SensorNode(Node):
             Image,
             f"{self.kind}/image_raw",
             with_wait(self._on_image),
-            copy(qos_profile_sensor_data),  # as above
+            # A copy: rclpy writes an override into the profile, which nodes of a process share.
+            copy(qos_profile_sensor_data),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         # Beside the image, as image_transport has it, so that it follows when that is remapped.

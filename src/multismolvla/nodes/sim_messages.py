@@ -10,12 +10,12 @@ from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from mujoco import MjModel
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.nodes.camera_messages import raw_image
+from multismolvla.nodes.sensor_qos import offered
 from multismolvla.sim.cameras import Cameras
 from multismolvla.sim.layout import SHAPES
 from multismolvla.streams import Stream, StreamTable
@@ -43,8 +43,8 @@ class CameraTopics:
         self._infos = {stream.name: camera_info(cameras, stream) for stream in table}
         self._outputs = {
             name: (
-                node.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data),
-                node.create_publisher(CameraInfo, f"{name}/camera_info", qos_profile_sensor_data),
+                node.create_publisher(Image, f"{name}/image_raw", offered()),
+                node.create_publisher(CameraInfo, f"{name}/camera_info", offered()),
             )
             for name in table.names
         }
