@@ -55,9 +55,38 @@ def yaml_value(text: str) -> Any:
 def json_value(text: str) -> Any:
     """What a text in JSON says; ValueError, in one line, where it is none."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
+    except _Twice as error:
+        raise ValueError(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}") from None
+
+
+class _Twice(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of an object in JSON; of two values under one key, json would drop the first in silence."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Twice(f"key '{twice}' is there {names.count(twice)} times; expected once")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that people write, with or without the mark that Windows puts first.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def load_checked(
@@ -79,7 +108,7 @@ def load_checked(
         error: the file cannot be read or is wrong; one line that begins with its path.
     """
     try:
-        return checked(kind, parse(path.read_text()), complete)
+        return checked(kind, parse(read_text(path)), complete)
     except OSError as unreadable:
         raise error(f"{path}: cannot read {what}: {unreadable.strerror}") from None
     except ValueError as wrong:

@@ -86,6 +86,11 @@ class Servos:
     def read_diagnostics(self, joint):
         return None
 
+    retried = 0
+
+    def supply_warning(self):
+        return ()
+
     def serious_fault(self):
         return ""
 

@@ -141,7 +141,97 @@ def test_a_wrong_file_names_key_and_value(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not valid JSON"), ("[]", "expected keys and")]
+    ("joint", "low", "high"),
+    [
+        ("shoulder_pan", 0, 4095),
+        ("shoulder_lift", 0, 4095),
+        ("elbow_flex", 100, 4000),
+        ("wrist_flex", 0, 4095),
+        ("gripper", 0, 4095),
+    ],
+)
+def test_a_joint_that_cannot_turn_that_far_is_refused(tmp_path, joint, low, high):
+    content = json.loads(SHIPPED.read_text())
+    content[joint].update(range_min=low, range_max=high)
+    path = tmp_path / "arm.json"
+    path.write_text(json.dumps(content))
+    found = rf"arm\.json: {joint} goes from {low} to {high}, .*only wrist_roll does"
+    with pytest.raises(CalibrationError, match=found):
+        load_calibration(path)
+
+
+def test_wrist_roll_may_turn_all_the_way_and_every_joint_somewhat_farther(tmp_path):
+    content = json.loads(SHIPPED.read_text())
+    content["wrist_roll"].update(range_min=0, range_max=4095)
+    content["shoulder_lift"].update(range_min=700, range_max=3400)
+    path = tmp_path / "arm.json"
+    path.write_text(json.dumps(content))
+    assert load_calibration(path).motors["shoulder_lift"].range_max == 3400
+
+
+def test_a_joint_that_was_not_swept_is_refused(tmp_path):
+    content = json.loads(SHIPPED.read_text())
+    content["elbow_flex"].update(range_min=2040, range_max=2055)
+    path = tmp_path / "arm.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(CalibrationError, match="2040 to 2055, 15 ticks; expected at least 500"):
+        load_calibration(path)
+
+
+def test_a_calibration_of_lerobot_0_1_is_named(tmp_path):
+    path = tmp_path / "main_follower.json"
+    path.write_text(
+        json.dumps(
+            {
+                "homing_offset": [2048, 3072, 3072, 1024, -1024, -2048],
+                "drive_mode": [0, 1, 1, 0, 0, 0],
+                "start_pos": [2015, 2900, 1040, 1100, 2000, 1900],
+                "end_pos": [3039, 4000, 2100, 2200, 3100, 3000],
+                "calib_mode": ["DEGREE"] * 5 + ["LINEAR"],
+                "motor_names": list(SO101.joint_names),
+            }
+        )
+    )
+    with pytest.raises(
+        CalibrationError, match=r"a calibration of LeRobot 0\.1, .* calibrate again"
+    ):
+        load_calibration(path)
+
+
+def test_a_mark_of_byte_order_is_no_fault(tmp_path):
+    path = tmp_path / "arm.json"
+    path.write_bytes(b"\xef\xbb\xbf" + SHIPPED.read_bytes())
+    assert load_calibration(path).motors == simulated_calibration().motors
+
+
+def test_another_encoding_is_named(tmp_path):
+    path = tmp_path / "arm.json"
+    path.write_bytes(SHIPPED.read_text().encode("utf-16"))
+    with pytest.raises(CalibrationError, match=r"arm\.json: not UTF-8 text"):
+        load_calibration(path)
+
+
+def test_values_in_other_units_are_refused(tmp_path):
+    path = tmp_path / "arm.json"
+    for low, high, expected in (
+        (-100, 100, "range_min is -100; expected a whole number from 0"),
+        (-1.74, 1.74, "range_min is -1.74; expected a whole number"),
+    ):
+        content = json.loads(SHIPPED.read_text())
+        content["shoulder_lift"].update(range_min=low, range_max=high)
+        path.write_text(json.dumps(content))
+        with pytest.raises(CalibrationError, match=rf"shoulder_lift\.{expected}"):
+            load_calibration(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("", "not valid JSON"),
+        ("[]", "expected keys and"),
+        ('{"gripper": {"id": 6, "id": 5}}', "key 'id' is there 2 times; expected once"),
+    ],
 )
 def test_what_is_no_calibration_at_all(tmp_path, text, message):
     path = tmp_path / "arm.json"

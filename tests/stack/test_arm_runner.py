@@ -181,3 +181,116 @@ def test_a_slow_loop_is_as_fast_as_allowed():
         for now_ns in range(10**9, 2 * 10**9, 10**8)
     ]
     np.testing.assert_allclose(np.diff(goals, axis=0).max(), 0.1)
+
+
+def test_the_supply_s_bit_in_every_answer_is_one_warning(loop):
+    loop.bus.servos.injected_status = [1] * 6
+    status = loop.tick(TARGET, 60)
+    assert status.state is SafetyState.TRACKING
+    np.testing.assert_allclose(loop.goals(), TARGET, atol=0.002)
+    assert status.warning.startswith("supply voltage out of range at the servo of shoulder_pan, ")
+    assert [text for severity, text in loop.events if severity == "warning"] == [
+        f"{status.warning}; work goes on: check the supply, and that it is the one for these "
+        "servos (7.4 V or 12 V)"
+    ]
+    # A bit that comes and goes is no news.
+    loop.bus.servos.injected_status = [0] * 6
+    assert loop.tick(TARGET, 2).warning == ""
+    loop.bus.servos.injected_status = [0, 1, 0, 0, 0, 0]
+    assert loop.tick(TARGET, 2).warning.endswith("of shoulder_lift")
+    assert [severity for severity, _ in loop.events].count("warning") == 1
+
+
+def test_damaged_packets_are_counted_also_over_a_reconnection(loop):
+    loop.tick()
+    loop.bus.corrupt(1)
+    assert loop.tick(TARGET, 5).bus_retries == 1
+    # Nothing is on its way to the servos any more: the next request is one that is answered.
+    loop.goals()
+    loop.bus.corrupt_requests(1)
+    status = loop.tick(TARGET, 5)
+    assert (status.bus_retries, status.bus_errors, status.fault) == (2, 0, "")
+    loop.loop.close()
+    assert loop.tick(TARGET, 2).bus_retries == 2
+
+
+def test_a_gripper_that_falls_silent_in_overload_is_named_and_the_others_hold(loop):
+    loop.tick(TARGET, 60)
+    held = loop.goals()
+    loop.bus.servos.injected_status[5] = 1 << 5
+    loop.tick(TARGET, 2)
+    loop.bus.servos.silent.add(5)
+    status = loop.tick(SO101.home_rad, 4)
+    assert "servo 6 (gripper)" in status.fault and "power off and on" in status.fault
+    assert status.state is SafetyState.HOLD
+    assert loop.plant.torque().all()
+    np.testing.assert_allclose(loop.goals()[:5], held[:5], atol=0.05)
+    rest = loop.goals()
+    for _ in range(2):
+        loop.steady_s += 3.0
+        loop.tick(SO101.home_rad)
+    np.testing.assert_array_equal(loop.goals(), rest)
+    assert [severity for severity, _ in loop.events].count("error") == 1
+    # Its power was switched off and on: limp, and without the overload.
+    loop.bus.servos.injected_status[5] = 0
+    loop.bus.drop(5)
+    loop.bus.restore(5)
+    loop.steady_s += 3.0
+    assert loop.tick(TARGET, 60).state is SafetyState.TRACKING
+    assert loop.plant.torque().all()
+
+
+def test_a_roll_that_leaves_its_turn_holds_the_arm_until_it_is_turned_back(loop):
+    roll = SO101.joint_names.index("wrist_roll")
+    loop.tick(TARGET, 60)
+    for angle in (1.5, 2.5, 3.1, 3.2):
+        loop.plant._positions[roll] = angle
+        status = loop.tick(TARGET)
+    assert status.state is SafetyState.HOLD
+    assert "servo 5 (wrist_roll) turned past the end of the count" in status.reason
+    assert loop.tick(TARGET, 20).state is SafetyState.HOLD
+    assert abs(loop.plant.positions_rad()[roll]) > 3.0
+    loop.loop.set_torque(False, timeout_s=0.0)
+    loop.tick()
+    for angle in (3.1, 2.0, 1.0):
+        pose = loop.plant.positions_rad()
+        pose[roll] = angle
+        loop.plant.move_to(pose)
+        loop.tick()
+    loop.loop.set_torque(True, timeout_s=0.0)
+    loop.tick()
+    np.testing.assert_allclose(loop.goals(), pose, atol=0.003)
+    assert loop.tick(TARGET, 100).state is SafetyState.TRACKING
+
+
+def test_an_arm_moved_by_hand_stays_where_it_was_put(loop):
+    loop.tick(TARGET, 60)
+    loop.loop.set_torque(False, timeout_s=0.0)
+    loop.tick(TARGET, 5)
+    pose = SO101.home_rad + np.array([0.8, 0.5, -0.6, -0.4, 0.9, 0.3])
+    loop.plant.move_to(pose)
+    loop.tick(TARGET, 5)
+    loop.loop.set_torque(True, timeout_s=0.0)
+    status = loop.tick()
+    assert status.state is not SafetyState.TRACKING
+    np.testing.assert_allclose(loop.goals(), pose, atol=0.003)
+    # From there it goes on slowly, not in a jump to where it was.
+    loop.tick(TARGET)
+    assert np.abs(loop.goals() - pose).max() <= 0.05
+
+
+def test_a_latched_overload_holds_until_the_torque_was_off(loop):
+    loop.tick(TARGET, 60)
+    loop.bus.servos.latched_status[2] = 1 << 5
+    assert loop.tick(TARGET, 60).state is SafetyState.HOLD
+    for enabled in (False, True):
+        loop.loop.set_torque(enabled, timeout_s=0.0)
+        loop.tick()
+    assert loop.tick(TARGET, 60).state is SafetyState.TRACKING
+
+
+def test_swapped_ids_drive_nothing(loop):
+    loop.bus.servos.swap_ids(2, 3)
+    status = loop.tick(TARGET, 3)
+    assert "their ids are swapped" in status.fault
+    assert not loop.plant.torque().any()

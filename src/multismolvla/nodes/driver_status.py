@@ -72,6 +72,7 @@ class DriverStatus:
             "torque": int(report.torque),
             "rate_hz": f"{rate_hz:.1f}",
             "bus_errors": report.bus_errors,
+            "bus_retries": report.bus_retries,
             "lag_ms": f"{lag_s * 1e3:.0f}",
         }
         for joint, read in report.diagnostics.items():
@@ -97,6 +98,8 @@ def _verdict(report: ArmStatus) -> tuple[bytes, str]:
     gripper = report.diagnostics.get(GRIPPER)
     if gripper is not None and gripper.status_bits & OVERLOAD:
         return DiagnosticStatus.WARN, "gripper reports overload: it grips weakly until it opens"
+    if report.warning:
+        return DiagnosticStatus.WARN, report.warning
     if report.state is SafetyState.IDLE:
         return DiagnosticStatus.OK, report.reason
     return DiagnosticStatus.OK, report.reason or "following commands"

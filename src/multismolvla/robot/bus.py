@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import serial
 
 from multismolvla.robot import protocol
+from multismolvla.robot.echo import EchoFilter
 from multismolvla.robot.errors import (
     BusLost,
     CorruptPacket,
@@ -22,7 +23,7 @@ from multismolvla.robot.errors import (
     ServoStatusError,
     ServoTimeout,
 )
-from multismolvla.robot.protocol import Instruction, Packet, PacketParser
+from multismolvla.robot.protocol import SERIOUS_BITS, Packet, PacketParser, describe_status
 from multismolvla.robot.registers import ID, LOCK, Register
 
 BAUDRATE = 1_000_000
@@ -60,6 +61,8 @@ class FeetechBus:
         self.names: dict[int, str] = {}
         # Requests that had to be sent again.
         self.retried = 0
+        # Requests whose echo may still come: the last, and one before it that nobody answers.
+        self._unheard: list[bytes] = []
         self._serial = _open(port, baudrate)
 
     def close(self) -> None:
@@ -77,7 +80,8 @@ class FeetechBus:
 
         Raises:
             ServoTimeout, CorruptPacket, BusLost: no good answer.
-            ServoStatusError: it is there and reports a fault.
+            ServoStatusError: it is there and reports a fault other than its supply voltage's,
+                which is only kept in `status_bits`.
         """
         return register.decode(self.read_bytes(servo, register.address, register.size))
 
@@ -114,7 +118,7 @@ class FeetechBus:
                 return answers
         if discarded:
             raise CorruptPacket(missing, self.describe(missing), self.port)
-        raise ServoTimeout(missing, self.describe(missing), self.port)
+        raise self._silent(missing)
 
     def sync_write(self, register: Register, values: Mapping[int, int]) -> None:
         """Write a register of several servos (id -> value) at once; servos do not acknowledge it.
@@ -126,12 +130,15 @@ class FeetechBus:
         self._send(protocol.sync_write_request(register.address, data))
 
     def scan(self, servos: Sequence[int], timeout_s: float = SCAN_TIMEOUT_S) -> list[int]:
-        """Return those of the ids that answer a ping in time, each pinged once."""
+        """Return those of the ids that answer in time, each asked once.
+
+        Asked for their id, not pinged: where an adapter echoes, a ping looks like its answer.
+        """
         found = []
         for servo in servos:
             answers: dict[int, bytes] = {}
-            self._send(Packet(servo, Instruction.PING))
-            self._receive([servo], 0, answers, timeout_s)
+            self._send(protocol.read_request(servo, ID.address, ID.size))
+            self._receive([servo], ID.size, answers, timeout_s)
             found += answers
         return found
 
@@ -163,8 +170,8 @@ class FeetechBus:
         else:
             if discarded:
                 raise CorruptPacket([request.id], self.describe([request.id]), self.port)
-            raise ServoTimeout([request.id], self.describe([request.id]), self.port)
-        if self.status_bits[request.id]:
+            raise self._silent([request.id])
+        if self.status_bits[request.id] & SERIOUS_BITS:
             raise ServoStatusError(
                 request.id,
                 self.describe([request.id]),
@@ -173,11 +180,22 @@ class FeetechBus:
             )
         return answers[request.id]
 
+    def _silent(self, servos: Sequence[int]) -> ServoTimeout:
+        """No answer from these, with what they said before they fell silent."""
+        said = [
+            f"{self.describe([servo])} last reported {describe_status(bits)}"
+            for servo in servos
+            if (bits := self.status_bits.get(servo, 0) & SERIOUS_BITS)
+        ]
+        return ServoTimeout(servos, self.describe(servos), self.port, ", ".join(said))
+
     def _send(self, request: Packet) -> None:
         try:
             # Half duplex: whatever is still there belongs to an earlier request.
             self._serial.reset_input_buffer()
-            self._serial.write(protocol.encode(request))
+            sent = protocol.encode(request)
+            self._unheard = [*self._unheard[-1:], sent]
+            self._serial.write(sent)
         except (OSError, termios.error) as error:
             raise self._lost(error) from None
 
@@ -190,6 +208,8 @@ class FeetechBus:
     ) -> int:
         """Collect the servos' answers of `size` bytes; return how many bytes were thrown away."""
         parser = PacketParser(size)
+        echo = EchoFilter(self._unheard)
+        self._unheard = []
         waiting = set(servos)
         deadline = time.monotonic() + (timeout_s or self._timeout_s)
         over = False
@@ -197,12 +217,12 @@ class FeetechBus:
             left_s = deadline - time.monotonic()
             # Late on a busy computer: take what has arrived meanwhile.
             over = left_s <= 0
-            for packet in parser.feed(self._read_available(max(0.0, left_s))):
+            for packet in parser.feed(echo.feed(self._read_available(max(0.0, left_s)))):
                 if packet.id in waiting:
                     waiting.remove(packet.id)
                     answers[packet.id] = packet.parameters
                     self.status_bits[packet.id] = packet.code
-        return parser.discarded + parser.pending
+        return parser.discarded + parser.pending + echo.pending
 
     def _read_available(self, timeout_s: float) -> bytes:
         try:

@@ -30,6 +30,22 @@ MAX_HOMING_OFFSET = 2047
 
 GRIPPER = "gripper"
 
+# Turns without an end, so that a sweep cannot find one (as in LeRobot).
+FULL_TURN = "wrist_roll"
+
+# A joint that was swept less than this was forgotten: no joint of the arm has so little travel.
+LEAST_TRAVEL = 500
+
+# A calibrated travel beyond the joint's own by more than this: the count ran over its end during
+# the sweep, or the servo was swept off the arm. Arms differ by some per cent.
+MOST_TRAVEL = 1.5
+
+# Keys of a calibration of LeRobot before 0.2, lists with a value per motor. Source: LeRobot 0.1.0,
+# lerobot/common/robot_devices/robots/feetech_calibration.py.
+_LEROBOT_0_1_KEYS = frozenset(
+    ("homing_offset", "drive_mode", "start_pos", "end_pos", "calib_mode", "motor_names")
+)
+
 
 class CalibrationError(ValueError):
     """A calibration cannot be used; the message names file, key, value and what was expected."""
@@ -51,6 +67,33 @@ class MotorCalibration:
     homing_offset: int
     range_min: int
     range_max: int
+
+
+def check_travel(name: str, range_min: int, range_max: int) -> None:
+    """Refuse a travel that the joint cannot have.
+
+    Raises:
+        ValueError: one line with the joint's keys and values.
+    """
+    travel = range_max - range_min
+    found = f"{name} goes from {range_min} to {range_max}, {travel} ticks"
+    if range_min < 0 or range_max >= TICKS_PER_TURN:
+        raise ValueError(
+            f"{found}; expected 0 to {TICKS_PER_TURN - 1}: calibrate again with `so101 calibrate`, "
+            "begin with every joint in the middle"
+        )
+    if travel < LEAST_TRAVEL:
+        raise ValueError(
+            f"{found}; expected at least {LEAST_TRAVEL}: calibrate again with `so101 calibrate` "
+            "and move every joint through its whole travel"
+        )
+    joint = SO101.joints[SO101.joint_names.index(name)]
+    own = round((joint.upper_rad - joint.lower_rad) / RAD_PER_TICK)
+    if name != FULL_TURN and travel > MOST_TRAVEL * own:
+        raise ValueError(
+            f"{found}; expected about {own}, this joint turns no farther (only {FULL_TURN} does): "
+            "calibrate again with `so101 calibrate`, begin with every joint in the middle"
+        )
 
 
 class Calibration:
@@ -167,7 +210,7 @@ def load_calibration(path: str | Path) -> Calibration:
     entries = dataclasses.make_dataclass(
         "Motors", [(name, _Entry) for name in SO101.joint_names], frozen=True
     )
-    content = load_checked(path, entries, CalibrationError, "the calibration", json_value)
+    content = load_checked(path, entries, CalibrationError, "the calibration", _parse)
     motors = {
         name: MotorCalibration(**asdict(getattr(content, name))) for name in SO101.joint_names
     }
@@ -179,4 +222,18 @@ def load_calibration(path: str | Path) -> Calibration:
                 "every servo needs its own (`so101 set-id`)"
             )
         owners[motor.id] = name
+        try:
+            check_travel(name, motor.range_min, motor.range_max)
+        except ValueError as error:
+            raise CalibrationError(f"{path}: {error}") from None
     return Calibration(motors)
+
+
+def _parse(text: str) -> object:
+    content = json_value(text)
+    if isinstance(content, dict) and len(_LEROBOT_0_1_KEYS & content.keys()) > 1:
+        raise ValueError(
+            "a calibration of LeRobot 0.1, whose ticks and zeros are others; calibrate again with "
+            "`so101 calibrate` or with LeRobot 0.2 or newer"
+        )
+    return content

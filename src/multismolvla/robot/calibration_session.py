@@ -14,10 +14,12 @@ from multismolvla.embodiment.so101 import SO101
 from multismolvla.robot import registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import (
+    FULL_TURN,
     MAX_HOMING_OFFSET,
     Calibration,
     CalibrationError,
     MotorCalibration,
+    check_travel,
 )
 from multismolvla.robot.registers import (
     MAX_POSITION,
@@ -27,12 +29,6 @@ from multismolvla.robot.registers import (
 )
 
 MIDDLE = TICKS_PER_TURN // 2 - 1
-
-# A joint that was swept less than this was forgotten: no joint of the arm has so little travel.
-LEAST_SWEEP = 500
-
-# Turns without an end, so that a sweep cannot find one (as in LeRobot).
-FULL_TURN = "wrist_roll"
 
 SWEEP_RATE_HZ = 30.0
 
@@ -101,7 +97,7 @@ class CalibrationSession:
         """Write the travel into the servos and return the calibration.
 
         Raises:
-            CalibrationError: a joint was hardly moved.
+            CalibrationError: a joint was hardly moved, or farther than it can turn.
         """
         motors = {}
         for name, servo, offset, low, high in zip(
@@ -109,11 +105,10 @@ class CalibrationSession:
         ):
             if name == FULL_TURN:
                 low, high = 0, TICKS_PER_TURN - 1
-            elif high - low < LEAST_SWEEP:
-                raise CalibrationError(
-                    f"{name} was moved by only {high - low} of {TICKS_PER_TURN} ticks; calibrate "
-                    "again and move every joint through its whole travel"
-                )
+            try:
+                check_travel(name, low, high)
+            except ValueError as error:
+                raise CalibrationError(str(error)) from None
             motors[name] = MotorCalibration(servo, 0, offset, low, high)
         for motor in motors.values():
             self._bus.write(motor.id, MIN_POSITION, motor.range_min)

@@ -90,6 +90,9 @@ def move(options: argparse.Namespace) -> int:
         arm = SO101Arm(bus, calibration)
         arm.prepare()
         arm.set_torque(True)
+        arm.read()
+        if fault := arm.serious_fault():
+            raise BusError(fault)
         start = arm.held_pose_rad(arm.read())
         target = start.copy()
         for joint, angle in options.targets:

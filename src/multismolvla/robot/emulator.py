@@ -38,7 +38,10 @@ class EmulatedBus:
     Attributes:
         port: path for the driver to open: the link if there is one.
         servos: the emulated servos, for tests.
+        echo: return every request before its answers, as some adapters do.
     """
+
+    echo = False
 
     def __init__(
         self,
@@ -57,7 +60,9 @@ class EmulatedBus:
         self._wire_time = wire_time
         self._realtime = realtime
         self._corrupt = 0
+        self._corrupt_requests = 0
         self._halve = 0
+        self._repeat = 0
         self._thread: threading.Thread | None = None
         self.port = ""
         self.plug_in()
@@ -116,6 +121,14 @@ class EmulatedBus:
         """Damage one byte in each of the next answers."""
         self._corrupt = answers
 
+    def corrupt_requests(self, requests: int) -> None:
+        """Damage one byte in each of the next requests, so that no servo understands them."""
+        self._corrupt_requests = requests
+
+    def repeat(self, answers: int) -> None:
+        """Send each of the next answers twice."""
+        self._repeat = answers
+
     def halve(self, answers: int) -> None:
         """Send only the first half of each of the next answers."""
         self._halve = answers
@@ -136,6 +149,11 @@ class EmulatedBus:
             started = time.monotonic()
             answer = b""
             for request in parser.feed(data):
+                if self.echo:
+                    answer += protocol.encode(request)
+                if self._corrupt_requests:
+                    self._corrupt_requests -= 1
+                    continue
                 for packet in self.servos.answer(request):
                     answer += self._damaged(protocol.encode(packet))
             if self._wire_time:
@@ -149,6 +167,9 @@ class EmulatedBus:
         if self._corrupt:
             self._corrupt -= 1
             return answer[:-1] + bytes([answer[-1] ^ 0x55])
+        if self._repeat:
+            self._repeat -= 1
+            return answer + answer
         if self._halve:
             self._halve -= 1
             return answer[: len(answer) // 2]

@@ -37,12 +37,21 @@ class TorqueLost(BusError):
 class ServoTimeout(BusError):
     """One or more servos did not answer.
 
+    Args:
+        reported: faults that they reported before, in words; "" for none.
+
     Attributes:
         servos: their ids.
     """
 
-    def __init__(self, servos: Sequence[int], who: str, port: str) -> None:
+    def __init__(self, servos: Sequence[int], who: str, port: str, reported: str = "") -> None:
         self.servos = tuple(servos)
+        if reported:
+            super().__init__(
+                f"no answer from {who} on {port}; {reported}: support the arm, and switch its "
+                "power off and on"
+            )
+            return
         it = "it" if len(servos) == 1 else "the first of them"
         super().__init__(f"no answer from {who} on {port}; check power and the cable to {it}")
 

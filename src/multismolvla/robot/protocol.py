@@ -38,6 +38,10 @@ STATUS_BITS: Mapping[int, str] = {
     5: "overload",
 }
 OVERLOAD = 1 << 5
+# Every bit but the supply voltage's: the servo protects itself and does not hold its goal. The
+# voltage's is set for ever where servos made for 7.4 V run on 12 V, and costs nothing.
+OUT_OF_VOLTAGE = 1 << 0
+SERIOUS_BITS = 0xFF & ~OUT_OF_VOLTAGE
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class EmulatedServos:
         self._memory = [bytearray(eeprom) for eeprom in self._eeprom]
         # Registers of present values -> six values for them.
         self._present: dict[Register, Callable[[], Iterable[float]]] = {
-            registers.PRESENT_POSITION: lambda: self._reported_ticks(plant.positions_rad()),
+            registers.PRESENT_POSITION: self._positions,
             registers.GOAL_POSITION: lambda: self._reported_ticks(plant.goals_rad()),
             registers.PRESENT_VELOCITY: self._speeds,
             registers.PRESENT_LOAD: self._loads,
@@ -101,10 +101,15 @@ class EmulatedServos:
             ),
             # Feetech's threshold for a servo that moves is not documented; chosen.
             registers.MOVING: lambda: np.abs(self._speeds()) > 2,
-            registers.STATUS: lambda: self.injected_status,
+            registers.STATUS: self._faults,
         }
-        # Status bits that a test sets, per joint.
+        # Status bits that a test sets, per joint: for good, and until the torque is switched off.
         self.injected_status = [0] * JOINTS
+        self.latched_status = [0] * JOINTS
+        # Firmwares differ: positions beyond the turn's ends go on, with a sign, or begin again.
+        self.signed_positions = False
+        # Whole turns that the count has left out.
+        self._turns = np.zeros(JOINTS, dtype=int)
         # Joints whose servo gives no sign of life.
         self.silent: set[int] = set()
         for joint in range(JOINTS):
@@ -114,10 +119,18 @@ class EmulatedServos:
         """Switch a servo off and on: torque off, and every register as the EEPROM has it."""
         memory = self._memory[joint]
         memory[:] = self._eeprom[joint]
+        self.latched_status[joint] = 0
         self._store(joint, registers.LOCK, 1)
         self._store(joint, registers.TORQUE_LIMIT, self._load(joint, registers.MAX_TORQUE))
         self._plant.set_torque(joint, False)
         self._plant.set_torque_limit(joint, self._torque_limit(joint, registers.MAX_TORQUE))
+
+    def swap_ids(self, joint: int, other: int) -> None:
+        """Give two servos each other's id, as if a person had set them up in the wrong order."""
+        for place in (self._memory, self._eeprom):
+            address = registers.ID.address
+            mine, theirs = place[joint], place[other]
+            mine[address], theirs[address] = theirs[address], mine[address]
 
     def hold(self) -> None:
         """Switch the torque of every servo on."""
@@ -137,6 +150,8 @@ class EmulatedServos:
             if parameters[1] > MAX_PARAMETERS:
                 return []
             self._refresh(*parameters[:2])
+            # Every answer carries the status, which they decide.
+            self._refresh(registers.PRESENT_VOLTAGE.address, 2)
             return [
                 Packet(servo, self._status(joint), self._bytes(joint, *parameters[:2]))
                 for servo in parameters[2:]
@@ -185,7 +200,7 @@ class EmulatedServos:
         return data + bytes(size - len(data))
 
     def _status(self, joint: int) -> int:
-        bits = self.injected_status[joint]
+        bits = self._faults()[joint]
         voltage = self._load(joint, registers.PRESENT_VOLTAGE)
         low = self._load(joint, registers.MIN_VOLTAGE)
         high = self._load(joint, registers.MAX_VOLTAGE)
@@ -195,6 +210,10 @@ class EmulatedServos:
         )
         return bits | (4 if hot else 0)
 
+    def _faults(self) -> list[int]:
+        rows = zip(self.injected_status, self.latched_status, strict=True)
+        return [lasting | latched for lasting, latched in rows]
+
     def _refresh(self, address: int = 0, size: int = MEMORY_BYTES) -> None:
         """Bring registers of present values up to date with the plant, those within the range."""
         for register, read in self._present.items():
@@ -202,11 +221,25 @@ class EmulatedServos:
                 for joint, value in enumerate(read()):
                     self._store(joint, register, int(value))
 
+    def _positions(self) -> np.ndarray:
+        """Present positions; a servo whose count begins again runs after its goal's number."""
+        radians = self._plant.positions_rad()
+        turns = self._ticks(radians) // TICKS_PER_TURN * (not self.signed_positions)
+        turned = np.flatnonzero(turns != self._turns)
+        self._turns = turns
+        for joint in turned:
+            self._set_goal(joint)
+        return self._reported_ticks(radians)
+
     def _reported_ticks(self, radians: np.ndarray) -> np.ndarray:
-        """Ticks that the servos report for joint positions, as their offset registers say."""
+        """Ticks that the servos report for joint positions."""
+        ticks = self._ticks(radians)
+        return ticks if self.signed_positions else ticks % TICKS_PER_TURN
+
+    def _ticks(self, radians: np.ndarray) -> np.ndarray:
+        """Ticks of joint positions, as the offset registers say, also beyond one turn."""
         registered = [self._load(joint, registers.HOMING_OFFSET) for joint in range(JOINTS)]
-        ticks = self._mounting.unclipped_ticks(radians) + self._offsets - registered
-        return ticks % TICKS_PER_TURN
+        return self._mounting.unclipped_ticks(radians) + self._offsets - registered
 
     def _speeds(self) -> np.ndarray:
         return np.rint(self._plant.velocities_rad_s() * self._mounting.signs() / RAD_PER_TICK)
@@ -230,7 +263,10 @@ class EmulatedServos:
         if touched(registers.GOAL_POSITION) and self._load(joint, registers.OPERATING_MODE) == 0:
             self._set_goal(joint)
         if touched(registers.TORQUE_ENABLE):
-            self._plant.set_torque(joint, self._load(joint, registers.TORQUE_ENABLE) == 1)
+            on = self._load(joint, registers.TORQUE_ENABLE) == 1
+            self._plant.set_torque(joint, on)
+            if not on:
+                self.latched_status[joint] = 0
         if touched(registers.TORQUE_LIMIT):
             self._plant.set_torque_limit(joint, self._torque_limit(joint, registers.TORQUE_LIMIT))
 
@@ -245,6 +281,7 @@ class EmulatedServos:
         if low < high:
             goal = min(max(goal, low), high)
         ticks = np.zeros(JOINTS)
+        goal += self._turns[joint] * TICKS_PER_TURN
         ticks[joint] = goal + self._load(joint, registers.HOMING_OFFSET) - self._offsets[joint]
         self._plant.set_goal_rad(joint, float(self._mounting.to_radians(ticks)[joint]))
 

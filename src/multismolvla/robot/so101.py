@@ -12,7 +12,12 @@ from multismolvla.robot import registers
 from multismolvla.robot.bus import FeetechBus
 from multismolvla.robot.calibration import GRIPPER, Calibration
 from multismolvla.robot.errors import RegisterMismatch, ServoStatusError, TorqueLost
-from multismolvla.robot.protocol import OVERLOAD, describe_status
+from multismolvla.robot.protocol import (
+    OUT_OF_VOLTAGE,
+    OVERLOAD,
+    SERIOUS_BITS,
+    describe_status,
+)
 from multismolvla.robot.registers import (
     AMPERE_PER_UNIT,
     LOAD_PER_UNIT,
@@ -23,6 +28,7 @@ from multismolvla.robot.registers import (
     VOLT_PER_UNIT,
     Register,
 )
+from multismolvla.robot.turn_counter import TurnCounter
 
 GRIPPER_JOINT = SO101.joint_names.index(GRIPPER)
 
@@ -54,9 +60,6 @@ OTHER_ARM = (
 
 # A joint further than this from its goal is not held there: something blocks it or has moved it.
 HOLD_TOLERANCE_RAD = 0.15
-
-# Every status bit but the supply voltage's: the servo protects itself and does not hold its goal.
-SERIOUS_BITS = 0xFE
 
 # One request reads position, velocity and load.
 STATE_ADDRESS = PRESENT_POSITION.address
@@ -115,6 +118,7 @@ class SO101Arm:
         self._bus = bus
         self._calibration = calibration
         self._ids = calibration.ids
+        self._turns = TurnCounter(len(self._ids))
         bus.names = dict(zip(self._ids, SO101.joint_names, strict=True))
 
     def prepare(self) -> None:
@@ -125,6 +129,8 @@ class SO101Arm:
         Raises:
             RegisterMismatch: a servo is no STS3215 or was calibrated otherwise.
         """
+        # Who has power again counts anew.
+        self._turns = TurnCounter(len(self._ids))
         for servo, motor in zip(self._ids, self._calibration.motors.values(), strict=True):
             for register, expected, advice in (
                 (registers.MODEL, registers.MODEL_NUMBER, "the SO-101 has STS3215 servos"),
@@ -136,7 +142,7 @@ class SO101Arm:
                 if value != expected:
                     raise RegisterMismatch(
                         f"{self._bus.describe([servo])}: {register.name} is {value}, expected "
-                        f"{expected}; {advice}"
+                        f"{expected}; {self._swapped(servo) or advice}"
                     )
         for joint, servo in enumerate(self._ids):
             phase = self._read(servo, registers.PHASE) & ~PHASE_MULTI_TURN
@@ -156,15 +162,25 @@ class SO101Arm:
             )
 
     def read(self) -> ArmState:
-        """Read positions, velocities and loads in one request."""
+        """Read positions, velocities and loads in one request.
+
+        A joint whose servo's count began again keeps its angle, beyond its limits; the servo is
+        made to hold there, because it would run to its goal all the way round.
+        """
         answers = self._bus.sync_read(self._ids, STATE_ADDRESS, STATE_BYTES)
 
         def column(register: Register) -> np.ndarray:
             start = register.address - STATE_ADDRESS
             return np.array([register.decode(answers[servo][start:]) for servo in self._ids])
 
+        ticks = column(PRESENT_POSITION)
+        before = self._turns.turns
+        positions = self._turns.follow(ticks)
+        if (self._turns.turns != before).any():
+            for joint in np.flatnonzero(self.torque() & (self._turns.turns != before)):
+                self._write(self._ids[joint], registers.GOAL_POSITION, int(ticks[joint]))
         return ArmState(
-            self._calibration.to_radians(column(PRESENT_POSITION)),
+            self._calibration.to_radians(positions),
             self._calibration.to_radians_per_s(column(PRESENT_VELOCITY)),
             column(PRESENT_LOAD) * LOAD_PER_UNIT * self._calibration.signs(),
         )
@@ -235,7 +251,16 @@ class SO101Arm:
         )
 
     def serious_fault(self) -> str:
-        """Faults that servos last reported of themselves, in words; "" when there is none."""
+        """Faults for which the arm must hold, in words; "" when there is none.
+
+        What servos last reported of themselves, and a count that began again.
+        """
+        turned = [self._ids[joint] for joint in np.flatnonzero(self._turns.turns)]
+        if turned:
+            return (
+                f"{self._bus.describe(turned)} turned past the end of the count; switch the torque "
+                "off, turn the joint back by hand, and switch the torque on"
+            )
         gripper = self._ids[GRIPPER_JOINT]
         faults = []
         for servo, bits in sorted(self._bus.status_bits.items()):
@@ -248,9 +273,41 @@ class SO101Arm:
             return ""
         return f"{', '.join(faults)}; free the arm, then switch the torque off and on"
 
+    def supply_warning(self) -> tuple[int, ...]:
+        """Joints (indices) whose servos last reported a supply voltage out of their range."""
+        return tuple(
+            joint
+            for joint, servo in enumerate(self._ids)
+            if self._bus.status_bits.get(servo, 0) & OUT_OF_VOLTAGE
+        )
+
+    @property
+    def retried(self) -> int:
+        """Requests that had to be sent again, because an answer was missing or damaged."""
+        return self._bus.retried
+
     def close(self) -> None:
         """Release the port. The servos hold where they are."""
         self._bus.close()
+
+    def _swapped(self, servo: int) -> str:
+        """Whose calibration a servo has, in words; "" where nobody's."""
+        found = tuple(
+            self._read(servo, register)
+            for register in (
+                registers.HOMING_OFFSET,
+                registers.MIN_POSITION,
+                registers.MAX_POSITION,
+            )
+        )
+        for name, motor in self._calibration.motors.items():
+            own = (motor.homing_offset, motor.range_min, motor.range_max)
+            if own == found and motor.id != servo:
+                return (
+                    f"it has the calibration of {name}, servo {motor.id}: their ids are swapped, "
+                    "in the file or by `so101 set-id`; swap them back"
+                )
+        return ""
 
     def _configure(self, servo: int, wanted: Iterable[tuple[Register, int]]) -> None:
         differing = [

@@ -52,6 +52,13 @@ class Arm(Protocol):
     def serious_fault(self) -> str:
         """Faults for which the arm must hold, as last reported by the servos; "" for none."""
 
+    def supply_warning(self) -> tuple[int, ...]:
+        """Joints (indices) whose servos complain of their supply voltage; work goes on."""
+
+    @property
+    def retried(self) -> int:
+        """Requests that had to be sent again since the arm was reached."""
+
     def close(self) -> None:
         """Release the servos, which hold where they are."""
 
@@ -63,16 +70,21 @@ class ArmStatus:
     Attributes:
         fault: why the arm cannot be driven, "" when it can.
         servo_fault: what servos report of themselves for which the arm holds, "" if nothing.
+        warning: what servos report with which work goes on, "" if nothing.
+        bus_errors: ticks without a good answer.
+        bus_retries: requests that had to be sent again.
         diagnostics: per joint name, as far as read.
     """
 
     connected: bool
     fault: str
     servo_fault: str
+    warning: str
     state: SafetyState
     reason: str
     torque: bool
     bus_errors: int
+    bus_retries: int
     diagnostics: dict[str, ServoDiagnostics]
 
     @property
@@ -128,6 +140,13 @@ class SimulatedArm:
 
     def serious_fault(self) -> str:
         return ""
+
+    def supply_warning(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def retried(self) -> int:
+        return 0
 
     def close(self) -> None:
         """Nothing: the simulator goes on."""

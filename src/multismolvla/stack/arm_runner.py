@@ -81,6 +81,11 @@ class ArmRunner:
         self._retry_at_s = 0.0
         self._pause_s = FIRST_PAUSE_S
         self._bus_errors = 0
+        # Of connections that are closed.
+        self._bus_retries = 0
+        self._warning = ""
+        # Joints whose servos ever complained of their supply.
+        self._warned: set[int] = set()
         self._ticks = 0
         self._then_ns = 0
         self._logged: tuple[SafetyState, str] = (safety.state, safety.reason)
@@ -125,18 +130,22 @@ class ArmRunner:
                 self._arm is not None and not self._fault,
                 self._fault,
                 self._servo_fault,
+                self._warning,
                 self._safety.state,
                 self._safety.reason,
                 self._has_torque,
                 self._bus_errors,
+                self._bus_retries + (0 if self._arm is None else self._arm.retried),
                 dict(self._diagnostics),
             )
 
     def close(self) -> None:
         """Release the arm. The servos hold where they are."""
-        if self._arm is not None:
-            self._arm.close()
-        self._arm = None
+        with self._lock:
+            arm, self._arm = self._arm, None
+            self._bus_retries += 0 if arm is None else arm.retried
+        if arm is not None:
+            arm.close()
 
     def tick(self) -> None:
         """One control period; takes no exception that the bus may raise further."""
@@ -166,6 +175,7 @@ class ArmRunner:
         try:
             self._ready(arm)
         except BusError:
+            self._bus_retries += arm.retried
             arm.close()
             raise
         self._arm = arm
@@ -213,6 +223,7 @@ class ArmRunner:
         self._switch_torque(arm)
         state = arm.read()
         self._on_state(state)
+        self._warn(arm)
         now_ns = self._clock_ns()
         with self._lock:
             if now_ns < self._then_ns:
@@ -232,6 +243,19 @@ class ArmRunner:
         if self._on_setpoint is not None:
             self._on_setpoint(command, setpoint)
         self._diagnose(arm)
+
+    def _warn(self, arm: Arm) -> None:
+        """Tell of servos that complain of their supply: each once, however often it does."""
+        joints = arm.supply_warning()
+        named = ", ".join(self._safety.joint_names[joint] for joint in joints)
+        self._warning = f"supply voltage out of range at the servo of {named}" if joints else ""
+        if not self._warned.issuperset(joints):
+            self._warned.update(joints)
+            self._on_event(
+                "warning",
+                f"{self._warning}; work goes on: check the supply, and that it is the one for "
+                "these servos (7.4 V or 12 V)",
+            )
 
     def _command(self, now_ns: int, arm: Arm) -> tuple[Command | None, str]:
         """The command for now, or why there is none."""
