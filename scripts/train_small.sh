@@ -104,12 +104,14 @@ train_small_libero() {
         --weights src/multismolvla/segmentation/libero.safetensors
     m train $config/libero_finish.yaml "${robot[@]}" --set phases.0.steps=1 \
         --set phases.0.learning_rate=1e-12 --set phases.0.cache=data/libero/both \
+        --set model.encoder=out/training/libero_perception_again/perception \
         --out out/training/libero_joined_again
     m demos --world libero --suite object spatial \
         --policy out/training/libero_joined_again/policy --stream-loss 0.3 --noise 0.3 \
-        --seed 500000 --episodes-per-task 10 --out data/libero/both_dagger
+        --seed 500000 --episodes-per-task 7 --out data/libero/both_dagger
     m dataset cache data/libero/object data/libero/spatial data/libero/both_dagger "${arm[@]}" \
         --out data/libero/both2
+    m train $config/libero_perception_dagger.yaml "${robot[@]}"
     m train $config/libero_finish.yaml "${robot[@]}"
 }
 
