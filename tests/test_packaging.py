@@ -6,6 +6,7 @@ import re
 import runpy
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -268,6 +269,19 @@ def test_every_launch_argument_is_described():
         # launch itself adds the choices behind the sentence.
         sentence = description.partition(" Valid choices are:")[0]
         assert sentence[0].isupper() and sentence.endswith("."), f"{name}: {description}"
+
+
+def test_the_changelog_is_one_that_catkin_pkg_reads():
+    """REP-132: the package's name in the title, and versions with dates; others are not entries."""
+    lines = (ROOT / "CHANGELOG.rst").read_text().splitlines()
+    assert lines[1] == "Changelog for package multismolvla"
+    titles = [text for text, under in pairwise(lines) if under and set(under) == {"-"}]
+    assert titles
+    for title in titles:
+        assert re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)|Forthcoming", title), title
+    parser = pytest.importorskip("catkin_pkg.changelog", reason="comes with ROS 2")
+    found = list(parser.get_changelog_from_path(str(ROOT)).foreach_version())
+    assert found and all(content for _, _, content in found)
 
 
 def test_the_containers_give_arguments_that_the_bring_up_knows():

@@ -12,6 +12,11 @@ from .substitutions import Text, as_text
 __getattr__ = outside(__name__)
 
 
+# Pure-Python packages beside these that launch files of others import.
+_ELSEWHERE = {"launch_pytest", "launch_testing", "launch_xml", "launch_yaml"}
+_ELSEWHERE |= {"launch_testing_ros", "nav2_common", "rosbag2_py", "tf2_ros"}
+
+
 class InvalidLaunchFileError(Exception):
     """A launch file cannot be read; the message says which, where and why."""
 
@@ -42,7 +47,9 @@ class LaunchDescriptionSource:
 
 def _reason(error: Exception) -> str:
     name = getattr(error, "name", None) or ""
-    if isinstance(error, ModuleNotFoundError) and name.startswith(("launch.", "launch_ros.")):
+    if isinstance(error, ModuleNotFoundError) and (
+        name.startswith(("launch.", "launch_ros.")) or name.partition(".")[0] in _ELSEWHERE
+    ):
         return explain(name)
     foreign = isinstance(error, TypeError) and "unexpected keyword argument" in str(error)
     hint = (
