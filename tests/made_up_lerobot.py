@@ -74,7 +74,7 @@ def make_set(folder: Path, episodes: int = 1, rows: int = ROWS) -> Path:
     state = np.tile(states(rows), (episodes, 1))
     places = np.tile(np.arange(rows), episodes)
     columns = {
-        CAMERA: [{"bytes": png(10 * int(place)), "path": None} for place in places],
+        CAMERA: [{"bytes": png(10 * int(place) % 256), "path": None} for place in places],
         layout.STATE: state.tolist(),
         layout.ACTION: (state + 0.5).tolist(),
         "timestamp": pa.array(places / FPS, pa.float32()),

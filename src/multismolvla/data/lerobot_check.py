@@ -135,23 +135,24 @@ def _statistics(folder: Path, found: LeRobotSet, embodiment: Embodiment) -> Iter
             yield warning(layout.STATS, key, "is missing", _RECOMPUTE)
             continue
         for measure, true in (("min", reach.lowest), ("max", reach.highest)):
+            where = f"{key}.{measure}"
             try:
                 said = np.array(about[measure], np.float64)
             except (KeyError, TypeError, ValueError):
-                yield warning(
-                    layout.STATS, f"{key}.{measure}", "is missing or no numbers", _RECOMPUTE
-                )
+                said = np.array(np.nan)
+            if said.ndim == 0:
+                yield warning(layout.STATS, where, "is missing or no numbers", _RECOMPUTE)
                 continue
             if said.shape != true.shape:
                 what = f"has {said.size} numbers; the rows have {true.size}"
-                yield error(layout.STATS, f"{key}.{measure}", what, _RECOMPUTE)
+                yield error(layout.STATS, where, what, _RECOMPUTE)
                 continue
             span = np.maximum(reach.highest - reach.lowest, 1e-6)
             off = ~(np.abs(said - true) <= _STATISTICS_SHARE * span + 1e-4)
             if off.any() and np.isfinite(true).all():
                 place = int(np.argmax(off))
                 what = f"{said[place]:.5g} in place {place}; the rows have {true[place]:.5g}"
-                yield warning(layout.STATS, f"{key}.{measure}", what, _RECOMPUTE)
+                yield warning(layout.STATS, where, what, _RECOMPUTE)
 
 
 def _motion(found: LeRobotSet, embodiment: Embodiment) -> Iterator[Finding]:
