@@ -145,7 +145,7 @@ def test_what_is_no_data_set_is_an_error(tmp_path, capsys):
     assert "info.json: cannot be read: No such file" in capsys.readouterr().out
 
 
-def write_calibration(path, span=1000):
+def write_calibration(path, span=600):
     motors = {
         name: {
             "id": number + 1,
@@ -176,7 +176,7 @@ def test_the_commands_take_units_calibration_and_names(folder, tmp_path, capsys)
     capsys.readouterr()
     samples = TrainingCache(tmp_path / "cache")
     state = samples.sample(np.arange(len(samples))).state
-    assert state[0, 0] == pytest.approx(-1000 * RAD_PER_TICK)
+    assert state[0, 0] == pytest.approx(-600 * RAD_PER_TICK)
     assert check(capsys, folder, *options)[2]["facts"]["units"] == "normalized"
     assert main(["dataset", "check", str(folder), "--calibration", str(tmp_path / "none")]) == 2
     assert "no calibration of the arm there" in capsys.readouterr().out
