@@ -92,7 +92,7 @@ def checkpoint(folder: str, precision: str) -> Chunk:
     from multismolvla.embodiment.so101 import SO101
     from multismolvla.policy.lerobot_checkpoint import load_lerobot
 
-    model, _ = load_lerobot(folder, SO101)
+    model, _ = load_lerobot(folder, SO101, weights_only=True)
     return _ours(model, precision)
 
 

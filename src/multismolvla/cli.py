@@ -20,6 +20,10 @@ COMMANDS = {
         "multismolvla.data.bag_recovery",
         "finish a recording that was cut off",
     ),
+    "checkpoint check": (
+        "multismolvla.stack.checkpoint_check",
+        "everything that is wrong with a checkpoint, and what to do",
+    ),
     "evaluate": ("multismolvla.evaluation.evaluate", "closed-loop success under broken cameras"),
     "export": (
         "multismolvla.training.export.command",
@@ -53,7 +57,11 @@ COMMANDS = {
     "train": ("multismolvla.training.policy.command", "train a policy from a recipe"),
 }
 # First word of the subcommands that have two.
-GROUPS = {"bag": "look after recordings", "libero": "install and check LIBERO's benchmark"}
+GROUPS = {
+    "bag": "look after recordings",
+    "checkpoint": "look at checkpoints",
+    "libero": "install and check LIBERO's benchmark",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

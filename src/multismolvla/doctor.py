@@ -63,6 +63,11 @@ def warning(file: object, key: str, what: object, fix: str = "") -> Finding:
     return Finding(WARNING, str(file), key, str(what), fix)
 
 
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that are refused."""
+    return [finding for finding in findings if finding.severity == ERROR]
+
+
 def exit_status(findings: Iterable[Finding]) -> int:
     """0 without findings, 1 with warnings only, 2 with an error."""
     return max((STATUS[finding.severity] for finding in findings), default=0)
@@ -105,8 +110,8 @@ def report(
         print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     for finding in ordered:
         print(finding)
-    errors = sum(finding.severity == ERROR for finding in ordered)
-    counts = (_count(errors, ERROR), _count(len(ordered) - errors, WARNING))
+    wrong = len(errors(ordered))
+    counts = (_count(wrong, ERROR), _count(len(ordered) - wrong, WARNING))
     print(f"{subject}: {', '.join(text for text in counts if text) or 'nothing wrong'}")
     return status
 

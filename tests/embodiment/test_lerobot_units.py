@@ -52,3 +52,19 @@ def test_a_hundred_is_half_of_the_calibrated_travel():
     # Per cent, in both.
     assert (100 * scale + offset)[5] == pytest.approx(SO101.upper_rad[5])
     assert offset[5] == SO101.lower_rad[5]
+
+
+@pytest.mark.parametrize(
+    ("units", "reach", "reason"),
+    [
+        ("degrees", 119.0, ""),
+        ("degrees", 200.0, "shoulder_lift reaches 200; expected at most 120"),
+        ("normalized", 100.0, ""),
+        ("normalized", 101.0, "shoulder_lift reaches 101; expected at most 100"),
+        ("radians", 1.8, ""),
+        ("radians", 60.0, "shoulder_lift reaches 60; expected at most 2.094"),
+    ],
+)
+def test_what_a_person_says_is_held_against_the_values(units, reach, reason):
+    values = np.array([0.5, reach, 0.5, 0.5, 0.5, 90.0])
+    assert lerobot_units.contradiction(-values, values, SO101, units) == reason

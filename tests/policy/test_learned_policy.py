@@ -19,6 +19,7 @@ from multismolvla.policy.checkpoint import save_checkpoint
 from multismolvla.policy.config import tiny
 from multismolvla.policy.dry_run import synthetic_observation
 from multismolvla.policy.learned_policy import LearnedPolicy
+from multismolvla.policy.lerobot_normalization import StatisticsChoice
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.precision_choice import Choice
@@ -31,6 +32,8 @@ STREAMS = tuple(
 )
 NAMES = [stream.name for stream in STREAMS]
 LEROBOT = Path(__file__).parents[1] / "golden" / "smolvla_tiny"
+# Nothing in that folder says its unit.
+RADIANS = StatisticsChoice(units="radians")
 
 
 def config(streams=STREAMS):
@@ -228,13 +231,16 @@ def test_a_folder_is_loaded_with_all_that_belongs_to_it(model, tmp_path):
     assert 0.0 < loaded.dry_run().load_s < 10.0
     with pytest.raises(ValueError, match="a stream table of its own"):
         LearnedPolicy.load(tmp_path, SO101, cameras={"camera1": "rgb"})
+    with pytest.raises(ValueError, match="statistics in radians of its own"):
+        LearnedPolicy.load(tmp_path, SO101, choice=RADIANS)
 
 
 def test_a_folder_of_lerobot_is_loaded_with_streams_for_its_cameras(tmp_path):
     shutil.copytree(LEROBOT, tmp_path, dirs_exist_ok=True)
     # That model knows fewer tokens than the shipped file has.
     tokenizers.Tokenizer(WordLevel({"?": 0}, "?")).save(str(tmp_path / SHIPPED_FILE.name))
-    policy = LearnedPolicy.load(tmp_path, SO101, {"camera1": "rgb", "camera2": "wrist/rgb"}, seed=3)
+    cameras = {"camera1": "rgb", "camera2": "wrist/rgb"}
+    policy = LearnedPolicy.load(tmp_path, SO101, cameras, RADIANS, seed=3)
     whole = observed()
     both = dataclasses.replace(whole, mask={"rgb": True, "wrist/rgb": True})
     top = dataclasses.replace(whole, mask={"rgb": True, "wrist/rgb": False})
@@ -247,7 +253,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
     shutil.copytree(LEROBOT, tmp_path, dirs_exist_ok=True)
     shutil.copy(SHIPPED_FILE, tmp_path)
     with pytest.raises(ValueError, match=r"the tokenizer has \d+ tokens and the model \d+"):
-        LearnedPolicy.load(tmp_path, SO101)
+        LearnedPolicy.load(tmp_path, SO101, choice=RADIANS)
 
 
 def test_the_dry_run_reports_and_leaves_no_trace(model):

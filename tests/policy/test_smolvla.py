@@ -163,6 +163,10 @@ def test_statistics_in_degrees_become_radians(tmp_path):
         },
         tmp_path / name,
     )
+    config = (tmp_path / "config.json").read_text()
+    for kind in ("STATE", "ACTION"):
+        config = config.replace(f'"{kind}": "IDENTITY"', f'"{kind}": "MEAN_STD"')
+    (tmp_path / "config.json").write_text(config)
     steps = {"name": "policy_preprocessor", "steps": [{"state_file": name}]}
     (tmp_path / "policy_preprocessor.json").write_text(json.dumps(steps))
     _, normalizer = load_lerobot(tmp_path, SO101)

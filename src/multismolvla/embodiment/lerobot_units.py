@@ -80,3 +80,21 @@ def recognise(lowest: np.ndarray, highest: np.ndarray, embodiment: Embodiment) -
     if reach[most] <= 2 * math.pi:
         return "", f"no joint goes beyond {reach[most]:.3g}: radians, or an arm that hardly moves"
     return "", "all joints stay within -100 to 100, which fits LeRobot's old units and degrees"
+
+
+def contradiction(
+    lowest: np.ndarray, highest: np.ndarray, embodiment: Embodiment, units: str
+) -> str:
+    """Why the values, as in `recognise`, cannot be in these units; "" where they can."""
+    reach = np.maximum(np.abs(lowest), np.abs(highest))
+    for place, joint in enumerate(embodiment.joints):
+        if joint.name in embodiment.gripper_joints:
+            continue
+        limit = np.rad2deg(max(abs(joint.lower_rad), abs(joint.upper_rad))) + _MARGIN_DEG
+        if units == NORMALIZED:
+            limit = _END + _EXACT
+        elif units == RADIANS:
+            limit = np.deg2rad(limit)
+        if reach[place] > limit:
+            return f"{joint.name} reaches {reach[place]:.4g}; expected at most {limit:.4g}"
+    return ""

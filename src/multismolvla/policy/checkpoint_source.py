@@ -9,11 +9,17 @@ from multismolvla.embodiment.description import Embodiment
 from multismolvla.policy.checkpoint import CONFIG, TOKENIZER, Checkpoint, load_checkpoint, resolve
 from multismolvla.policy.hub import TIMEOUT_S, HubError
 from multismolvla.policy.lerobot_checkpoint import VLM_NAME, is_lerobot, load_lerobot
+from multismolvla.policy.lerobot_normalization import StatisticsChoice
 from multismolvla.policy.tokenizer import Tokenizer
 
 
 def load_any_checkpoint(
-    source: str | Path, embodiment: Embodiment, cameras: Mapping[str, str] | None = None
+    source: str | Path,
+    embodiment: Embodiment,
+    cameras: Mapping[str, str] | None = None,
+    choice: StatisticsChoice | None = None,
+    *,
+    weights_only: bool = False,
 ) -> Checkpoint:
     """Load a folder, what the package ships or a model on the hub; weights become float32.
 
@@ -23,20 +29,37 @@ def load_any_checkpoint(
     Args:
         embodiment: the arm that it is to move.
         cameras: camera of a LeRobot checkpoint -> our stream, for example `{"camera1": "rgb"}`.
+        choice: unit and statistics of a LeRobot checkpoint, where its files leave them open.
+        weights_only: for training on: a LeRobot checkpoint's statistics are neither read nor
+            needed, and its normaliser changes no number.
 
     Raises:
         ValueError: a part is missing or damaged, it moves another arm,
-            or `cameras` are given for a checkpoint with a
-            stream table of its own; one line.
+            or `cameras` or a `choice` are given for a checkpoint that
+            leaves nothing open; one line.
     """
     folder = resolve(source)
     if (folder / CONFIG).exists() or not is_lerobot(folder):
         if cameras:
             raise ValueError(f"{folder}: has a stream table of its own; expected no cameras")
+        if choice not in (None, StatisticsChoice()):
+            raise ValueError(
+                f"{folder}: has statistics in radians of its own; expected no units, statistics or "
+                "calibration"
+            )
         checkpoint = load_checkpoint(folder, embodiment)
         checkpoint.model.float()
         return checkpoint
-    model, normalizer = load_lerobot(folder, embodiment, cameras=cameras)
+    choice = choice or StatisticsChoice()
+    model, normalizer = load_lerobot(
+        folder,
+        embodiment,
+        cameras=cameras,
+        units=choice.units,
+        statistics=choice.source,
+        travel_rad=choice.travel_rad,
+        weights_only=weights_only,
+    )
     file = folder / TOKENIZER
     tokenizer = Tokenizer.load(
         file if file.exists() else _fetch_tokenizer(), model.config.max_language_tokens

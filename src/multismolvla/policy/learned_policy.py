@@ -26,6 +26,7 @@ from multismolvla.policy.dry_run import DryRunReport, dry_run
 from multismolvla.policy.engine import InferenceEngine
 from multismolvla.policy.examples import load_examples, made_up_examples
 from multismolvla.policy.fast_linear import PRECISIONS, is_available
+from multismolvla.policy.lerobot_normalization import StatisticsChoice
 from multismolvla.policy.model import MultiSmolVLA
 from multismolvla.policy.normalization import Normalizer
 from multismolvla.policy.precision_choice import REFERENCE, Choice, choose
@@ -152,6 +153,7 @@ class LearnedPolicy:
         source: str | Path,
         embodiment: Embodiment,
         cameras: Mapping[str, str] | None = None,
+        choice: StatisticsChoice | None = None,
         **options,
     ) -> LearnedPolicy:
         """Load a folder, `small`, or by its id `owner/name` a checkpoint on the hub.
@@ -159,6 +161,7 @@ class LearnedPolicy:
         Args:
             embodiment: the arm that it is to move.
             cameras: camera of a LeRobot checkpoint -> our stream.
+            choice: unit and statistics of a LeRobot checkpoint, where its files leave them open.
             options: keyword arguments of the class.
 
         Raises:
@@ -166,7 +169,9 @@ class LearnedPolicy:
         """
         started = time.perf_counter()
         folder = resolve(source)
-        model, config, tokenizer, normalizer = load_any_checkpoint(folder, embodiment, cameras)
+        model, config, tokenizer, normalizer = load_any_checkpoint(
+            folder, embodiment, cameras, choice
+        )
         if options.get("precision") == AUTO:
             options["examples"] = load_examples(folder, config.streams, len(config.joints))
         policy = cls(model, tokenizer, normalizer, embodiment, **options)

@@ -141,6 +141,11 @@ class Calibration:
         """(6,) ticks per second -> (6,) radians per second."""
         return np.asarray(ticks_per_s) * self._rad_per_tick
 
+    @property
+    def travel_rad(self) -> np.ndarray:
+        """(6,) how far each joint was turned when it was calibrated."""
+        return (self._max - self._min) * RAD_PER_TICK
+
     def signs(self) -> np.ndarray:
         """(6,) +1 or -1: direction of the servo relative to the joint."""
         return np.sign(self._rad_per_tick)

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from multismolvla.embodiment.description import Embodiment
+from multismolvla.embodiment.lerobot_units import NORMALIZED
 from multismolvla.interfaces import Policy
 from multismolvla.one_line import one_line
 from multismolvla.policy.examples import FILE_NAME as EXAMPLES
 from multismolvla.policy.hub import HUB_ID, download
 from multismolvla.policy.shipped import FOLDERS, shipped_folder, shipped_names
+from multismolvla.robot.calibration import load_calibration
 from multismolvla.sim.expert_policy import COMMITTED_S
 from multismolvla.streams import StreamTable
 
@@ -93,6 +95,9 @@ def load_policy(
     seed: int | None = None,
     noise_scale: float = 0.0,
     cameras: Mapping[str, str] | None = None,
+    units: str = "",
+    statistics: str = "",
+    calibration: str = "",
     chunking: str = "none",
     now_ns: Callable[[], int] | None = None,
     precision: str = "float32",
@@ -110,6 +115,11 @@ def load_policy(
         seed: of the noise; None for new noise at each start.
         noise_scale: of the noise; 1 as in training.
         cameras: camera of a LeRobot checkpoint -> stream.
+        units: of a LeRobot checkpoint's joints, where its statistics leave a doubt: `degrees`,
+            `normalized` (-100 to 100 of the calibrated travel) or `radians`.
+        statistics: name of the data set whose statistics are used, where a LeRobot checkpoint has
+            several.
+        calibration: file of the arm whose data are `normalized`.
         chunking: `none`, or `rtc` for chunks that continue one another.
         now_ns: the clock of the observations' stamps, which `rtc` reads.
         precision: of a checkpoint's weights, one of `settings.POLICY_PRECISIONS`, or `auto` to
@@ -133,6 +143,7 @@ def load_policy(
     found = find_policy(name)
     try:
         if isinstance(found, Path):
+            options["choice"] = lerobot_choice(units, statistics, calibration)
             policy = _load_checkpoint(found, embodiment, chunking, options)
         else:
             options |= {"embodiment": embodiment, "chunking": chunking, "committed_s": committed_s}
@@ -228,6 +239,25 @@ def _accepted(factory: Factory, options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return {name: value for name, value in options.items() if name in names}
+
+
+def lerobot_choice(units: str, statistics: str, calibration: str):
+    """What the files of a LeRobot checkpoint leave open, as a `StatisticsChoice`.
+
+    Raises:
+        ValueError: the calibration cannot be read, or is given for another unit.
+    """
+    # Imports torch.
+    from multismolvla.policy.lerobot_normalization import StatisticsChoice
+
+    if not calibration:
+        return StatisticsChoice(units, statistics)
+    if units != NORMALIZED:
+        raise ValueError(
+            f"policy_calibration is '{calibration}' and policy_units '{units}'; expected "
+            f"'{NORMALIZED}' with it"
+        )
+    return StatisticsChoice(units, statistics, load_calibration(calibration).travel_rad)
 
 
 def _load_checkpoint(

@@ -17,6 +17,7 @@ from typing import Any
 from multismolvla.checked_file import yaml_value
 from multismolvla.control.action_queue import ENTRIES, STRATEGIES
 from multismolvla.control.inference import parse_threshold
+from multismolvla.embodiment import lerobot_units
 from multismolvla.modalities.modality import Counts
 from multismolvla.modalities.registry import kinds, modalities
 from multismolvla.modalities.thresholds import Thresholds
@@ -95,6 +96,18 @@ class PolicySettings:
     )
     policy_cameras: str = setting(
         "", "Streams for the cameras of a LeRobot checkpoint: camera1=rgb,camera2=wrist/rgb."
+    )
+    policy_units: str = setting(
+        "",
+        "Of a LeRobot checkpoint's joints, where its statistics leave a doubt; normalized is "
+        "-100 to 100 of the calibrated travel.",
+        choices=("", *lerobot_units.UNITS),
+    )
+    policy_calibration: str = setting(
+        "", "Calibration of the arm whose data are normalized, in LeRobot's format."
+    )
+    policy_statistics: str = setting(
+        "", "The data set whose statistics are used, where a LeRobot checkpoint has several."
     )
     policy_chunking: str = setting(
         "none",

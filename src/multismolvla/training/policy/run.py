@@ -403,7 +403,8 @@ def load_teacher(source: str, embodiment: Embodiment, cameras: list[Stream]) -> 
     Raises:
         ValueError: it cannot be read.
     """
-    teacher = load_any_checkpoint(source, embodiment).model.eval().requires_grad_(False)
+    checkpoint = load_any_checkpoint(source, embodiment, weights_only=True)
+    teacher = checkpoint.model.eval().requires_grad_(False)
     teacher.config = dataclasses.replace(teacher.config, streams=tuple(cameras))
     views = SiglipViews(teacher.config)
     views.load_state_dict(teacher.visual.state_dict())

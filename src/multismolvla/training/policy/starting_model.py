@@ -95,7 +95,7 @@ def starting_model(
     if model.preset not in PRESETS:
         raise RecipeError(f"model.preset is {model.preset!r}; expected one of {', '.join(PRESETS)}")
     if model.preset == "base" and model.start:
-        smolvla = load_any_checkpoint(model.start, embodiment)
+        smolvla = load_any_checkpoint(model.start, embodiment, weights_only=True)
         built = with_fourm_encoder(smolvla.model, streams, FourMConfig(), model.fourm_weights)
         built.config = dataclasses.replace(built.config, **ours)
         if built.config.objects:
