@@ -31,6 +31,7 @@ def main() -> int:
             parser.error(f"unknown reader '{name}'; expected {', '.join(TARGETS)}")
     os.environ["HF_HUB_OFFLINE"] = "1"
     logging.disable(logging.CRITICAL)
+    _quiet_libraries()
     warnings.simplefilter("ignore")
     found = 0
     for name in args.readers or TARGETS:
@@ -52,6 +53,14 @@ def main() -> int:
         counts = f"{outcomes[True]} refused, {outcomes[False]} taken in {took_s:.1f} s"
         print(f"{name}: {counts}; {result}", flush=True)
     return 1 if found else 0
+
+
+def _quiet_libraries() -> None:
+    """Keep this process's stderr to Python: decoders write every complaint there themselves."""
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    os.close(silence)
 
 
 if __name__ == "__main__":

@@ -314,7 +314,7 @@ def _lerobot_with_cameras(folder: Path) -> object:
     from multismolvla.data.lerobot_reader import LeRobotReader
     from multismolvla.embodiment.so101 import SO101
 
-    reader = LeRobotReader(folder / "set", SO101, {"rgb": "rgb"})
+    reader = LeRobotReader(folder / "set", SO101, {"rgb": "rgb"}, units="radians")
     return [reader.read(number) for number in range(min(len(reader), 3))]
 
 

@@ -40,17 +40,23 @@ def fuzz(
     )
     @given(target.inputs())
     def one(value: object) -> None:
+        try:
+            count(shown(value))
+        except Finding as finding:
+            raise Finding(f"{finding}\n  input: {_described(value, target)}") from None
+
+    def shown(value: object) -> str:
         with tempfile.TemporaryDirectory(prefix="fuzz_") as name:
             (Path(name) / OUTSIDE).write_text("not yours")
             folder = Path(name) / "input"
             folder.mkdir()
             if target.sound is not None:
                 write(value, folder)
-            try:
-                count(judge(lambda place: target.read(value, place), folder, refuses))
-            except Finding as finding:
-                raise Finding(f"{finding}\n  input: {_described(value, target)}") from None
+            return judge(lambda place: target.read(value, place), folder, refuses)
 
+    # Damage shows nothing where what is sound is refused already.
+    if target.sound is not None and (refusal := shown(target.sound())):
+        raise Finding(f"the sound example is refused: {refusal}")
     one()
 
 

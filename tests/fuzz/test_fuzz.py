@@ -11,6 +11,8 @@ from fuzz_run import fuzz
 from fuzz_watch import Finding, judge
 from hypothesis import strategies as st
 
+from multismolvla.streams import StreamTableError
+
 QUICK = [name for name, target in TARGETS.items() if target.quick]
 
 
@@ -74,6 +76,14 @@ def test_a_refusal_and_a_reading_inside_are_none(tmp_path):
     (tmp_path / "a").write_text("b")
     assert judge(lambda folder: (folder / "a").read_text(), tmp_path, (ValueError,)) == ""
     assert judge(lambda _: int("x"), tmp_path, (ValueError,)).startswith("invalid literal")
+
+
+def test_a_sound_example_that_is_refused_is_a_finding():
+    def read(_: object, folder: Path) -> None:
+        raise StreamTableError("no")
+
+    with pytest.raises(Finding, match="the sound example is refused: no"):
+        fuzz(TARGETS["streams"]._replace(read=read), inputs=1, number=0)
 
 
 def test_a_finding_says_with_which_input():
