@@ -1,5 +1,6 @@
 """SmolVLA checkpoints of other people: nothing about statistics, units or cameras is guessed."""
 
+import dataclasses
 import json
 import math
 
@@ -24,8 +25,13 @@ from lerobot_folder import (
 from safetensors.torch import load_file, save_file
 
 from multismolvla.embodiment import lerobot_units
+from multismolvla.embodiment.panda import PANDA
 from multismolvla.embodiment.so101 import SO101
-from multismolvla.policy.lerobot_checkpoint import load_lerobot
+from multismolvla.policy.config import SiglipConfig, TextConfig, tiny
+from multismolvla.policy.lerobot_checkpoint import load_lerobot, save_lerobot
+from multismolvla.policy.model import MultiSmolVLA
+from multismolvla.policy.normalization import Normalizer
+from multismolvla.streams import Stream
 
 # In LeRobot's units, somewhere within the data.
 STATE = np.array([10.0, -20.0, 30.0, 5.0, -12.0, 55.0])
@@ -418,3 +424,33 @@ def test_training_takes_weights_alone(tmp_path):
     folder = lerobot_folder(tmp_path / "c", tensors=statistics("a.") | statistics("b."))
     model, _ = load_lerobot(folder, SO101, weights_only=True)
     assert model.config.chunk_size == 10
+
+
+def test_an_arm_of_steps_has_its_own_rate_and_names_of_cameras(tmp_path):
+    rate_hz = 1.0 / PANDA.action_space.period_s
+    streams = [Stream(f"{c}/rgb", "rgb", 32, 32, rate_hz, "camera") for c in ("image", "image2")]
+    config = dataclasses.replace(
+        tiny(tuple(streams), PANDA),
+        encoder="siglip",
+        fourm=None,
+        # Heads as where no file tells their number.
+        text=TextConfig(128, 2, 2, 1, 64, 128, 512),
+        siglip=SiglipConfig(96, 2, 12, 64, image_size=32, patch_size=8, shuffle=2),
+        tokens_per_view=4,
+    )
+    states, actions = len(config.joints), len(config.action_names)
+    known = Normalizer(
+        config,
+        state_mean=torch.zeros(states),
+        state_std=torch.ones(states),
+        action_mean=torch.zeros(actions),
+        action_std=torch.full((actions,), 0.3),
+    )
+    save_lerobot(tmp_path, MultiSmolVLA(config, PANDA.kinematics), known)
+    model, normalizer = load_lerobot(tmp_path, PANDA)
+    assert [stream.name for stream in model.config.streams] == ["agentview/rgb", "wrist/rgb"]
+    assert model.config.period_s == pytest.approx(0.05)
+    assert model.config.action_names == PANDA.action_names
+    torch.testing.assert_close(normalizer.action_std[:actions], known.action_std[:actions])
+    model, _ = load_lerobot(tmp_path, PANDA, cameras={"image2": "agentview/rgb", "image": "other"})
+    assert [stream.name for stream in model.config.streams] == ["other", "agentview/rgb"]

@@ -63,7 +63,7 @@ def load_lerobot(
     embodiment: Embodiment,
     *,
     cameras: Mapping[str, str] | None = None,
-    rate_hz: float = 30.0,
+    rate_hz: float | None = None,
     units: str = "",
     statistics: str = "",
     travel_rad: np.ndarray | None = None,
@@ -75,8 +75,10 @@ def load_lerobot(
         folder: a local folder.
         embodiment: the arm that it is to move.
         cameras: LeRobot's camera -> our stream, for example `{"camera1": "rgb"}`; in the order of
-            the checkpoint. Without, `camera1` becomes the stream `camera1/rgb`.
-        rate_hz: actions per second of its training data, which no file contains.
+            the checkpoint. One that is left out has the arm's name for it (`Embodiment.lerobot`),
+            else `camera1` becomes the stream `camera1/rgb`.
+        rate_hz: actions per second of its training data, which no file contains; None is what is
+            usual for the arm.
         units: of its statistics, one of `lerobot_units.UNITS`; empty where they leave no doubt.
         statistics: name of the data set whose statistics are used, where there are several.
         travel_rad: (J,) calibrated travel, needed for the unit `normalized`.
@@ -125,9 +127,12 @@ def build(inspection: Inspection, config: PolicyConfig, embodiment: Embodiment) 
 
 
 def policy_config(
-    inspection: Inspection, embodiment: Embodiment, cameras: Mapping[str, str], rate_hz: float
+    inspection: Inspection,
+    embodiment: Embodiment,
+    cameras: Mapping[str, str],
+    rate_hz: float | None = None,
 ) -> PolicyConfig:
-    """The configuration of the model that the weights fit.
+    """The configuration of the model that the weights fit; cameras and rate as in `load_lerobot`.
 
     Raises:
         LeRobotCheckpointError: there is none; see `load_lerobot`.
@@ -152,8 +157,11 @@ def policy_config(
             f"{where}: resize_imgs_with_padding is {values['resize_imgs_with_padding']}; expected "
             f"{[size, size]}, as the encoder's positions are"
         )
+    rate_hz = rate_hz or 1.0 / embodiment.action_space.period_s
+    usual = {camera: stream for stream, camera in embodiment.lerobot.cameras}
+    usual = {camera: usual[camera] for camera in inspection.cameras if camera in usual}
     streams = []
-    for camera, stream in _views(inspection, cameras, where):
+    for camera, stream in _views(inspection, usual | dict(cameras), where):
         _, height, width = config.cameras[camera]
         if config.image_size is None and (height, width) != (size, size):
             raise LeRobotCheckpointError(

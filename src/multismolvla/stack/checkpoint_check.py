@@ -83,10 +83,9 @@ def _check_lerobot(
     facts["joints in"] = normalisation.units or "unknown units"
     if any(finding.key.startswith(("input_f", "output_f")) for finding in doctor.errors(found)):
         return  # another arm's: no model of this arm fits the weights
-    rate_hz = 30.0
-    config = policy_config(inspection, embodiment, cameras, rate_hz)
+    config = policy_config(inspection, embodiment, cameras)
     facts["streams"] = [stream.name for stream in config.streams]
-    facts["chunk"] = f"{config.chunk_size} actions, taken as {rate_hz:.0f} per second"
+    facts["chunk"] = f"{config.chunk_size} actions, taken as {1 / config.period_s:.0f} per second"
     build(inspection, config, embodiment)
 
 
