@@ -73,14 +73,14 @@ def test_another_zero_or_ticks_are_refused_until_somebody_says_what_they_are(fol
     with pytest.raises(EpisodeError, match=r"shoulder_lift reaches 195, beyond its 100 degrees"):
         LeRobotReader(folder, SO101, CAMERAS)
     (line,) = LeRobotReader(folder, SO101, CAMERAS, Given("degrees")).warnings
-    assert "should be degrees, and shoulder_lift goes from 190 to 195" in line
+    assert "should be in degrees, and shoulder_lift reaches 195; expected at most 120" in line
 
 
 @pytest.mark.parametrize(
     ("units", "values", "line"),
     [
-        ("radians", states(), "should be radians, and the values go from"),
-        ("normalized", states(), "should be within -100 to 100"),
+        ("radians", states(), "should be in radians, and shoulder_pan reaches 104"),
+        ("normalized", states(), "should be in normalized, and shoulder_pan reaches 104"),
     ],
 )
 def test_what_speaks_against_the_given_units_is_said(folder, units, values, line):

@@ -303,19 +303,25 @@ def _lerobot(folder: Path) -> object:
 
 
 def _lerobot_of_others(folder: Path) -> None:
-    _lerobot_sample(folder)
-    for path in (folder / "set" / "meta").glob("*.json"):
-        content = json.loads(path.read_text())
-        if "codebase_version" not in content and path.name != "stats.json":
-            path.unlink()  # What only ours have.
+    from made_up_lerobot import make_set
+
+    make_set(folder / "set", episodes=2)
 
 
 def _lerobot_with_cameras(folder: Path) -> object:
     from multismolvla.data.lerobot_reader import LeRobotReader
     from multismolvla.embodiment.so101 import SO101
 
-    reader = LeRobotReader(folder / "set", SO101, {"rgb": "rgb"}, units="radians")
+    reader = LeRobotReader(folder / "set", SO101, {"front": "rgb"})
     return [reader.read(number) for number in range(min(len(reader), 3))]
+
+
+def _lerobot_check(folder: Path) -> object:
+    from multismolvla.data.lerobot_check import check_set
+    from multismolvla.data.lerobot_set import NOTHING
+    from multismolvla.embodiment.so101 import SO101
+
+    return [str(finding) for finding in check_set(folder / "set", SO101, NOTHING)[1]]
 
 
 def _smolvla_sample(folder: Path) -> None:
@@ -381,6 +387,8 @@ TARGETS: dict[str, Target] = {
     "lerobot_of_others": files(
         _lerobot_of_others, _lerobot_with_cameras, _episode_error, quick=False
     ),
+    # The check-up refuses nothing: it reports.
+    "lerobot_check": files(_lerobot_of_others, _lerobot_check, tuple, quick=False),
     "smolvla": files(_smolvla_sample, _smolvla, _smolvla_error, quick=False),
     "checkpoint": files(_checkpoint_sample, _checkpoint, _checkpoint_error, quick=False),
 }

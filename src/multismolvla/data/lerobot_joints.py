@@ -88,31 +88,11 @@ def find_units(
             "normalized with the --calibration FILE that it was recorded with"
         )
         return "", [error(" and ".join(keys), "", what, fix)]
-    problem = _contradiction(units, found, whole, embodiment)
-    fix = "look at --units again"
-    return units, [warning(" and ".join(keys), "", problem, fix)] if problem else []
-
-
-def _contradiction(units: str, found: str, reach: Range, embodiment: Embodiment) -> str:
-    """What speaks against the unit that was given; "" for nothing."""
-    low, high = float(np.min(reach.lowest)), float(np.max(reach.highest))
-    span = f"the values go from {low:.4g} to {high:.4g}"
-    if units == lerobot_units.NORMALIZED and found == lerobot_units.DEGREES:
-        return f"should be within -100 to 100, and {span}"
-    if units == lerobot_units.RADIANS:
-        return f"should be radians, and {span}" if max(-low, high) > 2 * np.pi else ""
-    if units == lerobot_units.DEGREES:
-        scale, offset = lerobot_units.to_radians(embodiment)
-        for place, joint in enumerate(embodiment.joints):
-            ends = np.array([reach.lowest[place], reach.highest[place]]) * scale[place]
-            ends = ends + offset[place]
-            margin = np.deg2rad(20.0)
-            if ends[0] < joint.lower_rad - margin or ends[1] > joint.upper_rad + margin:
-                return (
-                    f"should be degrees, and {joint.name} goes from {reach.lowest[place]:.4g} to "
-                    f"{reach.highest[place]:.4g}, beyond its limits"
-                )
-    return ""
+    against = lerobot_units.contradiction(whole.lowest, whole.highest, embodiment, units)
+    if not against:
+        return units, []
+    # One wild reading is no reason to refuse what somebody says of the whole set.
+    return units, [warning(" and ".join(keys), "", f"should be in {units}, and {against}")]
 
 
 def radians_of(

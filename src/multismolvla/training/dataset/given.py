@@ -6,12 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from multismolvla.data.lerobot_set import Given
 from multismolvla.embodiment.lerobot_units import UNITS
 from multismolvla.embodiment.so101 import SO101
-from multismolvla.robot.calibration import RAD_PER_TICK, load_calibration
+from multismolvla.robot.calibration import load_calibration
 
 
 def add_given(parser: Any) -> None:
@@ -46,13 +44,10 @@ def given_of(args: argparse.Namespace) -> Given:
     """
     travel_rad = None
     if args.calibration is not None:
-        motors = load_calibration(args.calibration).motors
-        names = args.embodiment.joint_names
-        if set(names) - set(motors):
+        travel_rad = load_calibration(args.calibration).travel_rad
+        if args.embodiment.joint_names != SO101.joint_names:
             raise ValueError(
                 f"{args.calibration}: is of {SO101.name}; the arm '{args.embodiment.name}' has "
-                f"the joints {', '.join(names)}"
+                f"the joints {', '.join(args.embodiment.joint_names)}"
             )
-        ranges = [motors[name].range_max - motors[name].range_min for name in names]
-        travel_rad = np.array(ranges) * RAD_PER_TICK
     return Given(args.units, travel_rad, tuple(args.joints))
