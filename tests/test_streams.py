@@ -80,3 +80,10 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "broken.yaml").write_text("streams: [")
     with pytest.raises(StreamTableError, match="not valid YAML"):
         load_stream_table(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize("key", ["\n", "a\nb", "a\r"])
+def test_a_key_with_a_line_break_is_refused_in_one_line(tmp_path, key):
+    with pytest.raises(StreamTableError, match="unknown key") as caught:
+        table_of(tmp_path, {**ENTRY, key: 1})
+    assert not {"\n", "\r"} & set(str(caught.value))

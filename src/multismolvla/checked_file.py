@@ -112,7 +112,8 @@ def load_checked(
     except OSError as unreadable:
         raise error(f"{path}: cannot read {what}: {unreadable.strerror}") from None
     except ValueError as wrong:
-        raise error(f"{path}: {wrong}") from None
+        # A key or a value may have a line break in it.
+        raise error(f"{path}: {one_line(wrong)}") from None
 
 
 def checked(kind: type[Kind], content: Any, complete: bool = False) -> Kind:
