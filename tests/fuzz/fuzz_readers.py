@@ -334,7 +334,7 @@ def _smolvla(folder: Path) -> object:
     from multismolvla.embodiment.so101 import SO101
     from multismolvla.policy.lerobot_checkpoint import load_lerobot
 
-    return load_lerobot(folder, SO101)
+    return load_lerobot(folder, SO101, units="degrees")
 
 
 def _smolvla_error() -> tuple[type, ...]:
