@@ -1,4 +1,4 @@
-"""Writes a SmolVLA of random weights as LeRobot writes one: the whole loop runs before there are weights.
+"""Writes a SmolVLA of random weights as LeRobot does: the whole loop runs before there are weights.
 
     ./run python scripts/random_smolvla.py out/random_smolvla
     ./run multismolvla evaluate --world libero --policies out/random_smolvla --suite object \

@@ -6,7 +6,6 @@ A reader that is new gets a line in `TARGETS`. Each is called as the commands an
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 import sys
 from pathlib import Path
