@@ -34,6 +34,26 @@ def embodiment(text: str) -> Embodiment:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def name_and_topic(text: str) -> tuple[str, str]:
+    """`NAME=TOPIC`, the topic with a slash before it."""
+    name, equals, topic = text.partition("=")
+    if not (name and equals and topic):
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=TOPIC")
+    return name, f"/{topic.lstrip('/')}"
+
+
+def add_topics(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declare `--topics`."""
+    parser.add_argument(
+        "--topics",
+        nargs="+",
+        type=name_and_topic,
+        default=[],
+        metavar="NAME=TOPIC",
+        help="topics of streams, joint_states, task, joint_trajectory in bags of other stacks",
+    )
+
+
 def add_embodiment(parser: argparse.ArgumentParser) -> None:
     """Declare `--embodiment`."""
     parser.add_argument(

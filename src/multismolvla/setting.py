@@ -126,4 +126,4 @@ def reject_unknown_keys(values: Iterable[str], known: Iterable[Setting]) -> None
         if near:
             unit = by_name[near].unit
             raise ValueError(f"unknown key '{key}'; expected '{near}'{unit and f' in {unit}'}")
-        raise ValueError(f"unknown key '{key}'; expected one of {', '.join(by_name)}")
+        raise ValueError(f"unknown key '{key}'; expected one of {', '.join(by_name) or 'none'}")

@@ -11,10 +11,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from multismolvla.checked_file import load_checked
-from multismolvla.modalities.modality import Modality
+from multismolvla.modalities.modality import Counts, Modality
 from multismolvla.modalities.registry import find_modality
+from multismolvla.setting import reject_unknown_keys, settings_of, with_values
 
 
 class StreamTableError(ValueError):
@@ -64,10 +66,13 @@ class StreamTable:
     Attributes:
         topics: stream -> topic of its raw images in bags of other stacks, where that is not
             `<name>/image_raw`. No part of a `Stream`, which checkpoints keep.
+        cameras: stream -> what its camera's numbers mean, where that is not what they mean of
+            others of its kind: settings of `Counts` by key. No part of a `Stream` either.
     """
 
     streams: tuple[Stream, ...]
     topics: Mapping[str, str] = field(default_factory=dict, hash=False)
+    cameras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self.streams)
@@ -81,6 +86,14 @@ class StreamTable:
                 return stream
         raise StreamTableError(f"unknown stream '{name}'; the table has {', '.join(self.names)}")
 
+    def counts(self, name: str, others: Counts | None = None) -> Counts:
+        """What the numbers of a stream's camera mean.
+
+        Args:
+            others: of cameras of that kind, where the table says nothing; None for the defaults.
+        """
+        return with_values(others or self[name].modality.counts, self.cameras.get(name, {}))
+
     @property
     def derived(self) -> dict[str, tuple[str, ...]]:
         """Stream that is computed from others -> these."""
@@ -93,12 +106,18 @@ class StreamTable:
 
 @dataclass(frozen=True)
 class _Entry(Stream):
-    """A stream as the file has it, with the topic of bags of other stacks."""
+    """A stream as the file has it, with the topic of bags of other stacks and its camera."""
 
     topic: str = ""
+    camera: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        find_modality(self.kind)
+        counts = find_modality(self.kind).counts
+        try:
+            reject_unknown_keys(self.camera, settings_of(counts))
+            with_values(counts, self.camera)
+        except ValueError as error:
+            raise ValueError(f"camera: {error}") from None
         view, slash, last = self.name.rpartition("/")
         if last != self.kind or (slash and not view):
             raise ValueError(
@@ -142,4 +161,5 @@ def load_stream_table(path: str | Path) -> StreamTable:
         values = {item.name: getattr(entry, item.name) for item in fields(Stream)}
         streams.append(Stream(**values))
     topics = {entry.name: entry.topic for entry in entries if entry.topic}
-    return StreamTable(tuple(streams), topics)
+    cameras = {entry.name: entry.camera for entry in entries if entry.camera}
+    return StreamTable(tuple(streams), topics, cameras)

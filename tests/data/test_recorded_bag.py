@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.interfaces import Qos, QosDurability
@@ -11,6 +12,7 @@ from rosbags.rosbag2.metadata import parse_qos
 
 from multismolvla.cli import main
 from multismolvla.data import bag_messages as messages
+from multismolvla.data.bag import find_episodes
 from multismolvla.data.recorded_bag import BagError, open_bag
 
 LATCHED = """
@@ -117,6 +119,67 @@ def test_recover_makes_a_bag_that_every_tool_reads(whole, tmp_path, capsys):
     # A second time it would overwrite what was saved.
     assert main(["bag", "recover", str(folder)]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def packed(whole, folder, share=1.0):
+    """A folder with nothing but `bag_0.mcap.zstd`."""
+    folder.mkdir()
+    data = (whole / "whole.mcap").read_bytes()
+    packed = zstandard.ZstdCompressor().compress(data[: int(share * len(data))])
+    (folder / "bag_0.mcap.zstd").write_bytes(packed)
+    return folder
+
+
+def test_a_bag_of_files_that_were_compressed_is_read_without_its_metadata(whole, tmp_path):
+    folder = packed(whole, tmp_path / "bag")
+    assert find_episodes(tmp_path) == [folder]
+    for path in (folder, folder / "bag_0.mcap.zstd"):
+        bag = open_bag(path)
+        assert bag.damage == "" and texts(bag) == list(range(40))
+
+
+def test_a_compressed_file_that_was_cut_off_keeps_its_whole_chunks(whole, tmp_path):
+    half = open_bag(packed(whole, tmp_path / "half", 0.5))
+    assert texts(half) == list(range(len(texts(half)))) and "cut off" in half.damage
+    folder = packed(whole, tmp_path / "torn")
+    file = folder / "bag_0.mcap.zstd"
+    file.write_bytes(file.read_bytes()[:-100])
+    try:
+        assert "cut off" in open_bag(folder).damage
+    except BagError as error:
+        assert "before it had a message" in str(error)
+
+
+def test_a_file_that_is_there_both_ways_is_read_once(whole, tmp_path):
+    folder = packed(whole, tmp_path / "bag")
+    (folder / "bag_0.mcap").write_bytes((whole / "whole.mcap").read_bytes())
+    assert texts(open_bag(folder)) == list(range(40))
+
+
+def test_the_files_of_a_finished_bag_may_be_compressed(whole, tmp_path):
+    """As `ros2 bag record --compression-mode file --compression-format zstd` leaves it."""
+    folder = packed(whole, tmp_path / "bag")
+    told = (whole / "metadata.yaml").read_text().replace("whole.mcap", "bag_0.mcap.zstd")
+    told = told.replace("compression_format: ''", "compression_format: 'zstd'")
+    told = told.replace("compression_mode: ''", "compression_mode: 'FILE'")
+    (folder / "metadata.yaml").write_text(told)
+    bag = open_bag(folder)
+    assert bag.damage == "" and texts(bag) == list(range(40))
+
+
+def test_what_has_to_be_made_readable_first_says_how(tmp_path):
+    for name, said in (
+        ("bag_0.db3.zstd", "decompress it first: unzstd bag_0.db3.zstd"),
+        ("bag_0.db3", "has no metadata.yaml; ros2 bag reindex -s sqlite3"),
+    ):
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        (folder / name).write_bytes(b"x")
+        with pytest.raises(BagError, match=said) as caught:
+            open_bag(folder)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(BagError, match="decompress it first"):
+        open_bag(tmp_path / "bag_0_db3_zstd" / "bag_0.db3.zstd")
 
 
 def test_what_is_no_bag_is_one_line(tmp_path):

@@ -23,6 +23,7 @@ from multismolvla.data.recorded_bag import BagError, open_bag
 from multismolvla.data.recording import COMMAND, OBJECTS, TASK, open_recording
 from multismolvla.embodiment.so101 import SO101
 from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.modalities.camera_image import numbers, raw_frame
 from multismolvla.modalities.conversion import to_units
 from multismolvla.pose_check.check import NONE
 from multismolvla.sensing.health import State
@@ -128,7 +129,7 @@ def test_counts_mean_what_the_recorded_nodes_took_them_for(tmp_path):
         message = messages.typestore().deserialize_cdr(data, messages.IMAGE)
         assert message.encoding == "32FC1"
         modality = TABLE[name].modality
-        shown = to_units(modality, messages.picture(message, modality))
+        shown = to_units(modality, raw_frame(modality, message))
         np.testing.assert_array_equal(shown, depth if name == "depth" else thermal)
 
 
@@ -195,9 +196,10 @@ def test_messages_that_are_not_ours_are_problems_and_nothing_stops(tmp_path):
     recording = open_recording(write_recording(tmp_path / "a", entries), TABLE, SO101)
     events = list(recording.events(commands=True))
     problems = {event.source: event.problem for event in events if event.problem}
-    assert problems[JOINT_STATES] == problems[COMMAND] == "not our joints"
-    assert "depth frame is (48, 48, 3) uint8" in problems["depth"]
-    assert "encoding 'yuv422'" in problems["thermal"]
+    assert problems[JOINT_STATES].startswith("no position of shoulder_pan, ")
+    assert problems[COMMAND] == "trajectory has no joint shoulder_pan; it has elbow"
+    assert "encoding is 'rgb8'; expected 16UC1" in problems["depth"]
+    assert "encoding is 'yuv422'; expected mono16" in problems["thermal"]
     assert problems["rgb"] and all("\n" not in text for text in problems.values())
     assert events[-1].source == "rgb" and events[-1].problem == ""
     assert len(recording.commands()[0]) == 0
@@ -216,7 +218,7 @@ def test_an_image_that_cannot_be_decoded_is_played_without_pixels(tmp_path):
         for _, _, data in recording.messages()
     )
     assert (broken.height, broken.width) == (0, 0)
-    np.testing.assert_array_equal(messages.pixels(whole), scene("rgb", 0))
+    np.testing.assert_array_equal(numbers(whole), scene("rgb", 0))
 
 
 def test_a_stamp_of_zero_counts_as_the_time_of_arrival(tmp_path):

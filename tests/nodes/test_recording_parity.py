@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.recording import open_recording
 from multismolvla.embodiment.so101 import SO101
+from multismolvla.modalities.camera_image import raw_frame
 from multismolvla.modalities.conversion import to_counts
 from multismolvla.modalities.registry import find_modality
 from multismolvla.nodes.depth_node import DepthNode
@@ -116,7 +117,7 @@ def live_sets(graph, recording, streams_file):
         pass_time(now_ns)
         if recording.bag.topics[topic].type_name == messages.COMPRESSED_IMAGE:
             message = messages.typestore().deserialize_cdr(data, messages.COMPRESSED_IMAGE)
-            frame = messages.picture(message, find_modality(kind))
+            frame = raw_frame(find_modality(kind), message)
             data = messages.image(kind, messages.stamp_of(message.header), frame)
         raw[kind].publish(data)
         came[kind] += 1

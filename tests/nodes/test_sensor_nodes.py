@@ -3,6 +3,7 @@
 import array
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -13,9 +14,10 @@ from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from multismolvla.modalities.conversion import condition
 from multismolvla.nodes.camera_messages import scaled
 from multismolvla.nodes.depth_node import DepthNode
 from multismolvla.nodes.parameters import ParameterError
@@ -50,28 +52,33 @@ class Camera:
     The node's rate is so low that a busy machine never makes its stream stale by accident.
     """
 
-    def __init__(self, graph, kind="rgb", rate_hz=1.0, node=None, **parameters):
+    def __init__(self, graph, kind="rgb", rate_hz=1.0, node=None, raw=True, **parameters):
         self.graph, self.kind = graph, kind
         self.node = node or graph.add(make(kind, graph.streams_file(rate_hz), **parameters))
         probe = graph.probe
-        self.images, self.statuses, self.infos = [], [], []
+        self.images, self.statuses, self.infos, self.sentences = [], [], [], []
         subscribe = probe.create_subscription
         subscribe(Image, f"{kind}/image", self.images.append, qos_profile_sensor_data)
-        subscribe(
-            DiagnosticArray, f"{kind}/status", lambda m: self.statuses.append(from_message(m)), 10
-        )
+        subscribe(DiagnosticArray, f"{kind}/status", self._on_status, 10)
         subscribe(
             CameraInfo, f"{kind}/image/camera_info", self.infos.append, qos_profile_sensor_data
         )
-        self.raw = probe.create_publisher(Image, f"{kind}/image_raw", qos_profile_sensor_data)
+        self.raw = None
+        if raw:
+            self.raw = probe.create_publisher(Image, f"{kind}/image_raw", qos_profile_sensor_data)
+        # Subscribers of another quality of service are none.
+        fits = "reliability" not in "".join(parameters)
         graph.spin_until(
             lambda: (
-                self.raw.get_subscription_count()
+                (not raw or not fits or self.raw.get_subscription_count())
                 and probe.count_publishers(f"{kind}/image")
                 and self.statuses
             )
         )
-        self.sent = 0
+
+    def _on_status(self, message) -> None:
+        self.statuses.append(from_message(message))
+        self.sentences.append(message.status[0].message)
 
     def message(self, frame=None, offset_s=0.0) -> Image:
         stamp_ns = self.node.get_clock().now().nanoseconds + round(offset_s * 1e9)
@@ -470,3 +477,122 @@ def test_a_status_that_is_none_is_ignored(cameras):
     monitor._on_status("rgb", DiagnosticArray(status=[DiagnosticStatus(name="rgb")]))
     assert monitor.statuses["rgb"].reasons == ("status_late",)
     cameras.probe.destroy_publisher(publisher)
+
+
+def compressed(camera, kind, suffix=".png", before=b""):
+    """A live frame as a CompressedImage, and the frame."""
+    frame = pixels(kind)
+    data = cv2.imencode(suffix, frame[..., ::-1] if frame.ndim == 3 else frame)[1].tobytes()
+    header = camera.message().header
+    format = "16UC1; compressedDepth png" if before else suffix.strip(".")
+    return CompressedImage(header=header, format=format, data=before + data), frame
+
+
+@pytest.mark.parametrize(
+    ("kind", "transport", "before"),
+    [
+        ("rgb", "compressed", b""),
+        ("thermal", "compressed", b""),
+        ("depth", "compressed", b""),
+        ("depth", "compressedDepth", bytes(12)),
+    ],
+)
+def test_a_camera_that_sends_compressed_images_alone_is_heard(cameras, kind, transport, before):
+    camera = Camera(cameras, kind, raw=False)
+    raw = cameras.probe.create_publisher(
+        CompressedImage, f"{kind}/image_raw/{transport}", qos_profile_sensor_data
+    )
+    cameras.spin_until(raw.get_subscription_count)
+    camera.raw = raw
+    for _ in range(6):
+        message, frame = compressed(camera, kind, before=before)
+        camera.send(message)
+    cameras.spin_until(lambda: camera.images and camera.images[-1].header == message.header)
+    shown = BRIDGE.imgmsg_to_cv2(camera.images[-1])
+    modality = camera.node._modality
+    expected = condition(modality, frame, *shown.shape[:2])
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_a_camera_that_comes_to_send_raw_images_too_is_heard_once(cameras):
+    camera = Camera(cameras, raw=False)
+    other = cameras.probe.create_publisher(
+        CompressedImage, "rgb/image_raw/compressed", qos_profile_sensor_data
+    )
+    cameras.spin_until(other.get_subscription_count)
+    camera.raw = cameras.probe.create_publisher(Image, "rgb/image_raw", qos_profile_sensor_data)
+    cameras.spin_until(camera.raw.get_subscription_count)
+    camera.send()
+    cameras.spin_until(lambda: not other.get_subscription_count())
+
+
+def test_a_topic_that_is_remapped_to_a_compressed_one_is_taken_as_what_it_is(cameras):
+    node = cameras.add(
+        RgbNode(
+            parameter_overrides=[Parameter("streams_file", value=str(cameras.streams_file(1.0)))],
+            cli_args=["--ros-args", "-r", "rgb/image_raw:=/front/image_raw/compressed"],
+        )
+    )
+    types = {s.topic_name: s.msg_type for s in node.subscriptions}
+    assert types["/front/image_raw/compressed"] is CompressedImage
+    assert "/front/image_raw" not in types
+
+
+def test_who_asks_for_a_transport_gets_that_one(cameras):
+    node = cameras.add(make("depth", cameras.streams_file(1.0), image_transport="compressedDepth"))
+    types = {s.topic_name: s.msg_type for s in node.subscriptions}
+    assert types["/depth/image_raw/compressedDepth"] is CompressedImage
+    with pytest.raises(ParameterError, match="'image_transport' is 'theora'; expected one of auto"):
+        make("rgb", cameras.streams_file(1.0), image_transport="theora")
+
+
+def said(camera, text):
+    """Wait until the status says it."""
+    camera.graph.spin_until(lambda: any(text in message for message in camera.sentences))
+
+
+def test_that_nobody_publishes_is_told(cameras):
+    camera = Camera(cameras, raw=False)
+    said(camera, "no frame yet; nobody publishes /rgb/image_raw or /rgb/image_raw/compressed")
+
+
+def test_a_camera_of_another_quality_of_service_is_told_and_one_that_fits_works(cameras):
+    own = {"qos_overrides./rgb/image_raw.subscription.reliability": "reliable"}
+    camera = Camera(cameras, **own)
+    said(camera, "incompatible quality of service")
+    assert any("/rgb/image_raw from /" in text for text in camera.sentences)
+
+
+@pytest.mark.parametrize("reliability", [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])
+def test_cameras_of_either_reliability_are_heard(cameras, reliability):
+    camera = Camera(cameras, raw=False)
+    qos = QoSProfile(depth=5, reliability=reliability)
+    camera.raw = cameras.probe.create_publisher(Image, "rgb/image_raw", qos)
+    cameras.spin_until(camera.raw.get_subscription_count)
+    camera.recover()
+
+
+def test_a_camera_s_own_numbers_count_more_than_the_parameters_of_its_kind(cameras):
+    file = cameras.streams_file(1.0)
+    table = yaml.safe_load(file.read_text())
+    table["streams"][2]["camera"] = {"units": "kelvin", "scale": 0.04}
+    file.write_text(yaml.safe_dump(table))
+    node = cameras.add(make("thermal", file, scale=0.01))
+    # As the recording of the parameters will have it.
+    assert node.get_parameter("scale").value == 0.04
+    assert node.get_parameter("units").value == "kelvin"
+    camera = Camera(cameras, "thermal", node=node)
+    kelvin = (pixels("thermal") * np.float32(0.01)).astype(np.float32)
+    for _ in range(6):
+        noisy = kelvin + RNG.normal(0, 0.05, kelvin.shape).astype(np.float32)
+        camera.send(BRIDGE.cv2_to_imgmsg(noisy, "32FC1", camera.message().header))
+    cameras.spin_until(lambda: camera.images)
+    shown = BRIDGE.imgmsg_to_cv2(camera.images[-1])
+    assert 20 < shown.min() <= shown.max() < 25
+
+
+def test_floats_that_look_like_kelvin_are_refused_with_a_guess(cameras):
+    camera = Camera(cameras, "thermal")
+    kelvin = (pixels("thermal") * np.float32(0.01)).astype(np.float32)
+    camera.send(BRIDGE.cv2_to_imgmsg(kelvin, "32FC1", camera.message().header))
+    said(camera, "units kelvin? set thermal.units")

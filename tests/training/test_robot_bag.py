@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from made_up_recording import (
@@ -258,7 +259,7 @@ def test_a_bag_without_what_is_needed_is_one_line(tmp_path):
     write_recording(tmp_path / "c", [*arm(), (1.0, "/rgb/image_raw", messages.STRING, text)])
     for name, namespace, complaint in (
         ("a", "bot", "images of no stream"),
-        ("b", "bot", "record all of them"),
+        ("b", "bot", "has no joint_trajectory; record them, or name their topics with --topics"),
         ("b", "", "images of no stream"),
         ("c", "", "/rgb/image_raw is a std_msgs/msg/String; expected"),
         ("d", "", "there is no such bag"),
@@ -304,3 +305,109 @@ def test_a_camera_that_works_in_the_second_episode_alone_is_in_the_cache(tmp_pat
     assert cache.streams == ("depth", "rgb")
     mask = cache.sample(range(len(cache))).mask
     assert mask[:, 0].all() and 0 < mask[:, 1].sum() < len(mask)
+
+
+def in_another_order(entries):
+    """The same commands with their joints the other way round."""
+    order = list(reversed(range(6)))
+    for time_ms, topic, kind, data in entries:
+        if kind == messages.TRAJECTORY:
+            read = messages.typestore().deserialize_cdr(data, kind)
+            offsets = [
+                p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in read.points
+            ]
+            targets = np.array([point.positions for point in read.points])[:, order]
+            names = [read.joint_names[joint] for joint in order]
+            data = messages.trajectory(
+                messages.stamp_of(read.header), names, np.array(offsets), targets
+            )
+        yield time_ms, topic, kind, data
+
+
+def test_commands_are_read_in_whatever_order_their_joints_are(tmp_path):
+    def ramp(entry):
+        points = np.linspace(0.0, 0.5, 16)[:, None] * np.arange(1.0, 7.0)
+        if entry[2] != messages.TRAJECTORY:
+            return entry
+        made = messages.trajectory(at(5.0), SO101.joint_names, np.arange(16) * 33_333_333, points)
+        return (*entry[:3], made)
+
+    entries = [*map(ramp, arm()), *camera("/rgb/image_raw", "rgb")]
+    ours = read(tmp_path / "ours", entries)
+    theirs = read(tmp_path / "theirs", list(in_another_order(entries)))
+    np.testing.assert_array_equal(ours.action, theirs.action)
+    assert len(np.unique(ours.action[5])) == 6
+
+
+def other_joints(entries, type_name):
+    for entry in entries:
+        if entry[2] == type_name == messages.TRAJECTORY:
+            data = messages.trajectory(at(5.0), ("a", "b"), np.zeros(1, np.int64), np.zeros((1, 2)))
+            yield (*entry[:3], data)
+        else:
+            yield entry
+
+
+def test_a_command_for_other_joints_is_the_reason_that_is_given(tmp_path):
+    entries = [*other_joints(arm(), messages.TRAJECTORY), *camera("/rgb/image_raw", "rgb")]
+    said = (
+        "none of 1 messages of /joint_trajectory is of use: trajectory has no joint shoulder_pan; "
+        "it has a, b"
+    )
+    with pytest.raises(EpisodeError, match=said):
+        read(tmp_path / "bag", entries)
+
+
+def test_topics_of_others_are_named_and_their_names_are_guessed(tmp_path, capsys):
+    entries = [
+        (time_ms, f"/arm{topic}" if "joint" in topic else topic, kind, data)
+        for time_ms, topic, kind, data in arm()
+    ]
+    entries += camera("/camera/color/image_raw/compressed", "rgb", encode=png)
+    entries += camera("/camera/depth/image_rect_raw", "depth")
+    folder = write_recording(tmp_path / "bag", entries)
+    arguments = ["dataset", "cache", str(folder), "--out", str(tmp_path / "cache")]
+    arguments += ["--labels", "recorded"]
+    assert main(arguments) == 1
+    images = (
+        "rgb=/camera/color/image_raw/compressed",
+        "depth=/camera/depth/image_rect_raw",
+    )
+    assert f"--topics {' '.join(images)}" in capsys.readouterr().err
+    assert main([*arguments, "--topics", *images]) == 1
+    assert "has no joint_states, joint_trajectory; record them" in capsys.readouterr().err
+    arms = ("joint_states=/arm/joint_states", "joint_trajectory=arm/joint_trajectory")
+    assert main([*arguments, "--topics", *images, *arms]) == 0
+    assert "samples of 1 episodes" in capsys.readouterr().out
+
+
+def test_a_stream_of_which_nothing_is_used_is_told_with_the_reason(tmp_path, capsys):
+    entries = [*arm(), *camera("/rgb/image_raw", "rgb"), *camera("/depth/image_raw", "rgb")]
+    entries += camera("/wrist/rgb/image_raw", "rgb", frames=lambda _: np.zeros((48, 48, 3), "u1"))
+    folder = write_recording(tmp_path / "bag", entries)
+    arguments = ["--labels", "recorded", "--out", str(tmp_path / "cache")]
+    assert main(["dataset", "cache", str(folder), *arguments]) == 0
+    said = capsys.readouterr().err
+    assert "depth: none of 24 messages of /depth/image_raw is of use: encoding is 'rgb8'" in said
+    assert "wrist/rgb: none of its images is used, for it is not sound" in said
+
+
+def compressed_depth(stamp_ms, frame):
+    data = bytes(12) + cv2.imencode(".png", frame)[1].tobytes()
+    made = messages.typestore().types[messages.COMPRESSED_IMAGE](
+        messages.header(at(stamp_ms)), "16UC1; compressedDepth png", np.frombuffer(data, np.uint8)
+    )
+    return messages.serialize(made, messages.COMPRESSED_IMAGE)
+
+
+def test_compressed_depth_is_read_as_the_raw_images_are(tmp_path):
+    rgb = [*arm(), *camera("/rgb/image_raw", "rgb")]
+    raw = read(tmp_path / "raw", [*rgb, *camera("/depth/image_raw", "depth")])
+    packed = [
+        (time_ms, topic, messages.COMPRESSED_IMAGE, data)
+        for time_ms, topic, _, data in camera(
+            "/depth/image_raw/compressedDepth", "depth", encode=compressed_depth
+        )
+    ]
+    found = read(tmp_path / "packed", [*rgb, *packed])
+    np.testing.assert_array_equal(found.frames["depth"], raw.frames["depth"])

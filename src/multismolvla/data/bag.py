@@ -41,6 +41,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from multismolvla.data import bag_messages as messages
 from multismolvla.data.episode import CHUNK_ROWS, Episode, EpisodeError
 from multismolvla.embodiment.description import PERIOD_S, ActionSpace
+from multismolvla.modalities.camera_image import numbers
 from multismolvla.one_line import one_line
 
 CUSTOM_KEY = "multismolvla"
@@ -108,10 +109,14 @@ def is_episode(folder: str | Path) -> bool:
     return metadata.exists() and CUSTOM_KEY in metadata.read_text()
 
 
+# What lies in the folder of a bag.
+BAGS = ("metadata.yaml", "*.mcap", "*.mcap.zstd")
+
+
 def find_episodes(folder: str | Path) -> list[Path]:
     """Every bag below a folder, finished or cut off, by name; hidden folders are left out."""
     folder = Path(folder)
-    found = {path.parent for name in ("metadata.yaml", "*.mcap") for path in folder.rglob(name)}
+    found = {path.parent for name in BAGS for path in folder.rglob(name)}
     return sorted(
         path
         for path in found
@@ -222,7 +227,7 @@ def _read(reader: Reader, custom: dict) -> Episode:
         message = store.deserialize_cdr(data, connection.msgtype)
         topic = connection.topic
         if connection.msgtype == messages.IMAGE:
-            value = messages.pixels(message)
+            value = numbers(message)
         elif connection.msgtype == messages.TRAJECTORY:
             value = np.array([point.positions for point in message.points])
         elif connection.msgtype == messages.JOINT_STATE:

@@ -41,11 +41,15 @@ class BagInfo:
         """What the policy node compared images with the joints by; see `find_weights`."""
         return str(self.parameters.get(f"{prefix}/policy_node", {}).get("pose_check", NONE))
 
-    def units(self, stream: Stream, prefix: str = "") -> Counts:
-        """What the sensor node of a stream took the integers of raw images for."""
+    def units(self, stream: Stream, prefix: str = "", others: Counts | None = None) -> Counts:
+        """What the sensor node of a stream took the numbers of raw images for.
+
+        Args:
+            others: what they mean where it was not recorded; None for the defaults of the kind.
+        """
         view = f"/{stream.view}" if stream.view else ""
         own = self.parameters.get(f"{prefix}{view}/{stream.kind}_node", {})
-        return with_values(stream.modality.counts, own)
+        return with_values(others or stream.modality.counts, own)
 
 
 def read_info(bag: RecordedBag, prefix: str = "") -> BagInfo:

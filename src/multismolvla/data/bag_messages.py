@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 
-import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from multismolvla.data.recorded_bag import RecordedBag
-from multismolvla.modalities.modality import Modality
 from multismolvla.modalities.registry import modality_of
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -184,64 +182,24 @@ def stamp_of(header: object) -> int:
     return header.stamp.sec * 10**9 + header.stamp.nanosec
 
 
-def picture(message: object, modality: Modality) -> np.ndarray:
-    """The raw frame of a kind from a deserialised Image or CompressedImage.
+def points(message: object, now_ns: int, joints: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Times (N,) and targets (N, J) of these joints in a deserialised trajectory.
 
-    Colours may come in any order, with alpha or without; a grey image becomes a colour one, as
-    cv_bridge makes it.
-
-    Raises:
-        ValueError: the message holds no picture of that kind; one line.
-    """
-    if hasattr(message, "format"):
-        # Without conversion: PNG holds 16 bits of depth.
-        frame = cv2.imdecode(np.asarray(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if frame is None:
-            raise ValueError(f"cannot decode a compressed image of the format '{message.format}'")
-        return np.ascontiguousarray(frame[:, :, 2::-1]) if frame.ndim == 3 else frame
-    frame = pixels(message)
-    if modality.channels == 3 and frame.ndim == 2 and frame.dtype == np.uint8:
-        return np.repeat(frame[:, :, None], 3, axis=2)
-    return frame
-
-
-def pixels(message: object) -> np.ndarray:
-    """The frame (H, W[, 3]) of a deserialised image in one of the common encodings, colours as RGB.
+    A stamp of zero means now.
 
     Raises:
-        ValueError: another encoding, or fewer bytes than the size says.
+        ValueError: it has no points, or lacks a joint; one line.
     """
-    channels, dtype = {
-        "rgb8": (3, np.uint8),
-        "bgr8": (3, np.uint8),
-        "rgba8": (4, np.uint8),
-        "bgra8": (4, np.uint8),
-        "mono8": (1, np.uint8),
-        "8UC1": (1, np.uint8),
-        "16UC1": (1, np.uint16),
-        "mono16": (1, np.uint16),
-        "32FC1": (1, np.float32),
-    }.get(message.encoding, (0, None))
-    if not channels:
-        raise ValueError(f"cannot read images of the encoding '{message.encoding}'")
-    dtype = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
-    row = message.width * channels * dtype.itemsize
-    if message.step < row or len(message.data) < message.height * message.step:
-        raise ValueError(f"an image of {message.width}x{message.height} is truncated")
-    data = message.data[: message.height * message.step].reshape(message.height, message.step)
-    frame = np.ascontiguousarray(data[:, :row]).view(dtype).astype(dtype.newbyteorder("="))
-    if channels == 1:
-        return frame
-    frame = frame.reshape(message.height, message.width, channels)[:, :, :3]
-    return np.ascontiguousarray(frame[:, :, ::-1] if message.encoding[0] == "b" else frame)
-
-
-def points(message: object, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times (N,) and targets (N, J) of a deserialised trajectory; a stamp of zero means now."""
+    names = list(message.joint_names)
+    missing = [name for name in joints if name not in names]
+    if missing or not message.points:
+        what = f"no joint {missing[0]}; it has {', '.join(names)}" if missing else "no points"
+        raise ValueError(f"trajectory has {what}")
     start_ns = stamp_of(message.header) or now_ns
     offsets = [p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in message.points]
     targets = np.array([point.positions for point in message.points])
-    return start_ns + np.array(offsets, np.int64), targets
+    # Whatever order others have their joints in.
+    return start_ns + np.array(offsets, np.int64), targets[:, [names.index(j) for j in joints]]
 
 
 def pose(message: object) -> np.ndarray:

@@ -7,13 +7,16 @@ they are whole.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from mcap.records import Channel, Message, Schema
+from mcap.records import Channel, Footer, Message, Schema
 from mcap.stream_reader import StreamReader
 from rosbags.interfaces import Qos
 from rosbags.rosbag2 import Reader
@@ -23,6 +26,10 @@ from multismolvla.one_line import one_line
 
 # A record that claims to be longer is no record.
 MAX_RECORD_BYTES = 2**30
+# Behind the last record.
+MAGIC_BYTES = 8
+# What `ros2 bag record --compression-mode file` appends to the names of its files.
+COMPRESSED = ".zstd"
 
 
 class BagError(ValueError):
@@ -72,8 +79,12 @@ def open_bag(path: str | Path) -> RecordedBag:
     path = Path(path)
     if not path.exists():
         raise BagError(f"{path}: there is no such bag")
-    files = [path] if path.is_file() else sorted(path.glob("*.mcap"), key=_number)
+    files = [path] if path.is_file() else _mcap_files(path)
     finished = path.is_file() or (path / "metadata.yaml").exists()
+    if path.is_file() and path.suffix == COMPRESSED:
+        finished = False
+        if not path.stem.endswith(".mcap"):
+            raise BagError(f"{path}: decompress it first: unzstd {path.name}")
     try:
         if finished:
             return _FinishedBag(path)
@@ -82,6 +93,14 @@ def open_bag(path: str | Path) -> RecordedBag:
         if path.suffix != ".mcap" and not (path.is_dir() and files):
             raise BagError(f"{path}: cannot read it: {one_line(error)}") from None
     if not files:
+        packed = next(iter(sorted(path.glob(f"*{COMPRESSED}"))), None)
+        if packed is not None:
+            raise BagError(f"{path}: decompress it first: unzstd {packed.name}")
+        databases = sorted(path.glob("*.db3"))
+        if databases:
+            raise BagError(
+                f"{path}: has no metadata.yaml; ros2 bag reindex -s sqlite3 {path} makes it anew"
+            )
         raise BagError(f"{path}: is not a bag: no metadata.yaml and no .mcap file in it")
     return _CutOffBag(path, files)
 
@@ -115,16 +134,17 @@ class _CutOffBag(RecordedBag):
     def __init__(self, path: Path, files: list[Path]) -> None:
         super().__init__(path)
         self._files = files
-        whole = sum(self._read_topics(file) for file in files)
-        lost = sum(file.stat().st_size for file in files) - whole
+        unfinished = [file for file in files if not self._read_topics(file)]
         if not self.topics:
             raise BagError(f"{path}: the recording was cut off before it had a message")
-        self.damage = f"it was cut off: {lost} bytes at its end hold no complete message"
+        if unfinished:
+            lost = sum(_size(file) - _whole_bytes(file) for file in unfinished)
+            self.damage = f"it was cut off: {lost} bytes at its end hold no complete message"
 
-    def _read_topics(self, file: Path) -> int:
-        """Take in what topics there are; return how many bytes are whole."""
+    def _read_topics(self, file: Path) -> bool:
+        """Take in what topics there are; return whether the file was finished."""
         schemas: dict[int, Schema] = {}
-        whole = 0
+        record, whole = None, 0
         for record, end in _whole_records(file):
             whole = end
             if isinstance(record, Schema):
@@ -138,7 +158,7 @@ class _CutOffBag(RecordedBag):
                     schema.data.decode(errors="replace"),
                     tuple(parse_qos(qos)) if qos else (),
                 )
-        return whole
+        return isinstance(record, Footer) and _size(file) >= whole + MAGIC_BYTES
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         for file in self._files:
@@ -152,7 +172,7 @@ class _CutOffBag(RecordedBag):
 
 def _whole_records(file: Path) -> Iterator[tuple[object, int]]:
     """Each record from the front with the number of bytes up to its end, or its chunk's."""
-    with file.open("rb") as stream:
+    with _opened(file) as stream:
         records = iter(StreamReader(stream, record_size_limit=MAX_RECORD_BYTES).records)
         while True:
             try:
@@ -165,7 +185,41 @@ def _whole_records(file: Path) -> Iterator[tuple[object, int]]:
             yield record, stream.tell()
 
 
+def _mcap_files(folder: Path) -> list[Path]:
+    """Those of a bag in their order; where one is there both ways, the one that is open."""
+    plain = list(folder.glob("*.mcap"))
+    packed = [f for f in folder.glob(f"*.mcap{COMPRESSED}") if f.with_suffix("") not in plain]
+    return sorted((*plain, *packed), key=_number)
+
+
+def _opened(file: Path) -> BinaryIO:
+    """As it was before rosbag2 compressed it."""
+    if file.suffix != COMPRESSED:
+        return file.open("rb")
+    try:
+        # The library by which mcap reads compressed chunks, where mcap has one.
+        return importlib.import_module("zstandard").open(file, "rb")
+    except ImportError:
+        raise BagError(f"{file.parent}: decompress it first: unzstd {file.name}") from None
+
+
+def _size(file: Path) -> int:
+    """Bytes, decompressed."""
+    if file.suffix != COMPRESSED:
+        return file.stat().st_size
+    size = 0
+    # A damaged file ends where zstandard raises what it raises.
+    with _opened(file) as stream, contextlib.suppress(Exception):
+        while block := stream.read(2**20):
+            size += len(block)
+    return size
+
+
+def _whole_bytes(file: Path) -> int:
+    return max((end for _, end in _whole_records(file)), default=0)
+
+
 def _number(file: Path) -> tuple[int, str]:
     """`bag_10.mcap` comes after `bag_9.mcap`."""
-    found = re.search(r"_(\d+)$", file.stem)
+    found = re.search(r"_(\d+)$", file.name.partition(".mcap")[0])
     return (int(found[1]) if found else -1), file.name

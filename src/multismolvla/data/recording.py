@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from multismolvla.data.bag_info import read_info
 from multismolvla.data.recorded_bag import BagError, RecordedBag, open_bag
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.faults.fault import JOINT_STATES
+from multismolvla.modalities.camera_image import raw_frame
+from multismolvla.modalities.compressed import DEPTH as COMPRESSED_DEPTH
 from multismolvla.modalities.conversion import to_units
 from multismolvla.modalities.modality import Counts
 from multismolvla.one_line import one_line
@@ -79,6 +82,8 @@ class Recording:
         first_task: the instruction that the policy was started with, before any of the bag's.
         git_revision: of the code that was recorded, "" where it is not known.
         pose_check: what the recorded stack compared images with the joints by.
+        heard, problems: source -> how many events the newest `events` has had, and what kept how
+            many of them from being of use.
     """
 
     bag: RecordedBag
@@ -92,6 +97,8 @@ class Recording:
     first_task: str = ""
     git_revision: str = ""
     pose_check: str = NONE
+    heard: Counter[str] = field(default_factory=Counter)
+    problems: dict[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def streams(self) -> list[str]:
@@ -121,6 +128,23 @@ class Recording:
         Args:
             commands: also what the arm was commanded, which a replay does not play.
         """
+        self.heard.clear()
+        self.problems.clear()
+        for event in self._events(commands):
+            self.heard[event.source] += 1
+            if event.problem:
+                self.problems.setdefault(event.source, Counter())[event.problem] += 1
+            yield event
+
+    def complaint(self, source: str) -> str:
+        """Why no event of a source was of use, "" where one was or nothing came."""
+        heard, problems = self.heard[source], self.problems.get(source, Counter())
+        if not heard or problems.total() < heard:
+            return ""
+        problem, _ = problems.most_common(1)[0]
+        return f"none of {heard} messages of {self.topics[source]} is of use: {problem}"
+
+    def _events(self, commands: bool) -> Iterator[Event]:
         sources = {t: s for s, t in self.topics.items() if commands or s != COMMAND}
         store = messages.typestore()
         now_ns = 0
@@ -177,11 +201,11 @@ class Recording:
 
     def trajectories(self, topic: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Times (N,) nanoseconds and targets (N, J) radians of a topic's, by their first time."""
-        found = [
-            messages.points(message, self.clock.at(logged_ns))
-            for _, logged_ns, message in messages.decoded(self.bag, topic)
-            if tuple(message.joint_names) == self.joints and message.points
-        ]
+        found = []
+        for _, logged_ns, message in messages.decoded(self.bag, topic):
+            # Those of another arm say nothing.
+            with contextlib.suppress(ValueError):
+                found.append(messages.points(message, self.clock.at(logged_ns), self.joints))
         return sorted(found, key=lambda points: points[0][0])
 
     def commands(self) -> tuple[np.ndarray, np.ndarray]:
@@ -201,16 +225,15 @@ class Recording:
         stamp_ns = messages.stamp_of(message.header) or now_ns
         if source == JOINT_STATES:
             positions = messages.joint_positions(message, self.joints)
-            known = np.isfinite(positions).all()
-            return Event(now_ns, source, stamp_ns, positions, "" if known else "not our joints")
+            lacks = [n for n, p in zip(self.joints, positions, strict=True) if not np.isfinite(p)]
+            problem = f"no position of {', '.join(lacks)}" if lacks else ""
+            return Event(now_ns, source, stamp_ns, positions, problem)
         if source == COMMAND:
-            known = tuple(message.joint_names) == self.joints and len(message.points)
-            value = messages.points(message, now_ns) if known else None
-            return Event(now_ns, source, stamp_ns, value, "" if known else "not our joints")
+            return Event(now_ns, source, stamp_ns, messages.points(message, now_ns, self.joints))
         if source.endswith(STATUS):
             return Event(now_ns, source, stamp_ns, parse_status(messages.status_values(message)))
         modality = self.table[source].modality
-        raw = messages.picture(message, modality)
+        raw = raw_frame(modality, message)
         frame = to_units(modality, raw, self.units.get(source))
         return Event(now_ns, source, stamp_ns, frame)
 
@@ -284,7 +307,9 @@ def _find_images(found: Recording, given: Mapping[str, str], labels: str, judged
             _take(found, f"{stream.name}{STATUS}", [status], (messages.STATUS,))
             continue
         raw = table.topics.get(stream.name) or f"{prefix}/{stream.name}/image_raw"
-        wanted = (given.get(stream.name, ""), raw, f"{raw}/compressed")
+        # As a sensor node looks for them.
+        packed = [f"{raw}/{COMPRESSED_DEPTH}"] if stream.modality.no_return else []
+        wanted = (given.get(stream.name, ""), raw, *packed, f"{raw}/compressed")
         _take(found, stream.name, wanted, IMAGE_TYPES)
     info = read_info(bag, prefix)
     derived = [stream.name for stream in table if stream.derived_from]
@@ -297,7 +322,9 @@ def _find_images(found: Recording, given: Mapping[str, str], labels: str, judged
     )
     found.first_task, found.git_revision = info.task(prefix), info.git_revision
     found.pose_check = info.pose_check(prefix)
-    found.units = {stream.name: info.units(stream, prefix) for stream in table}
+    found.units = {
+        stream.name: info.units(stream, prefix, table.counts(stream.name)) for stream in table
+    }
     for stream in table:
         if stream.name not in found.topics:
             _take(found, stream.name, [f"{prefix}/{stream.name}/image"], IMAGE_TYPES)
@@ -306,10 +333,37 @@ def _find_images(found: Recording, given: Mapping[str, str], labels: str, judged
             found.topics.pop(f"{stream.name}{STATUS}", None)
     if not found.streams:
         have = ", ".join(sorted(bag.topics)) or "nothing"
+        guesses = guess_topics(bag, table)
+        words = " ".join(f"{name}={topic}" for name, topic in guesses.items()) or "STREAM=TOPIC"
         raise BagError(
             f"{bag.path}: has images of no stream of the table; name them with "
-            f"--topics STREAM=TOPIC; it has {have}"
+            f"--topics {words}; it has {have}"
         )
+
+
+# Words in the topics of others, by the kind that they stand for.
+_WORDS = {"rgb": ("rgb", "color", "colour"), "depth": ("depth",), "thermal": ("thermal", "lwir")}
+
+
+def guess_topics(bag: RecordedBag, table: StreamTable) -> dict[str, str]:
+    """Stream -> topic of images that are probably meant, for a person to confirm."""
+    images = sorted(topic for topic, known in bag.topics.items() if known.type_name in IMAGE_TYPES)
+    found: dict[str, str] = {}
+    for stream in table:
+        words = _WORDS.get(stream.kind, (stream.kind,))
+        fits = [
+            topic
+            for topic in images
+            if topic not in found.values()
+            and any(word in topic.lower() for word in words)
+            and (stream.view in topic if stream.view else True)
+        ]
+        if fits and not stream.derived_from:
+            found[stream.name] = min(fits, key=len)
+    rest = [topic for topic in images if topic not in found.values()]
+    if not found and rest and "rgb" in table.names:
+        found["rgb"] = rest[0]
+    return found
 
 
 def _take(found: Recording, name: str, topics: Collection[str], types: Collection[str]) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from multismolvla.modalities.modality import Counts, Modality
+from multismolvla.modalities.modality import AUTO, Counts, Modality
 
 # A pixel of the smaller image has a value if at least this share of the pixels under it has one.
 _MIN_VALID_SHARE = 0.5
+# Every so many rows and columns are plenty for a median.
+_STRIDE = 8
 
 
 def to_units(modality: Modality, raw: np.ndarray, counts: Counts | None = None) -> np.ndarray:
@@ -26,15 +28,26 @@ def to_units(modality: Modality, raw: np.ndarray, counts: Counts | None = None) 
         A frame of `modality.dtype`, NaN where there is no value.
 
     Raises:
-        ValueError: wrong shape or type, no pixels, or a label that does not exist.
+        ValueError: wrong shape or type, no pixels, a label that does not exist, or values that
+            look like those of another unit than is declared; one line.
     """
     raw = _checked(modality, raw)
     if modality.is_float:
-        values = raw if raw.dtype == np.float32 else _scaled(raw, counts or modality.counts)
-        if not modality.no_return:
-            return values
-        # Zero, negative and infinite: cameras report in these forms that nothing came back.
-        return np.where((values > 0.0) & (values < np.inf), values, np.float32(np.nan))
+        meaning = counts or modality.counts
+        floats = raw.dtype == np.float32
+        values = _in_units(raw, meaning) if floats else _scaled(raw, meaning)
+        # NaN, and infinities of either sign.
+        there = np.abs(values) < np.inf
+        if modality.no_return:
+            # Zero and negative: other forms in which cameras report that nothing came back.
+            there &= values > 0.0
+        if not floats:
+            for count in meaning.missing:
+                there &= raw != count
+        if not there.all():
+            values = np.where(there, values, np.float32(np.nan))
+        _check_plausible(modality, meaning, values, floats)
+        return values
     if modality.labels and raw.max() >= len(modality.labels):
         raise ValueError(
             f"{modality.name} frame has label {raw.max()}; expected 0 to {len(modality.labels) - 1}"
@@ -83,8 +96,8 @@ def condition(
 def to_counts(modality: Modality, frame: np.ndarray) -> np.ndarray:
     """Frames in units (..., H, W[, 3]) as they are stored; colours and labels stay as they are.
 
-    Where nothing came back, or the value is out of range, a count is 0. Other values are clipped to
-    what the integers hold; NaN becomes the least.
+    Where there is no value a count is 0. Of distances it is also where the value is out of range;
+    others are clipped to what the integers hold.
     """
     if not modality.is_float:
         return frame
@@ -92,7 +105,11 @@ def to_counts(modality: Modality, frame: np.ndarray) -> np.ndarray:
     scale, most = np.float32(counts.scale), np.iinfo(counts.dtype).max
     if modality.no_return:
         found = np.rint(np.nan_to_num(frame, nan=0.0, posinf=0.0, neginf=0.0) / scale)
-        return np.where((found > 0) & (found <= most), found, 0).astype(counts.dtype)
+        there = (found > 0) & (found <= most)
+        for count in counts.missing:
+            there &= found != count
+        return np.where(there, found, 0).astype(counts.dtype)
+    # A count of 0 where there is no value.
     zero = np.float32(counts.offset)
     found = np.rint((np.nan_to_num(frame, nan=zero) - zero) / scale)
     return np.clip(found, 0, most).astype(counts.dtype)
@@ -103,7 +120,40 @@ def from_counts(modality: Modality, stored: np.ndarray) -> np.ndarray:
     if not modality.is_float:
         return stored
     values = _scaled(stored, modality.counts)
-    return np.where(stored > 0, values, np.float32(np.nan)) if modality.no_return else values
+    if not modality.has_holes:
+        return values
+    there = stored > 0
+    for count in modality.counts.missing:
+        if count:
+            there &= stored != count
+    return np.where(there, values, np.float32(np.nan))
+
+
+def _in_units(values: np.ndarray, counts: Counts) -> np.ndarray:
+    scale, offset = counts.UNITS.get(counts.units, (1.0, 0.0))
+    if (scale, offset) == (1.0, 0.0):
+        return values
+    return values * np.float32(scale) + np.float32(offset)
+
+
+def _check_plausible(modality: Modality, counts: Counts, values: np.ndarray, floats: bool) -> None:
+    """Refuse units that are not what they were taken for; those that were declared are believed."""
+    declared = counts.units != AUTO if floats else counts.scale != modality.counts.scale
+    guesses = counts.GUESSES if floats else counts.COUNT_GUESSES
+    if declared or not guesses:
+        return
+    some = values[::_STRIDE, ::_STRIDE]
+    some = some[np.isfinite(some)]
+    if not len(some):
+        return
+    middle = float(np.median(some))
+    for guess in guesses:
+        if guess.low <= middle <= guess.high:
+            raise ValueError(
+                f"the middle pixel is {middle:.4g} {modality.unit}: {guess.setting} "
+                f"{guess.value}? set {modality.name}.{guess.setting}, under 'camera' in the stream "
+                f"table or of {modality.name}_node"
+            )
 
 
 def _scaled(stored: np.ndarray, counts: Counts) -> np.ndarray:

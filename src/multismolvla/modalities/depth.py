@@ -2,20 +2,24 @@
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import cv2
 
 from multismolvla.modalities.modality import (
+    AUTO,
     FLOAT32,
     UINT16,
     Colours,
     Counts,
     Damage,
+    Guess,
     Modality,
     PosePicture,
     Preparation,
     Relief,
     Variation,
+    parse_no_value,
 )
 from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.setting import setting
@@ -25,6 +29,10 @@ from multismolvla.setting import setting
 class DepthCounts(Counts):
     """Millimetres, as REP 118 has them, unless a camera counts otherwise."""
 
+    UNITS = MappingProxyType({"metres": (1.0, 0.0), "millimetres": (0.001, 0.0)})
+    # Above what 16 bits of millimetres hold.
+    GUESSES = (Guess(66.0, math.inf, "units", "millimetres"),)
+
     scale: float = setting(
         0.001,
         "Metres per count of a 16-bit depth image; images of floats are metres already.",
@@ -32,6 +40,17 @@ class DepthCounts(Counts):
         1.0,
         unit="m",
         name="raw_unit_m",
+    )
+    # The least and the greatest of 16 bits: drivers have either for what did not come back.
+    no_value: str = setting(
+        "0 65535",
+        "Counts that mean no value, such as '0 65535'; 'none' for no such count.",
+        parse=parse_no_value,
+    )
+    units: str = setting(
+        AUTO,
+        "Of images of floats; auto is metres, and refused where they look like millimetres.",
+        choices=(AUTO, *UNITS),
     )
 
 
@@ -42,11 +61,13 @@ DEPTH = Modality(
     no_return=True,
     blends=False,
     encoding="32FC1",
-    raw_encodings=("16UC1", "mono16", "32FC1"),
+    raw_encodings=("16UC1", "mono16", "32FC1", "64FC1"),
     counts=DepthCounts(UINT16),
     # A depth camera quantises to millimetres, so a patch of table may well be constant: only a
     # frame that is constant everywhere is blank.
     health=Thresholds(
+        # The last digit that the sensor gives.
+        frozen_noise=0.001,
         minimum=0.02,
         maximum=65.0,
         flat_std=1e-5,

@@ -6,14 +6,18 @@ this form; see docs/modalities.md.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
 from multismolvla.modalities.thresholds import Thresholds
 
+AUTO, NONE = "auto", "none"
 UINT8, UINT16, FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
 
 
@@ -22,20 +26,75 @@ class ModalityError(ValueError):
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What the integers of raw and of stored frames mean: value = count * scale + offset.
+class Guess:
+    """A mistake about units that shows in the values: nearly all of them are in a range.
 
-    Where cameras of a kind count differently, a subclass declares `scale` or `offset` as a setting:
-    a parameter of the sensor node.
+    Attributes:
+        low, high: where the median is, in the unit that they were taken for.
+        setting, value: what is probably right.
+    """
+
+    low: float
+    high: float
+    setting: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the numbers of a camera's raw frames mean; those of stored frames have the defaults.
+
+    Integers: value = count * scale + offset, but for those of `no_value`. Floats are in `units`.
+    Where cameras of a kind differ, a subclass declares a field as a setting: a parameter of the
+    sensor node, and a key of `camera` in the stream table.
 
     Attributes:
         dtype: of the integers.
         scale, offset: in the unit of the kind.
+        no_value: counts that say that there is no value, or `none`.
+        units: of floats, a key of `UNITS`; `auto` for those of the kind, refused where a guess says
+            that they are others.
+        UNITS: name -> scale and offset to the unit of the kind, which comes first.
+        GUESSES: of floats in units that are not known.
+        COUNT_GUESSES: of integers.
     """
+
+    UNITS: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    GUESSES: ClassVar[tuple[Guess, ...]] = ()
+    COUNT_GUESSES: ClassVar[tuple[Guess, ...]] = ()
 
     dtype: np.dtype
     scale: float = 1.0
     offset: float = 0.0
+    no_value: str = NONE
+    units: str = AUTO
+
+    def converted(self) -> Counts:
+        """The same of a camera whose floats have been brought to the unit of the kind already."""
+        return replace(self, units=next(iter(self.UNITS), AUTO))
+
+    @functools.cached_property
+    def missing(self) -> tuple[int, ...]:
+        """The counts of `no_value`."""
+        return () if self.no_value == NONE else tuple(map(int, self.no_value.split()))
+
+
+def parse_no_value(given: object) -> str:
+    """The text of `no_value` from one such as `0, 65535`, a count, or a list of them.
+
+    Raises:
+        ValueError: they are no counts of 16 bits; one line.
+    """
+    words = given.replace(",", " ").split() if isinstance(given, str) else given
+    if isinstance(words, int):
+        words = [words]
+    try:
+        counts = () if words == [NONE] else tuple(sorted({int(word) for word in words}))
+    except (TypeError, ValueError):
+        counts = (-1,)
+    if any(not 0 <= count <= 65535 for count in counts):
+        raise ValueError(f"no_value is {given!r}; expected counts such as '0 65535', or 'none'")
+    return " ".join(map(str, counts)) or NONE
 
 
 @dataclass(frozen=True)
@@ -219,8 +278,13 @@ class Modality:
         return self.dtype == FLOAT32
 
     @property
+    def has_holes(self) -> bool:
+        """Whether a stored count of 0 stands for no value."""
+        return self.no_return or (self.is_float and 0 in self.counts.missing)
+
+    @property
     def decoded_as(self) -> str:
-        """The encoding that cv_bridge turns a raw image into."""
+        """The encoding that a raw image is turned into."""
         return "passthrough" if self.raw_encodings else self.encoding
 
     @property

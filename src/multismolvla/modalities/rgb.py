@@ -19,6 +19,8 @@ RGB = Modality(
     encoding="rgb8",
     counts=Counts(UINT8),
     health=Thresholds(
+        # The last digit that the sensor gives.
+        frozen_noise=1.0,
         black_below=16.0,
         white_above=250.0,
         flat_std=0.25,

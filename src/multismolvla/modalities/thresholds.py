@@ -26,6 +26,18 @@ class Thresholds:
     frozen_repeats: int = setting(
         3, "Repeats of the same frame that lose the stream; 0 = never.", 0, 1000
     )
+    frozen_noise: float = setting(
+        -math.inf,
+        "A picture in which no pixel leaves a range of twice this is still the same; 0 = none is.",
+        0.0,
+        100.0,
+    )
+    frozen_frames: int = setting(
+        30,
+        "Frames with the same picture and no more than that noise that lose the stream.",
+        2,
+        1000,
+    )
     bad_stamp_frames: int = setting(3, "Bad stamps in a row that lose the stream.", 1, 1000)
     max_future_s: float = setting(
         0.1, "A stamp this far ahead of the clock is bad, seconds.", 0.0, 3600.0, unit="s"

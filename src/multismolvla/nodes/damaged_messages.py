@@ -8,9 +8,10 @@ from cv_bridge import CvBridge
 from sensor_msgs.msg import Image, JointState
 
 from multismolvla.faults.fault import JOINT_STATES, Delivery
+from multismolvla.modalities.camera_image import raw_frame
 from multismolvla.modalities.conversion import to_counts, to_units
+from multismolvla.modalities.encodings import find_encoding
 from multismolvla.modalities.registry import find_modality
-from multismolvla.nodes.camera_messages import pixels
 from multismolvla.nodes.stamp_ns import stamp_ns
 
 # A stamp is 32 bits of seconds; what a fault moves out of them stays at their end.
@@ -50,12 +51,14 @@ class DamagedMessages:
 
     def _frame(self, kind: str, message: Image) -> np.ndarray:
         modality = find_modality(kind)
-        return to_units(modality, pixels(self._bridge, message, modality.decoded_as))
+        return to_units(modality, raw_frame(modality, message))
 
     def _image(self, kind: str, delivery: Delivery) -> Image:
         modality = find_modality(kind)
-        encoding = delivery.source.encoding if modality.raw_encodings else modality.encoding
-        counted = modality.is_float and encoding != modality.encoding
+        encoding = modality.encoding
+        if find_encoding(delivery.source.encoding).dtype == modality.counts.dtype != modality.dtype:
+            encoding = delivery.source.encoding
+        counted = encoding != modality.encoding
         frame = to_counts(modality, delivery.frame) if counted else delivery.frame
         image = self._bridge.cv2_to_imgmsg(np.ascontiguousarray(frame), encoding)
         if delivery.share < 1.0:

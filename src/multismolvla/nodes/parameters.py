@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from multismolvla.embodiment.description import Embodiment
 from multismolvla.embodiment.embodiment_file import load_joint_arm
 from multismolvla.setting import settings_of
 from multismolvla.stack.settings import EMBODIMENT, or_shipped
+from multismolvla.streams import Stream, StreamTable, load_stream_table
 
 Settings = TypeVar("Settings")
 
@@ -71,18 +73,28 @@ def declare(
     return value
 
 
-def declare_settings(node: Node, defaults: Settings) -> Settings:
+def declare_settings(
+    node: Node, defaults: Settings, known: Mapping[str, Any] | None = None
+) -> Settings:
     """Declare every setting of a dataclass and return the settings; all are fixed after start.
 
     Args:
         defaults: an instance whose values are the defaults; see `setting.settings_of`.
+        known: values that count more than those that the node is given.
 
     Raises:
         ValueError: a value is wrong; one line.
     """
-    values = {}
+    values, known = {}, known or {}
     for item in settings_of(defaults):
-        if item.parse is not None:
+        if item.name in known:
+            descriptor = ParameterDescriptor(
+                description=item.description, read_only=True, dynamic_typing=True
+            )
+            value = item.check(known[item.name])
+            node.declare_parameter(item.name, value, descriptor, ignore_override=True)
+            values[item.field] = value
+        elif item.parse is not None:
             # A string or a number: `declare` knows one type per parameter.
             descriptor = ParameterDescriptor(
                 description=item.description, read_only=True, dynamic_typing=True
@@ -122,6 +134,29 @@ def declare_streams_file(node: Node, default: str = "streams.yaml") -> str:
     """Declare where the stream table is and return it; an installed one is the default."""
     share = get_package_share_directory("multismolvla")
     return declare_file(node, "streams_file", f"{share}/config/{default}", "Stream table.")
+
+
+def declare_stream(node: Node, kind: str) -> tuple[Stream, StreamTable]:
+    """Declare which stream of which table a sensor node is for, and return both.
+
+    Raises:
+        StreamTableError: the table is wrong, or has no such stream.
+        ParameterError: the stream is of another kind, or belongs in another namespace.
+    """
+    name = declare(node, "stream", kind, "Stream of the table.", read_only=True)
+    table = load_stream_table(declare_streams_file(node))
+    where, stream = node.get_fully_qualified_name(), table[name]
+    if stream.kind != kind:
+        raise ParameterError(
+            f"{where}: parameter 'stream': '{stream.name}' is a stream of kind {stream.kind}; "
+            f"expected one of kind {kind}"
+        )
+    if stream.view and not node.get_namespace().endswith(f"/{stream.view}"):
+        raise ParameterError(
+            f"{where}: stream '{stream.name}' belongs in namespace '{stream.view}', "
+            f"the node is in '{node.get_namespace()}'; start it with -r __ns:=/{stream.view}"
+        )
+    return stream, table
 
 
 def reject_unknown(node: Node) -> None:

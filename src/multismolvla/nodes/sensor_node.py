@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from copy import copy
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,31 +11,28 @@ from cv_bridge import CvBridge
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from multismolvla.control.load_shedding import Load
+from multismolvla.modalities.camera_image import raw_frame
 from multismolvla.modalities.modality import Counts
 from multismolvla.modalities.registry import find_modality
 from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.nodes import load_message
-from multismolvla.nodes.camera_messages import raw_pixels, scaled
+from multismolvla.nodes.camera_messages import scaled
 from multismolvla.nodes.deadline_timer import DeadlineTimer
-from multismolvla.nodes.lag_probe import LagProbe, with_wait
+from multismolvla.nodes.image_subscription import ImageSubscription
+from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
-from multismolvla.nodes.parameters import (
-    ParameterError,
-    declare,
-    declare_settings,
-    declare_streams_file,
-    reject_unknown,
-)
+from multismolvla.nodes.parameters import declare_settings, declare_stream, reject_unknown
 from multismolvla.nodes.sensor_qos import offered
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_publisher import StatusPublisher
+from multismolvla.sensing.health import HealthReport
 from multismolvla.sensing.pressure import CpuPressure
+from multismolvla.stack.settings import CameraSettings
 from multismolvla.stack.stream_pipe import StreamPipe
-from multismolvla.streams import Stream, load_stream_table
 
 # Beside the frames themselves, of which there may be none.
 PROBE_S = 0.2
@@ -57,16 +54,18 @@ class SensorNode(Node):
         super().__init__(f"{self.kind}_node", **options)
         # One frame at a time: threads of OpenCV would only fight over the cores.
         cv2.setNumThreads(1)
-        name = declare(self, "stream", self.kind, "Stream of the table.", read_only=True)
-        streams_file = declare_streams_file(self)
+        self._stream, self._table = declare_stream(self, self.kind)
         thresholds = declare_settings(self, self._modality.health)
-        counts = declare_settings(self, self._modality.counts)
+        own = self._table.cameras.get(self._stream.name, {})
+        counts = declare_settings(self, self._modality.counts, own)
+        self._transport = declare_settings(self, CameraSettings()).image_transport
         self.declare_source()
         reject_unknown(self)
-        self._table = load_stream_table(streams_file)
-        self._stream = self._checked(self._table[name])
 
         self._bridge = CvBridge()
+        self._camera: ImageSubscription | None = None
+        # Why nothing comes, as far as the graph shows it.
+        self._link = ""
         self._pipe = self.create_pipe(thresholds, counts)
         self._lag = LagProbe(self, PROBE_S).lag
         self._load = Load()
@@ -82,7 +81,7 @@ class SensorNode(Node):
             self,
             self._stream,
             f"{self.kind}/status",
-            lambda: self._pipe.health.report(self._now_ns()),
+            self._report,
             thresholds.slow_fraction,
             self._lag,
             self._on_beat,
@@ -101,17 +100,13 @@ class SensorNode(Node):
 
     def connect(self) -> None:
         """Subscribe to what frames are made of; each goes to `take` or `refuse`."""
-        raw = self.create_subscription(
-            Image,
-            f"{self.kind}/image_raw",
-            with_wait(self._on_image),
-            # A copy: rclpy writes an override into the profile, which nodes of a process share.
-            copy(qos_profile_sensor_data),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        self._camera = ImageSubscription(
+            self, self._modality, f"{self.kind}/image_raw", self._transport, self._on_image
         )
+        base = self._camera.base
         # Beside the image, as image_transport has it, so that it follows when that is remapped.
-        self.follow_camera_info(f"{raw.topic_name.rpartition('/')[0]}/camera_info")
-        self.get_logger().info(f"{self._stream.name}: waiting for images on {raw.topic_name}")
+        self.follow_camera_info(f"{base.rpartition('/')[0]}/camera_info")
+        self.get_logger().info(f"{self._stream.name}: waiting for images on {base}")
 
     def follow_camera_info(self, topic: str) -> None:
         """Pass camera_info on, and take it in, only while somebody wants it."""
@@ -148,27 +143,19 @@ class SensorNode(Node):
         if self._pipe.changed():
             self._status.changed()
 
-    def _checked(self, stream: Stream) -> Stream:
-        where = self.get_fully_qualified_name()
-        if stream.kind != self.kind:
-            raise ParameterError(
-                f"{where}: parameter 'stream': '{stream.name}' is a stream of kind {stream.kind}; "
-                f"expected one of kind {self.kind}"
-            )
-        if stream.view and not self.get_namespace().endswith(f"/{stream.view}"):
-            raise ParameterError(
-                f"{where}: stream '{stream.name}' belongs in namespace '{stream.view}', "
-                f"the node is in '{self.get_namespace()}'; start it with -r __ns:=/{stream.view}"
-            )
-        return stream
-
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
-    def _on_image(self, message: Image, wait_ns: int) -> None:
+    def _report(self) -> HealthReport:
+        report = self._pipe.health.report(self._now_ns())
+        if self._link and "stale" in report.reasons:
+            return replace(report, detail=f"{report.detail}; {self._link}")
+        return report
+
+    def _on_image(self, message: Image | CompressedImage, wait_ns: int) -> None:
         self._lag.note(time.monotonic_ns(), wait_ns)
         try:
-            pixels = raw_pixels(self._bridge, self._modality, message)
+            pixels = raw_frame(self._modality, message)
         except ValueError as error:
             self.refuse(str(error), wait_ns)
         else:
@@ -179,6 +166,8 @@ class SensorNode(Node):
 
     def _on_beat(self) -> None:
         self._demand.check()
+        if self._camera is not None and not self._pipe.alive:
+            self._link = self._camera.look()
 
     def _on_silence(self) -> None:
         # The camera's driver may be one of those that wait for a processor.

@@ -31,6 +31,7 @@ def status_values(report: HealthReport, lag_s: float = 0.0) -> dict[str, str]:
         "age_s": f"{report.age_s:.3f}",
         "frames": str(report.frames),
         "lag_ms": f"{lag_s * 1e3:.0f}",
+        "no_value_share": f"{report.no_value_share:.3f}",
     }
 
 

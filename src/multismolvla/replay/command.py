@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from multismolvla.argument_types import add_embodiment, positive
+from multismolvla.argument_types import add_embodiment, add_topics, positive
 from multismolvla.data.recording import OBJECTS, TASK, Recording, open_recording
 from multismolvla.faults.fault import JOINT_STATES, SEVERITIES
 from multismolvla.faults.registry import find_fault
@@ -106,14 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--namespace", default="", metavar="NS", help="namespace of the recorded topics"
     )
-    where.add_argument(
-        "--topics",
-        nargs="+",
-        type=_pair,
-        default=[],
-        metavar="NAME=TOPIC",
-        help="topics of streams, joint_states, task, joint_trajectory in bags of other stacks",
-    )
+    add_topics(where)
     add_config(where)
     add_streams(where)
     where.add_argument("--task", default="", help="instruction that replaces those of the bag")
@@ -152,14 +145,10 @@ def main(args: argparse.Namespace) -> int:
         print(f"multismolvla replay: {error}", file=sys.stderr)
         return 1
     print("\n".join(summary))
+    for name in replayed.source.streams:
+        if complaint := replayed.source.complaint(name):
+            print(f"{name}: {complaint}")
     return 0
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, topic = text.partition("=")
-    if not (name and equals and topic):
-        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=TOPIC")
-    return name, f"/{topic.lstrip('/')}"
 
 
 def _replay(args: argparse.Namespace) -> Replayed:

@@ -182,11 +182,50 @@ def _sharpness(grey: np.ndarray, edge_contrast: float) -> float:
 Findings = dict[str, str]
 
 
+class Sameness:
+    """How long a picture has been the same but for its last digit.
+
+    A driver that hangs may add noise to the frame that it repeats, or its link may. The noise of a
+    live sensor has no bound: among thousands of pixels some leave any such range within a second.
+
+    Args:
+        noise: no pixel differs by more than twice this from any of its values in that time.
+    """
+
+    def __init__(self, noise: float) -> None:
+        # Values were rounded to the sensor's digits, and to 32 bits.
+        self._range = 2.0 * noise * 1.01
+        self._low = self._high = np.zeros(0)
+        self._frames = 0
+
+    def after(self, sample: np.ndarray) -> int:
+        """Take the sampled pixels (N,) of a frame; return how many frames it is the same."""
+        if sample.shape == self._low.shape and sample.dtype == self._low.dtype:
+            # NaN where either has none: a pixel that comes or goes is a change.
+            low, high = np.minimum(self._low, sample), np.maximum(self._high, sample)
+            holes = sample.dtype.kind == "f" and np.isnan(low)
+            both = holes is False or (holes == np.isnan(sample)).all()
+            apart = (high - low)[~holes] if holes is not False else high - low
+            if both and not (apart > self._range).any():
+                self._low, self._high = low, high
+                self._frames += 1
+                return self._frames
+        self._low = self._high = sample
+        self._frames = 1
+        return 1
+
+
 class Appearance:
-    """Judges the pixels of one stream's frames, in their order."""
+    """Judges the pixels of one stream's frames, in their order.
+
+    Attributes:
+        invalid_share: of the newest frame.
+    """
 
     def __init__(self, thresholds: Thresholds) -> None:
         self._limits = thresholds
+        self._sameness = Sameness(thresholds.frozen_noise)
+        self.invalid_share = 0.0
         self._previous = b""
         self._repeats = 0
         # Reason -> frames in a row that showed it.
@@ -208,8 +247,15 @@ class Appearance:
         losing = self._unusable(statistics)
         self._repeats = self._repeats + 1 if statistics.content == self._previous else 0
         self._previous = statistics.content
+        self.invalid_share = statistics.invalid_share
         if limits.frozen_repeats and self._repeats >= limits.frozen_repeats and not losing:
             losing["frozen"] = f"the same frame {self._repeats + 1} times"
+        if limits.frozen_noise > 0.0:
+            same = self._sameness.after(np.frombuffer(statistics.content, frame.dtype))
+            if same >= limits.frozen_frames and not losing:
+                losing["frozen"] = (
+                    f"the same picture {same} times, but for noise of {limits.frozen_noise:g}"
+                )
         return losing, {} if losing else self._persistent(self._damage(statistics))
 
     def _unusable(self, statistics: FrameStatistics) -> Findings:

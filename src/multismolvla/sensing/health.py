@@ -48,6 +48,7 @@ class HealthReport:
         frames: frames received in all, usable or not.
         delays_s: least and greatest age of a stamp on arrival in the last second; None without.
         bad_stamps: stamps of the last second that could not be believed.
+        no_value_share: of the newest frame's pixels.
     """
 
     state: State
@@ -58,6 +59,7 @@ class HealthReport:
     frames: int
     delays_s: tuple[float, float] | None = None
     bad_stamps: int = 0
+    no_value_share: float = 0.0
 
 
 class StreamHealth:
@@ -111,8 +113,9 @@ class StreamHealth:
         detail = "; ".join(text for text in self._reasons.values() if text)
         rate_hz = self._rate_hz(now_ns)
         stamps = self._stamps.recent(now_ns)
+        share = self._appearance.invalid_share
         return HealthReport(
-            self._state, self.reasons, detail, rate_hz, age_s, self._frames, *stamps
+            self._state, self.reasons, detail, rate_hz, age_s, self._frames, *stamps, share
         )
 
     def excuse(self, lag_s: float, periods: float = 0.0) -> None:

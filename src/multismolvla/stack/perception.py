@@ -76,7 +76,8 @@ class Perception:
             stream.name: StreamPipe(
                 stream,
                 settings.thresholds[stream.kind],
-                settings.counts[stream.kind],
+                # Frames come in SI units.
+                settings.counts[stream.kind].converted(),
                 others.get(stream.name),
             )
             for stream in table

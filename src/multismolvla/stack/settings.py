@@ -28,10 +28,23 @@ from multismolvla.setting import reject_unknown_keys, setting, settings_of, with
 GROUND_TRUTH = "ground_truth"
 BACKENDS = ("network", GROUND_TRUTH, "transformers")
 CHUNKINGS = ("none", "rtc")
+# Of image_transport; beside them `auto`.
+TRANSPORTS = ("auto", "raw", "compressed", "compressedDepth")
 # Of `policy.fast_linear`, which imports torch; beside them `auto`.
 POLICY_PRECISIONS = ("float32", "int8", "bfloat16")
 EMBODIMENT = "The arm: so101, panda, or a YAML file as docs/embodiment.md describes it."
 _REALTIME = "Run the control loop with real-time priority and locked memory where granted."
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """How images reach the sensor nodes; what runs without ROS is handed them."""
+
+    image_transport: str = setting(
+        "auto",
+        "How images come; auto takes compressed ones where there are no raw ones.",
+        choices=TRANSPORTS,
+    )
 
 
 @dataclass(frozen=True)
@@ -284,8 +297,8 @@ def load_settings(folder: str | Path | None = None) -> StackSettings:
     for modality in modalities():
         kind, path = modality.name, folder / f"{modality.name}_node.yaml"
         labels = [labeller] if kind == "segmentation" else []
-        thresholds[kind], counts[kind], *labels = _read(
-            path, modality.health, modality.counts, *labels
+        thresholds[kind], counts[kind], _, *labels = _read(
+            path, modality.health, modality.counts, CameraSettings(), *labels
         )
         labeller = labels[0] if labels else labeller
     (policy,) = _read(folder / "policy_node.yaml", settings.policy)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from multismolvla.argument_types import add_embodiment, positive
+from multismolvla.argument_types import add_embodiment, add_topics, positive
 from multismolvla.data.bag import write_episode
 from multismolvla.data.cache import CacheError
 from multismolvla.data.cache_writer import CacheWriter
@@ -115,6 +115,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     robot.add_argument(
         "--namespace", default="", metavar="NS", help="namespace of the recorded topics"
     )
+    add_topics(robot)
     robot.add_argument(
         "--labels",
         choices=("auto", "recorded", "network"),
@@ -134,7 +135,7 @@ def _sources(args: argparse.Namespace) -> list[EpisodeSource]:
     cameras = dict(args.cameras) if args.cameras else None
     size = tuple(args.size) if args.size else None
     robot = args.streams, args.namespace, args.labels, args.config
-    foreign = ForeignData(cameras, given_of(args), size, *robot)
+    foreign = ForeignData(cameras, given_of(args), size, *robot, topics=dict(args.topics))
     return find_sources(args.sources, args.embodiment, foreign)
 
 

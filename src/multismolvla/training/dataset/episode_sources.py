@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class ForeignData:
         namespace: of the topics of a robot's bags.
         labels: where the segmentation of a robot's bags comes from, see `open_recording`.
         config: settings of the stack that a robot's bags are shown to; None for the installed ones.
+        topics: stream or other name -> topic, in bags of other stacks.
     """
 
     cameras: Mapping[str, str] | None = None
@@ -62,6 +63,7 @@ class ForeignData:
     namespace: str = ""
     labels: str = "auto"
     config: Path | None = None
+    topics: Mapping[str, str] = field(default_factory=dict)
 
     def resize(self, stream: str, frame: np.ndarray) -> np.ndarray:
         if self.size is None:
@@ -122,8 +124,17 @@ def _sources(
             table = load_stream_table(stream_table_file(foreign.table, settings))
             network = partial(load_network, settings.labeller.model)
             episodes = read_robot_bag(
-                bag, table, embodiment, foreign.namespace, foreign.labels, network, settings
+                bag,
+                table,
+                embodiment,
+                foreign.namespace,
+                foreign.labels,
+                network,
+                settings,
+                foreign.topics,
             )
+            for note in episodes[0].meta.get("notes", ()):
+                tell(f"{bag}: {note}")
             for number, episode in enumerate(episodes):
                 load = partial(_itself, episode)
                 yield EpisodeSource(f"{name}-{number}", load, folder, in_memory=True)

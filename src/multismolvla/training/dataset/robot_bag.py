@@ -7,7 +7,7 @@ somebody, or something, drove the arm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from multismolvla.stack.labeller import Segmenter
 from multismolvla.stack.recorded_perception import perceived
 from multismolvla.stack.settings import StackSettings
 from multismolvla.streams import StreamTable
+
+# Of a stream whose images can be read.
+NEVER_SOUND = "none of its images is used, for it is not sound; see 'multismolvla bag check'"
 
 
 @dataclass
@@ -46,6 +49,7 @@ def read_robot_bag(
     labels: str = "auto",
     segmenter: Callable[[], Segmenter] | None = None,
     settings: StackSettings | None = None,
+    topics: Mapping[str, str] | None = None,
 ) -> list[Episode]:
     """One episode per instruction that was given on `task`, from then to the next message there.
 
@@ -58,13 +62,19 @@ def read_robot_bag(
         labels: where segmentation comes from, see `open_recording`.
         segmenter: makes what labels images that came without; None for no labels.
         settings: of the stack that the recording is shown to; None for the defaults.
+        topics: stream, or name of `recording.OTHERS` -> topic, in bags of other stacks.
+
+    Returns:
+        the episodes; `notes` of their `meta` says of which streams no image is used, and why.
 
     Raises:
         EpisodeError: the bag cannot be read, or has no images, joints, commands or instructions.
     """
     folder = Path(folder)
     try:
-        recording = open_recording(folder, table, embodiment, namespace, labels=labels, judged=True)
+        recording = open_recording(
+            folder, table, embodiment, namespace, topics, labels, judged=True
+        )
         makes = None if segmenter is None or recording.labels_recorded else segmenter()
         stretches = list(_split(recording, makes, settings))
     except BagError as error:
@@ -78,11 +88,37 @@ def read_robot_bag(
         if stretch.sets and stretch.states and stretch.commands
     ]
     if not episodes:
-        raise EpisodeError(
-            f"{folder}: no part of it has usable images, joint_states, joint_trajectory "
-            "and a task; record all of them"
-        )
+        raise EpisodeError(f"{folder}: {_why_none(recording, stretches)}")
+    notes = [
+        f"{name}: {recording.complaint(name) or NEVER_SOUND}"
+        for name in recording.streams
+        if recording.heard[name] and not any(name in episode.frames for episode in episodes)
+    ]
+    if notes:
+        for episode in episodes:
+            episode.meta["notes"] = notes
     return episodes
+
+
+def _why_none(recording: Recording, stretches: list[_Stretch]) -> str:
+    """What is missing, or what is wrong with all that is there."""
+    sources = [JOINT_STATES, COMMAND, *recording.streams]
+    complaints = [text for source in sources if (text := recording.complaint(source))]
+    lacks = [name for name in (JOINT_STATES, COMMAND) if name not in recording.topics]
+    if TASK not in recording.topics and not recording.first_task:
+        lacks.append(TASK)
+    if lacks:
+        complaints.insert(
+            0, f"has no {', '.join(lacks)}; record them, or name their topics with --topics"
+        )
+    elif not stretches:
+        complaints.append("its task is empty all the time")
+    if complaints:
+        return "; ".join(complaints)
+    return (
+        "no part of it has usable images, joint_states, joint_trajectory and a task at the same "
+        "time; 'multismolvla bag check' says what is odd in it"
+    )
 
 
 def _split(

@@ -95,12 +95,14 @@ def _values(
     error = rng.normal(0.0, sigma, (count, 1, 1)).astype(np.float32)
     error = error + vary.blotches * sigma * _blotches(rng, count, height, width)
     error += vary.noise * sigma * _noise(rng, batch.shape)
-    least = 1.0 if modality.no_return else 0.0
+    least = 1.0 if modality.has_holes else 0.0
     varied = np.clip(batch + error, least, float(np.iinfo(counts.dtype).max)).astype(counts.dtype)
-    if not modality.no_return:
+    if not modality.has_holes:
         return varied
-    # Now and then a hole.
-    there = (batch > 0) & (_noise(rng, batch.shape) < 3.0)
+    there = batch > 0
+    if modality.no_return:
+        # Now and then a hole.
+        there &= _noise(rng, batch.shape) < 3.0
     return np.where(there, varied, 0).astype(counts.dtype)
 
 
