@@ -16,6 +16,10 @@ COMMANDS = {
         "record demonstrations in simulation",
     ),
     "dataset": ("multismolvla.training.dataset.command", "look at, convert and cache episodes"),
+    "bag check": (
+        "multismolvla.replay.bag_check_command",
+        "everything that is wrong or odd in a bag for this stack",
+    ),
     "bag recover": (
         "multismolvla.data.bag_recovery",
         "finish a recording that was cut off",

@@ -137,3 +137,23 @@ def test_whatever_happens_an_empty_queue_is_asked_for_again(events):
     assert inference.due(now_ns, EMPTY)
     inference.started(now_ns)
     assert inference.accepts(STILL, EMPTY)
+
+
+def test_to_a_robot_at_rest_chunks_go_on():
+    """Its joints and its scene stay the same for a minute; the queue never runs dry."""
+    inference, period_ns, latency_ns = schedule(), 20_000_000, 150_000_000
+    rows, chunks, done_ns = 0, 0, None
+    for now_ns in range(0, 60 * 10**9, period_ns):
+        rows = max(0, rows - 1)
+        level = QueueLevel(rows, rows * 0.02, 50, 0.02)
+        if done_ns is not None and now_ns >= done_ns:
+            inference.succeeded(now_ns, STILL)
+            rows, chunks, done_ns = 50 - round(latency_ns / period_ns), chunks + 1, None
+        elif done_ns is None and inference.due(now_ns, level):
+            inference.started(now_ns)
+            if inference.accepts(STILL, level):
+                done_ns = now_ns + latency_ns
+            else:
+                inference.declined(now_ns)
+        assert rows or not chunks
+    assert chunks > 50

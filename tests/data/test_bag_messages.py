@@ -112,7 +112,9 @@ def test_points_of_a_trajectory_count_from_its_stamp_or_from_its_arrival():
     targets = np.arange(18.0).reshape(3, 6)
     for stamp_ns, start_ns in ((at(3.0), at(3.0)), (0, at(7.0))):
         data = messages.trajectory(stamp_ns, SO101.joint_names, offsets_ns, targets)
-        times_ns, found = messages.points(read(data, messages.TRAJECTORY), at(7.0))
+        times_ns, found = messages.points(
+            read(data, messages.TRAJECTORY), at(7.0), SO101.joint_names
+        )
         np.testing.assert_array_equal(times_ns, start_ns + offsets_ns)
         np.testing.assert_array_equal(found, targets)
 

@@ -1,5 +1,6 @@
 """Stream health: loss at once, recovery after several good frames, no loss without a cause."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -386,3 +387,80 @@ def test_a_camera_that_sends_fewer_frames_on_purpose_is_not_slow():
         bench.now += PERIOD
         bench.feed(1)
     assert bench.health.state is State.OK
+
+
+# The picture of a driver that hangs, under noise of its last digit: a driver, a link or a decoder
+# that is not exact adds it, and no two frames are equal.
+
+
+def digit(kind):
+    return {"rgb": 1, "depth": np.float32(0.001), "thermal": np.float32(0.01)}[kind]
+
+
+@pytest.mark.parametrize("kind", ["rgb", "depth", "thermal"])
+def test_a_picture_that_hangs_is_frozen_under_noise_of_its_last_digit(kind):
+    bench = Bench(kind)
+    bench.feed(20)
+    assert bench.health.state is State.OK
+    held = np.clip(bench.live(), 2, 250) if kind == "rgb" else bench.live()
+    for number in range(30):
+        noise = bench.rng.integers(-1, 2, held.shape)
+        usable = bench.feed(frame=(held + noise * digit(kind)).astype(held.dtype))
+        assert usable == (number < 29)
+    assert bench.health.reasons == ("frozen",)
+    assert "the same picture 30 times, but for noise of" in bench.health.report(bench.now).detail
+    bench.feed(5)
+    assert bench.health.state is State.OK
+
+
+def test_a_jpeg_that_is_sent_for_ever_is_frozen_under_noise_too():
+    bench = Bench()
+    picture = cv2.imdecode(cv2.imencode(".jpg", np.clip(bench.live(), 2, 250))[1], -1)
+    held = np.clip(picture, 1, 254).astype(np.int16)
+    for _ in range(30):
+        bench.feed(frame=(held + bench.rng.integers(-1, 2, held.shape)).astype(np.uint8))
+    assert bench.health.reasons == ("frozen",)
+
+
+@pytest.mark.parametrize("kind", ["rgb", "depth", "thermal"])
+def test_a_still_scene_is_not_frozen(kind):
+    """Also to a good sensor: half a digit of noise, as it has no bound."""
+    bench = Bench(kind)
+    clean = np.clip(bench.live(), 5, 250) if kind == "rgb" else bench.live()
+    scale = {"rgb": 1.0, "depth": 0.001, "thermal": 0.05}[kind]
+    for _ in range(90):
+        noisy = clean + bench.rng.normal(0.0, 0.6 * scale, clean.shape)
+        bench.feed(frame=(np.rint(noisy) if kind == "rgb" else noisy).astype(clean.dtype))
+    assert bench.health.state is State.OK
+
+
+def test_holes_that_come_and_go_are_a_change():
+    bench = Bench("depth")
+    held = np.full((48, 64), 0.5, np.float32)
+    held[::8] = 0.7
+    for number in range(60):
+        frame = held + bench.rng.integers(-1, 2, held.shape).astype(np.float32) * digit("depth")
+        frame[24 + number % 3, 30] = np.nan
+        bench.feed(frame=frame)
+    assert bench.health.state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "state"),
+    [
+        ("depth", 0.05, State.OK),
+        ("depth", 0.25, State.OK),
+        ("thermal", 0.1, State.OK),
+        # It sees something everywhere.
+        ("thermal", 0.3, State.DEGRADED),
+    ],
+)
+def test_the_share_of_pixels_without_a_value_is_told(kind, share, state):
+    bench = Bench(kind)
+    lost = np.random.default_rng(1).random((48, 64)) < share
+    for _ in range(20):
+        frame = np.nan_to_num(bench.live(), nan=0.6)
+        frame[lost] = np.nan
+        bench.feed(frame=frame)
+    assert bench.health.state is state
+    assert bench.health.report(bench.now).no_value_share == pytest.approx(share, abs=0.03)

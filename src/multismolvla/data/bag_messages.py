@@ -107,7 +107,7 @@ def trajectory(
             effort=empty,
             time_from_start=duration(sec=int(offset // 10**9), nanosec=int(offset % 10**9)),
         )
-        for offset, row in zip(offsets_ns, targets.astype(np.float64), strict=True)
+        for offset, row in zip(offsets_ns, np.ascontiguousarray(targets, np.float64), strict=True)
     ]
     message = _type(TRAJECTORY)(header=header(stamp_ns), joint_names=list(joints), points=points)
     return serialize(message, TRAJECTORY)

@@ -345,9 +345,20 @@ def _find_images(found: Recording, given: Mapping[str, str], labels: str, judged
 _WORDS = {"rgb": ("rgb", "color", "colour"), "depth": ("depth",), "thermal": ("thermal", "lwir")}
 
 
-def guess_topics(bag: RecordedBag, table: StreamTable) -> dict[str, str]:
-    """Stream -> topic of images that are probably meant, for a person to confirm."""
-    images = sorted(topic for topic, known in bag.topics.items() if known.type_name in IMAGE_TYPES)
+def guess_topics(
+    bag: RecordedBag, table: StreamTable, taken: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Stream -> topic of images that are probably meant, for a person to confirm.
+
+    Args:
+        taken: stream -> topic of what needs no guess.
+    """
+    taken = taken or {}
+    images = sorted(
+        topic
+        for topic, known in bag.topics.items()
+        if known.type_name in IMAGE_TYPES and topic not in taken.values()
+    )
     found: dict[str, str] = {}
     for stream in table:
         words = _WORDS.get(stream.kind, (stream.kind,))
@@ -358,10 +369,10 @@ def guess_topics(bag: RecordedBag, table: StreamTable) -> dict[str, str]:
             and any(word in topic.lower() for word in words)
             and (stream.view in topic if stream.view else True)
         ]
-        if fits and not stream.derived_from:
+        if fits and not stream.derived_from and stream.name not in taken:
             found[stream.name] = min(fits, key=len)
     rest = [topic for topic in images if topic not in found.values()]
-    if not found and rest and "rgb" in table.names:
+    if not found and rest and "rgb" in table.names and "rgb" not in taken:
         found["rgb"] = rest[0]
     return found
 
