@@ -202,9 +202,9 @@ def _image(given: tuple, _: Path) -> object:
 
 
 def _decode(modality, message):
-    from multismolvla.data import bag_messages
+    from multismolvla.modalities.camera_image import raw_frame
 
-    return bag_messages.picture(message, modality)
+    return raw_frame(modality, message)
 
 
 def _status_inputs() -> st.SearchStrategy:
