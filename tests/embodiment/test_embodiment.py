@@ -96,3 +96,57 @@ def test_a_checkpoint_of_seven_joints_is_for_that_arm_only(tmp_path):
         load_checkpoint(tmp_path / "seven", SO101)
     with pytest.raises(CheckpointError, match=r"states are shoulder_pan, .*'seven' has joint0"):
         load_checkpoint("small", seven)
+
+
+OTHERS = {
+    "numbered": ["1", "2", "3", "4", "5", "6"],
+    "so100": ["Rotation", "Pitch", "Elbow", "Wrist_Pitch", "Wrist_Roll", "Jaw"],
+}
+
+
+@pytest.mark.parametrize("names", OTHERS.values(), ids=OTHERS)
+def test_joints_of_other_names_are_listed_and_never_taken_in_silence(names):
+    with pytest.raises(EmbodimentError) as error:
+        SO101.state_of(names, [0.0] * 6)
+    assert f"the joints {', '.join(names)}; the arm 'so101' has shoulder_pan" in str(error.value)
+    assert "topic_name" in str(error.value)
+
+
+@pytest.mark.parametrize("names", OTHERS.values(), ids=OTHERS)
+def test_a_table_maps_joints_of_other_names(names):
+    joints = [
+        dataclasses.replace(joint, topic_name=name)
+        for joint, name in zip(SO101.joints, names, strict=True)
+    ]
+    arm = dataclasses.replace(SO101, joints=tuple(joints))
+    assert arm.state_of(names[::-1], [5, 4, 3, 2, 1, 0]).tolist() == [0, 1, 2, 3, 4, 5]
+    assert arm.topic_names(arm.action_names) == names
+    assert arm.own_names(names) == list(SO101.joint_names)
+    # Checkpoints and data sets know it by its own names.
+    arm.check_policy(SO101.joint_names, SO101.joint_names, "a checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("names", "positions", "complaint"),
+    [
+        (SO101.joint_names[:5], [0.0] * 5, "the arm 'so101' has"),
+        ((*SO101.joint_names, "gripper"), [0.0] * 7, "each once"),
+        (SO101.joint_names, [0.0] * 5, "5 positions for the joints"),
+        ((), (), "without names"),
+        (SO101.joint_names, [0.0] * 5 + [float("nan")], "no finite position for gripper"),
+    ],
+)
+def test_a_state_that_is_not_this_arm_s_is_refused(names, positions, complaint):
+    with pytest.raises(EmbodimentError, match=complaint):
+        SO101.state_of(names, positions)
+
+
+def test_more_joints_than_the_arm_has_are_left_out():
+    names = ("wheel", *SO101.joint_names)
+    assert SO101.state_of(names, [float("nan"), 0, 1, 2, 3, 4, 5]).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_two_joints_have_two_names_on_topics():
+    joints = [dataclasses.replace(joint, topic_name="1") for joint in SO101.joints]
+    with pytest.raises(EmbodimentError, match="topic_name has '1' twice"):
+        dataclasses.replace(SO101, joints=tuple(joints))

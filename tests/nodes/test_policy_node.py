@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+import yaml
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from patience import HANG_S
@@ -138,6 +139,7 @@ class Rig:
         self.joint_positions = SO101.home_rad.tolist()
         self.joint_offset_s = 0
         self.clock_ns = None
+        self.joint_efforts = []
         self.trajectories, self.statuses, self.chunks, self.log = [], [], [], []
         self.bridge, probe = CvBridge(), self.probe
         self.images = {
@@ -190,7 +192,9 @@ class Rig:
             if name not in self.silent_statuses:
                 self.status_publishers[name].publish(self.stream_status(name))
         if self.joints:
-            message = JointState(name=self.joint_names, position=self.joint_positions)
+            message = JointState(
+                name=self.joint_names, position=self.joint_positions, effort=self.joint_efforts
+            )
             message.header.stamp.nanosec = stamp.nanosec
             message.header.stamp.sec = stamp.sec + self.joint_offset_s
             self.joint_publisher.publish(message)
@@ -416,10 +420,57 @@ def test_joint_states_that_lack_a_joint_are_refused_in_one_line(rig):
     rig.joint_names = [*SO101.joint_names[:-1], "claw"]
     rig.start()
     rig.until_status(mode="hold", reason="no joint_states")
-    rig.until(lambda: rig.lines("no finite position for gripper"))
+    rig.until(lambda: rig.lines("wrist_roll, claw; the arm 'so101' has shoulder_pan, "))
     rig.joint_names = list(SO101.joint_names)
     rig.until_status(mode="running")
-    assert len(rig.lines("no finite position for gripper")) == 1
+    assert len(rig.lines("wrist_roll, claw; the arm 'so101' has shoulder_pan, ")) == 1
+
+
+def test_two_publishers_of_joint_states_are_told_and_the_arm_holds(rig):
+    """The true pose and zeros in turn, as where a visualisation publishes its sliders."""
+    rig.joint_positions = SO101.home_rad.tolist()
+    rig.start()
+    rig.until_running_on_all()
+
+    def publish_zeros():
+        if publishing:
+            message = JointState(name=list(SO101.joint_names), position=[0.0] * 6)
+            message.header.stamp = rig.probe.get_clock().now().to_msg()
+            rig.joint_publisher.publish(message)
+
+    publishing = True
+    rig.probe.create_timer(0.05, publish_zeros)
+    rig.until_status(
+        mode="hold",
+        reason="joint_states jump to and fro (wrist_flex); do two programs publish them?",
+    )
+    publishing = False
+    rig.until_status(mode="running")
+
+
+def test_an_effort_that_is_no_number_does_no_harm(rig):
+    rig.joint_efforts = [float("nan")] * 6
+    policy = rig.start()
+    rig.until_running_on_all()
+    np.testing.assert_allclose(policy.observations[-1].state, rig.joint_positions)
+    assert not rig.lines("the message is ignored")
+
+
+def test_a_robot_with_other_joint_names_is_driven_under_them(rig, tmp_path):
+    theirs = ["1", "2", "3", "4", "5", "6"]
+    joints = [
+        {**dataclasses.asdict(joint), "topic_name": name}
+        for joint, name in zip(SO101.joints, theirs, strict=True)
+    ]
+    path = tmp_path / "numbered.yaml"
+    path.write_text(yaml.safe_dump({"name": "numbered", "joints": joints}))
+    rig.joint_names = theirs[::-1]
+    rig.joint_positions = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    policy = rig.start(embodiment=str(path))
+    rig.until_running_on_all()
+    np.testing.assert_allclose(policy.observations[-1].state, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    rig.until_more_trajectories(1)
+    assert list(rig.trajectories[-1].joint_names) == theirs
 
 
 def test_control_goes_on_while_the_policy_thinks(rig):

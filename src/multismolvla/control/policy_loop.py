@@ -245,4 +245,6 @@ class PolicyLoop:
             return f"joint_states are older than {limit_s} s"
         if age_s < -limit_s:
             return f"joint_states are stamped more than {limit_s} s in the future"
+        if problem := self._view.states.problem(now_ns):
+            return problem
         return self._gate.decide(self.mask.available).reason

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from multismolvla.control.state_jumps import StateJumps
 from multismolvla.interfaces import Observation
 from multismolvla.streams import StreamTable
 
@@ -22,21 +23,29 @@ class StateHistory:
 
     Args:
         span_ns: how much is kept, nanoseconds.
+        joints: names of the positions; empty where they are no joints.
     """
 
-    def __init__(self, span_ns: int = 1_000_000_000) -> None:
+    def __init__(self, span_ns: int = 1_000_000_000, joints: Sequence[str] = ()) -> None:
         self._span_ns = span_ns
+        self._jumps = StateJumps(joints)
         self._lock = threading.Lock()
         self._samples: deque[tuple[int, np.ndarray]] = deque()
 
     def add(self, stamp_ns: int, positions: np.ndarray) -> None:
         """Take in a sample; one that is not newer than the last replaces what came after it."""
         with self._lock:
+            self._jumps.add(stamp_ns, positions)
             while self._samples and self._samples[-1][0] >= stamp_ns:
                 self._samples.pop()
             self._samples.append((stamp_ns, positions))
             while self._samples[0][0] < stamp_ns - self._span_ns:
                 self._samples.popleft()
+
+    def problem(self, now_ns: int) -> str:
+        """Why the positions are not to be believed now, "" for nothing."""
+        with self._lock:
+            return self._jumps.problem(now_ns)
 
     def latest(self) -> np.ndarray | None:
         """(J,) newest positions, None without any."""
@@ -73,6 +82,7 @@ class StateHistory:
         """Forget every sample: the clock was set back."""
         with self._lock:
             self._samples.clear()
+            self._jumps.clear()
 
 
 # Which streams the policy may use now, and why not the others.
@@ -222,6 +232,7 @@ class PolicyView:
     Args:
         max_set_age_s: age from which the newest set of images counts for nothing.
         check: has every set before it counts.
+        joints: names of the states; empty where they are no joints.
 
     Attributes:
         states: the joint positions of the last second.
@@ -233,6 +244,7 @@ class PolicyView:
         table: StreamTable,
         max_set_age_s: float,
         check: SetCheck | None = None,
+        joints: Sequence[str] = (),
     ) -> None:
         self._table = table
         self._max_set_age_s = max_set_age_s
@@ -243,7 +255,7 @@ class PolicyView:
         self.refused: Mapping[str, str] = {}
         self._newest: _Set | None = None
         self._objects: tuple[int, Mapping[str, np.ndarray]] = (0, {})
-        self.states = StateHistory()
+        self.states = StateHistory(joints=joints)
 
     def on_set(
         self,

@@ -35,7 +35,9 @@ class Trajectory:
     ) -> None:
         for name in names:
             if name not in joints:
-                raise TrajectoryError(f"unknown joint '{name}'; expected {', '.join(joints)}")
+                raise TrajectoryError(
+                    f"unknown joint '{name}' among {', '.join(names)}; expected {', '.join(joints)}"
+                )
         for name in joints:
             if list(names).count(name) != 1:
                 raise TrajectoryError(

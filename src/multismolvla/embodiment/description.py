@@ -21,7 +21,12 @@ MOST_RAD = 4.0 * math.pi
 
 @dataclass(frozen=True)
 class Joint:
-    """One joint: limits, largest speed and acceleration of its setpoint, and its angle at home."""
+    """One joint: limits, largest speed and acceleration of its setpoint, and its angle at home.
+
+    Attributes:
+        topic_name: what the driver of the arm calls it in `joint_states` and `joint_trajectory`;
+            empty for `name`. Zero and direction are the same: only the name is another.
+    """
 
     name: str
     lower_rad: float
@@ -29,6 +34,7 @@ class Joint:
     max_velocity_rad_s: float
     max_acceleration_rad_s2: float
     home_rad: float = 0.0
+    topic_name: str = ""
 
     def __post_init__(self) -> None:
         for key in ("lower_rad", "upper_rad", "home_rad"):
@@ -162,6 +168,7 @@ class Embodiment:
         if not self.joints:
             raise EmbodimentError("joints is empty; expected at least one joint")
         _different("joints", self.joint_names)
+        _different("topic_name", [joint.topic_name or joint.name for joint in self.joints])
         for gripper in self.grippers:
             if gripper.joint not in self.joint_names:
                 raise EmbodimentError(
@@ -245,6 +252,40 @@ class Embodiment:
     @property
     def gripper_joints(self) -> tuple[str, ...]:
         return tuple(gripper.joint for gripper in self.grippers)
+
+    def own_names(self, found: Sequence[str]) -> list[str]:
+        """Names of a message of the arm's driver, those of `topic_name` as the joints' own."""
+        own = {joint.topic_name: joint.name for joint in self.joints if joint.topic_name}
+        return [own.get(name, name) for name in found]
+
+    def state_of(self, names: Sequence[str], positions: Sequence[float]) -> np.ndarray:
+        """State (S,) of a message of the arm's driver, in the order of `state_names`.
+
+        What the message holds beyond the arm's own is left out.
+
+        Raises:
+            EmbodimentError: a name is missing or there twice, or its position is not finite.
+        """
+        own, wanted = self.own_names(names), self.state_names
+        absent = [name for name in wanted if own.count(name) != 1]
+        if absent or len(positions) != len(own):
+            kind = "numbers" if self.state else "joints"
+            raise EmbodimentError(
+                f"{len(positions)} positions for the {kind} {', '.join(names) or 'without names'}; "
+                f"the arm '{self.name}' has {', '.join(self.topic_names(wanted))}, each once. "
+                "Where zero and direction are the same, topic_name in its file maps other names"
+            )
+        found = dict(zip(own, positions, strict=True))
+        state = np.array([found[name] for name in wanted], dtype=float)
+        bad = [name for name in wanted if not np.isfinite(found[name])]
+        if bad:
+            raise EmbodimentError(f"no finite position for {', '.join(bad)}")
+        return state
+
+    def topic_names(self, own: Sequence[str]) -> list[str]:
+        """The arm's own names as its driver calls them."""
+        others = {joint.name: joint.topic_name for joint in self.joints if joint.topic_name}
+        return [others.get(name, name) for name in own]
 
     def check_joints(self, found: Sequence[str], where: str) -> None:
         """Raise EmbodimentError unless `found` are the joints of this arm, in its order."""

@@ -20,7 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from multismolvla.monitoring import health_panel
-from multismolvla.monitoring.gripper_path import ExecutedPath, PlannedPath, in_arm_order
+from multismolvla.monitoring.gripper_path import ExecutedPath, PlannedPath
 from multismolvla.monitoring.newest_status import NewestStatus
 from multismolvla.nodes import monitor_messages
 from multismolvla.nodes.depth_cloud import DepthCloud
@@ -35,7 +35,7 @@ from multismolvla.nodes.parameters import (
 from multismolvla.nodes.run import run
 from multismolvla.nodes.status_message import reported
 from multismolvla.nodes.status_monitor import StatusMonitor
-from multismolvla.nodes.watched_messages import planned, stream_states
+from multismolvla.nodes.watched_messages import joint_angles, planned, stream_states
 from multismolvla.streams import load_stream_table
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -139,13 +139,13 @@ class MonitorNode(Node):
         self._way.clear()
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        self._plan.plan(*planned(message, self._arm.joint_names))
+        self._plan.plan(*planned(message, self._arm))
 
     def _on_joint_states(self, message: JointState) -> None:
         if time.monotonic() < self._next_sample_s:
             return
         self._next_sample_s = time.monotonic() + SAMPLE_PERIOD_S
-        (joints,) = in_arm_order(self._arm.joint_names, message.name, [message.position])
+        joints = joint_angles(message, self._arm)
         self._way.add(self._now_ns(), joints)
 
     def _on_policy(self, message: DiagnosticArray) -> None:

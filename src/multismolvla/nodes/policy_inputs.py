@@ -6,7 +6,6 @@ An image is converted once, when the set that it belongs to is complete.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 from cv_bridge import CvBridge
@@ -18,6 +17,7 @@ from visualization_msgs.msg import MarkerArray
 
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
 from multismolvla.control.policy_view import PolicyView
+from multismolvla.embodiment.description import Embodiment, EmbodimentError
 from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_monitor import StatusMonitor
@@ -29,13 +29,15 @@ from multismolvla.streams import Stream, StreamTable
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # A pause that this misses is no longer than a control period and a half.
 PROBE_S = 0.03
+# A problem that was gone for longer is told again.
+QUIET_S = 5.0
 
 
 class PolicyInputs:
     """Subscribes; written by the executor's thread, read by the control and inference threads.
 
     Args:
-        joint_names: of the arm, in the order of states.
+        arm: whose states come in.
         view: gets what comes in.
         privileged: take in the true poses of objects, which only a script needs.
     """
@@ -43,20 +45,20 @@ class PolicyInputs:
     def __init__(
         self,
         node: Node,
-        joint_names: Sequence[str],
+        arm: Embodiment,
         table: StreamTable,
         view: PolicyView,
         settings: PolicySettings,
         privileged: bool = False,
     ) -> None:
         self._node = node
-        self._joint_names = joint_names
+        self._arm = arm
         self._table = table
         self._probe = LagProbe(node, PROBE_S)
         # The longest period of a camera that is to be thinned out to half.
         self._window_s = 2.0 * max(stream.period_s for stream in table)
         self._bridge = CvBridge()
-        self._joint_problem = ""
+        self._joint_problem, self._joint_problem_s = "", 0.0
         self._view = view
         self.statuses = StatusMonitor(node, table.names)
         self._synchronizer = StreamSynchronizer(
@@ -108,16 +110,18 @@ class PolicyInputs:
         self._view.on_set(self._now_ns(), newest.stamp_ns, frames, newest.masked)
 
     def _on_joint_states(self, message: JointState) -> None:
-        positions = dict(zip(message.name, message.position, strict=False))
-        names = self._joint_names
-        state = np.array([positions.get(name, np.nan) for name in names])
-        missing = [n for n, value in zip(names, state, strict=True) if not np.isfinite(value)]
-        problem = f"joint_states has no finite position for {', '.join(missing)}" if missing else ""
-        if problem and problem != self._joint_problem:
-            self._node.get_logger().error(f"{problem}; the message is ignored")
-        self._joint_problem = problem
-        if not problem:
+        problem = ""
+        try:
+            state = self._arm.state_of(message.name, message.position)
             self._view.states.add(stamp_ns(message.header.stamp), state)
+        except EmbodimentError as error:
+            problem = f"joint_states: {error}"
+        if problem:
+            # Good and bad messages in turn, from two publishers, are one event.
+            now_s = time.monotonic()
+            if problem != self._joint_problem or now_s > self._joint_problem_s + QUIET_S:
+                self._node.get_logger().error(f"{problem}; the message is ignored")
+            self._joint_problem, self._joint_problem_s = problem, now_s
 
     def _on_objects(self, message: MarkerArray) -> None:
         objects = {}

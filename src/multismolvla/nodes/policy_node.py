@@ -83,13 +83,13 @@ class PolicyNode(Node):
         self._runner = PolicyRunner(
             policy, arm.action_names, table, settings, check, log, space=arm.action
         )
+        # As the arm's driver calls what it is commanded.
+        self._names = arm.topic_names(arm.action_names)
         self._runner.give_task(settings.task)
         self._report = PolicyReport(self, self._runner, settings)
         # A policy of somebody else may read the privileged poses.
         privileged = getattr(policy, "reads_privileged", True)
-        self._inputs = PolicyInputs(
-            self, arm.state_names, table, self._runner.view, settings, privileged
-        )
+        self._inputs = PolicyInputs(self, arm, table, self._runner.view, settings, privileged)
         for qos in TASK_QOS:
             self.create_subscription(String, "task", self._on_task, qos)
         self._load_watch = LoadWatch(self, self._inputs.statuses, self._lag_s)
@@ -140,9 +140,7 @@ class PolicyNode(Node):
         inputs = self._inputs
         tick = self._runner.tick(now_ns, inputs.states_of_streams(), inputs.lag_s, not_ready)
         if tick.targets is not None:
-            self._trajectory.publish(
-                trajectory_message(self._arm.action_names, tick.times_ns, tick.targets)
-            )
+            self._trajectory.publish(trajectory_message(self._names, tick.times_ns, tick.targets))
         if tick.request is not None:
             self._policy.submit(tick.request)
         if tick.changed or time.monotonic() >= self._next_status:
@@ -176,9 +174,7 @@ class PolicyNode(Node):
         queued = self._runner.queued()
         # A process that is being ended publishes nothing more.
         if queued is not None and self.context.ok():
-            self._chunk.publish(
-                trajectory_message(self._arm.action_names, queued.times_ns, queued.targets)
-            )
+            self._chunk.publish(trajectory_message(self._names, queued.times_ns, queued.targets))
 
 
 def _check_is_outside(policy: str) -> None:

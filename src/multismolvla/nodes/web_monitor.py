@@ -18,7 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.faults.fault import JOINT_STATES
 from multismolvla.faults.registry import FAULTS
-from multismolvla.monitoring.gripper_path import PlannedPath, in_arm_order
+from multismolvla.monitoring.gripper_path import PlannedPath
 from multismolvla.monitoring.health_panel import Light
 from multismolvla.monitoring.page_html import plot_html, timeline_html, verdict_html
 from multismolvla.monitoring.page_state import PageState
@@ -30,7 +30,7 @@ from multismolvla.nodes.parameters import declare, declare_arm, declare_streams_
 from multismolvla.nodes.run import run
 from multismolvla.nodes.status_message import reported
 from multismolvla.nodes.status_monitor import StatusMonitor
-from multismolvla.nodes.watched_messages import planned, stream_states
+from multismolvla.nodes.watched_messages import joint_angles, planned, stream_states
 from multismolvla.pictures.sensor_panel import board
 from multismolvla.streams import load_stream_table
 from multismolvla.web.page import TOP, UNPLUGGED, Breakable, Page
@@ -127,10 +127,10 @@ class WebMonitor(Node):
         self._state.on_driver(time.monotonic(), reported(message))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        self._plan.plan(*planned(message, self._arm.joint_names))
+        self._plan.plan(*planned(message, self._arm))
 
     def _on_joint_states(self, message: JointState) -> None:
-        (joints,) = in_arm_order(self._arm.joint_names, message.name, [message.position])
+        joints = joint_angles(message, self._arm)
         self._joints = dict(zip(self._arm.joint_names, joints.tolist(), strict=True))
 
     def _answer(self, text: str, good: bool) -> None:

@@ -128,7 +128,8 @@ class PolicyRunner:
         self._playback = Playback(
             self._queue, settings.look_ahead_points, self.step_ns, self._steps
         )
-        self.view = PolicyView(table, settings.max_set_age_s, check)
+        joints = () if self._steps else self._names
+        self.view = PolicyView(table, settings.max_set_age_s, check, joints)
         self._loop = PolicyLoop(
             StreamGate(table, settings.min_visual_streams),
             self.view,
