@@ -4,6 +4,8 @@ import runpy
 from itertools import pairwise
 from pathlib import Path
 
+import launch.actions
+import launch.launch_description_sources
 import launch_ros.actions
 import pytest
 from launch import LaunchContext
@@ -25,17 +27,35 @@ class Launched:
     Attributes:
         nodes: executable -> its name, parameter files and given parameters; a container's is the
             words of its command.
+        included: launch file -> the arguments that it is given.
     """
 
     def __init__(self, monkeypatch, **given: str) -> None:
         self.nodes: dict[str, dict] = {}
         monkeypatch.setattr(launch_ros.actions, "Node", lambda **made: self._Node(self.nodes, made))
+        self.included: dict[str, dict[str, str]] = {}
+        monkeypatch.setattr(
+            launch.actions,
+            "IncludeLaunchDescription",
+            lambda path, **made: self._Include(self.included, path, made),
+        )
+        sources = launch.launch_description_sources
+        monkeypatch.setattr(sources, "PythonLaunchDescriptionSource", lambda path: path)
         monkeypatch.setenv("ROS_DOMAIN_ID", "7")
         context = LaunchContext()
         context.launch_configurations.update(given)
         description = runpy.run_path(str(BRINGUP))["generate_launch_description"]()
         self._visit(context, description.entities)
         self.arguments = dict(context.launch_configurations)
+
+    class _Include:
+        def __init__(self, included: dict, path, made: dict) -> None:
+            self.included, self.path, self.condition = included, path, made.get("condition")
+            self.given = made.get("launch_arguments", ())
+
+        def execute(self, context) -> None:
+            given = {name: text(context, value) for name, value in self.given}
+            self.included[Path(text(context, self.path)).name] = given
 
     class _Node:
         def __init__(self, nodes: dict, made: dict) -> None:
@@ -61,7 +81,7 @@ class Launched:
 
     def _visit(self, context, entities) -> None:
         for entity in entities or ():
-            if type(entity).__name__ in ("ExecuteProcess", "IncludeLaunchDescription"):
+            if type(entity).__name__ == "ExecuteProcess":
                 continue
             if entity.condition is None or entity.condition.evaluate(context):
                 self._visit(context, entity.execute(context))
@@ -154,3 +174,14 @@ def test_what_libero_lacks_is_refused_in_one_line(launched, given, complaint):
 def test_on_the_host_of_the_policy_nothing_is_simulated(launched):
     bringup = launched(world="libero", part="policy", sim="false")
     assert set(bringup.nodes) == {"policy_node"}
+
+
+def test_the_frames_come_with_the_robot_and_once(launched):
+    assert launched().included.keys() == {"frames.launch.py"}
+    monitored = launched(monitor="topics").included
+    assert monitored.keys() == {"frames.launch.py", "monitor.launch.py"}
+    # They are there already.
+    assert monitored["monitor.launch.py"]["tf"] == "false"
+    assert "frames.launch.py" in launched(part="replay").included
+    for given in ({"tf": "false"}, {"part": "policy"}, {"world": "libero"}):
+        assert not launched(**given).included, given
