@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from cv_bridge import CvBridge
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
+from multismolvla.modalities.camera_image import raw_frame
+from multismolvla.modalities.conversion import to_units
 from multismolvla.nodes.on_demand import OnDemand
 from multismolvla.streams import Stream
 
@@ -30,7 +31,6 @@ class CameraPictures:
         self, node: Node, streams: Sequence[Stream], is_wanted: Callable[[], bool]
     ) -> None:
         self._streams = streams
-        self._bridge = CvBridge()
         self._newest: dict[str, tuple[float, Image]] = {}
         self._demand = OnDemand(
             node,
@@ -58,6 +58,6 @@ class CameraPictures:
         if message is None or time.monotonic() - received_s > STALE_S:
             return None
         try:
-            return self._bridge.imgmsg_to_cv2(message, stream.modality.encoding)
-        except Exception:  # Its sensor node says what is wrong with a stream.
+            return to_units(stream.modality, raw_frame(stream.modality, message))
+        except ValueError:  # Its sensor node says what is wrong with a stream.
             return None

@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from cv_bridge import CvBridge
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from multismolvla.modalities.camera_image import raw_frame
+from multismolvla.modalities.conversion import to_units
+from multismolvla.modalities.depth import DEPTH
 from multismolvla.nodes.monitor_messages import point_cloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
 from multismolvla.nodes.sensor_qos import offered
@@ -55,7 +57,6 @@ class DepthCloud:
     def __init__(self, node: Node, stream: str, stride: int) -> None:
         self._node = node
         self._stride = stride
-        self._bridge = CvBridge()
         self._info: CameraInfo | None = None
         self._without_info = 0
         # Frame of the cloud that displays have now; empty: they have none, or an empty one.
@@ -106,7 +107,7 @@ class DepthCloud:
             )
         if stamp_ns(image.header.stamp) < 0 or not image.header.frame_id:
             raise ValueError("the header has no frame_id, or a stamp before the epoch")
-        depth_m = self._bridge.imgmsg_to_cv2(image, "32FC1")
+        depth_m = to_units(DEPTH, raw_frame(DEPTH, image))
         self._publisher.publish(point_cloud(points(depth_m, info.k, self._stride), image.header))
         self._shown_in = image.header.frame_id
         self._received_ns = self._node.get_clock().now().nanoseconds

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from cv_bridge import CvBridge
 from message_filters import Subscriber
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -18,6 +17,8 @@ from visualization_msgs.msg import MarkerArray
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
 from multismolvla.control.policy_view import PolicyView
 from multismolvla.embodiment.description import Embodiment, EmbodimentError
+from multismolvla.modalities.camera_image import raw_frame
+from multismolvla.modalities.conversion import to_units
 from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_monitor import StatusMonitor
@@ -57,7 +58,6 @@ class PolicyInputs:
         self._probe = LagProbe(node, PROBE_S)
         # The longest period of a camera that is to be thinned out to half.
         self._window_s = 2.0 * max(stream.period_s for stream in table)
-        self._bridge = CvBridge()
         self._joint_problem, self._joint_problem_s = "", 0.0
         self._view = view
         self.statuses = StatusMonitor(node, table.names)
@@ -95,8 +95,8 @@ class PolicyInputs:
 
     def _frame(self, stream: Stream, message: Image) -> np.ndarray | None:
         try:
-            return self._bridge.imgmsg_to_cv2(message, stream.modality.encoding)
-        except Exception:  # The sensor node has checked it and says what is wrong with a stream.
+            return to_units(stream.modality, raw_frame(stream.modality, message))
+        except ValueError:  # The sensor node has checked it and says what is wrong with a stream.
             return None
 
     def _now_ns(self) -> int:

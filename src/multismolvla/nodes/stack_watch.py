@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from cv_bridge import CvBridge, CvBridgeError
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
@@ -14,6 +13,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.embodiment.so101 import SO101
+from multismolvla.modalities.camera_image import numbers
 from multismolvla.nodes.misconfigured import MISCONFIGURED
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.pictures.episode_log import Sample
@@ -59,7 +59,6 @@ class StackWatch:
         self.state: np.ndarray | None = None
         self.target: np.ndarray | None = None
         self.images: dict[str, Image] = {}
-        self._bridge = CvBridge()
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         node.create_subscription(DiagnosticArray, "policy/status", self._on_policy, 1)
         node.create_subscription(DiagnosticArray, "so101_driver/status", self._on_driver, 1)
@@ -111,8 +110,8 @@ class StackWatch:
         frames = {}
         for name, message in self.images.items():
             try:
-                frames[name] = self._bridge.imgmsg_to_cv2(message, "passthrough")
-            except CvBridgeError as error:
+                frames[name] = numbers(message)
+            except ValueError as error:
                 self._node.get_logger().warning(f"{name}: {error}")
         return frames
 
