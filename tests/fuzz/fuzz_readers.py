@@ -153,31 +153,45 @@ def _packets(parts: list[bytes], _: Path) -> object:
 ENCODINGS = ("rgb8", "bgr8", "rgba8", "mono8", "mono16", "16UC1", "32FC1", "8UC1", "8UC3", "nv12")
 ENCODINGS += ("yuv422", "yuv422_yuy2", "bayer_rggb8", "64FC1", "32SC1", "8UC512", "8UC513", "")
 _sizes = st.integers(0, 9) | st.sampled_from([2**16, 2**31, 2**32 - 1])
+# Kind -> encoding and bytes of a pixel of a sound image.
+IMAGES = {"rgb": ("rgb8", 3), "depth": ("16UC1", 2), "thermal": ("32FC1", 4)}
+IMAGES["segmentation"] = ("mono8", 1)
+
+
+@st.composite
+def _images(draw) -> tuple:
+    """A kind, and an image of it, 4 x 3, of which up to three fields are others."""
+    kind = draw(st.sampled_from(sorted(IMAGES)))
+    encoding, pixel = IMAGES[kind]
+    others = {
+        "width": _sizes,
+        "height": _sizes,
+        "step": _sizes | st.integers(0, 40),
+        "encoding": st.sampled_from(ENCODINGS) | st.text(max_size=8),
+        "is_bigendian": st.sampled_from([1, 255]),
+        "data": st.binary(max_size=400),
+    }
+    fields = {"width": 4, "height": 3, "step": 4 * pixel, "encoding": encoding, "is_bigendian": 0}
+    fields["data"] = bytes(range(1, 1 + 12 * pixel)) if kind != "segmentation" else bytes(12)
+    for name in draw(st.lists(st.sampled_from(sorted(others)), max_size=3, unique=True)):
+        fields[name] = draw(others[name])
+    data = np.frombuffer(fields.pop("data"), np.uint8)
+    return kind, SimpleNamespace(header=_HEADER, data=data, **fields)
+
+
+_HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=2), frame_id="camera")
 
 
 def _image_inputs() -> st.SearchStrategy:
-    header = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=2), frame_id="camera")
-    image = st.builds(
-        SimpleNamespace,
-        header=st.just(header),
-        width=_sizes,
-        height=_sizes,
-        step=_sizes | st.integers(0, 40),
-        encoding=st.sampled_from(ENCODINGS) | st.text(max_size=8),
-        is_bigendian=st.sampled_from([0, 1, 255]),
-        data=st.binary(max_size=400).map(lambda data: np.frombuffer(data, np.uint8)),
-    )
     formats = st.sampled_from(["jpeg", "png", "rgb8; jpeg compressed bgr8", "", "h264"])
     formats |= st.sampled_from(["16UC1; compressedDepth png", "32FC1; compressedDepth png"])
     compressed = st.builds(
         SimpleNamespace,
-        header=st.just(header),
+        header=st.just(_HEADER),
         format=formats | st.text(max_size=8),
         data=_pictures().map(lambda data: np.frombuffer(data, np.uint8)),
     )
-    return st.tuples(
-        st.sampled_from(["rgb", "depth", "thermal", "segmentation"]), image | compressed
-    )
+    return _images() | st.tuples(st.sampled_from(sorted(IMAGES)), compressed)
 
 
 def _pictures() -> st.SearchStrategy[bytes]:
