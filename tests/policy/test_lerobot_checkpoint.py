@@ -195,6 +195,7 @@ def test_statistics_among_the_weights_are_read(tmp_path, start):
         ("action.mean", [math.inf] * 6, "expected finite numbers"),
         ("action.std", [-1.0] * 6, "expected no negative number"),
         ("observation.state.mean", [0.0] * 7, "has shape [7]; expected 6 numbers"),
+        ("action.std", [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], "has shape [2, 3]"),
     ],
 )
 def test_damaged_statistics_are_refused(tmp_path, name, values, words):
@@ -378,6 +379,7 @@ def test_renames_that_lead_nowhere_are_refused(tmp_path, renames, words):
         ({"registry_name": "xvla_image_scale", "config": {}}, "is 'xvla_image_scale'"),
         ({"class": "mine.Step", "config": {}}, "is 'mine.Step'"),
         ({"config": {}}, "is 'None'"),
+        ({"registry_name": ["normalizer_processor"]}, "is '['normalizer_processor']'"),
         ("text", "expected keys and values"),
         (
             {"registry_name": "relative_actions_processor", "config": {"enabled": True}},
@@ -411,6 +413,13 @@ def test_a_state_that_is_left_out_of_the_normalising_step_passes_through(tmp_pat
     content["steps"][-1]["config"]["normalize_observation_keys"] = ["observation.images.camera1"]
     path.write_text(json.dumps(content))
     check(normalizer(folder), STATE, ACTION * STD + MEAN)
+
+
+@pytest.mark.parametrize("content", [{"text_config": []}, {"text_config": {"head_dim": 0}}])
+def test_a_damaged_configuration_of_the_language_model_is_one_line(tmp_path, content):
+    folder = lerobot_folder(tmp_path / "c")
+    (folder / "vlm_config.json").write_text(json.dumps(content))
+    refused(folder, "vlm_config.json: text_config.head_dim")
 
 
 def test_an_adapter_alone_says_what_to_do(tmp_path):

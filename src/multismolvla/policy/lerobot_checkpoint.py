@@ -148,8 +148,8 @@ def policy_config(
         return shapes[name]
 
     values = config.values
-    text = text_sizes(shape, shapes, vlm.get("text_config", {}).get("head_dim", 64))
-    heads = vlm.get("vision_config", {}).get("num_attention_heads", 12)
+    text = text_sizes(shape, shapes, _of_vlm(folder, vlm, "text_config", "head_dim", 64))
+    heads = _of_vlm(folder, vlm, "vision_config", "num_attention_heads", 12)
     siglip = vision_sizes(shape, shapes, heads)
     size = siglip.image_size
     if config.image_size not in (None, size):
@@ -194,6 +194,17 @@ def policy_config(
         )
     except ConfigError as cause:
         raise LeRobotCheckpointError(f"{where}: {cause}") from None
+
+
+def _of_vlm(folder: Path, vlm: Mapping, part: str, key: str, default: int) -> int:
+    """A size of the language model that its weights do not tell."""
+    sizes = vlm.get(part, {})
+    value = sizes.get(key, default) if isinstance(sizes, dict) else None
+    if type(value) is not int or value < 1:
+        raise LeRobotCheckpointError(
+            f"{folder / VLM_FILE}: {part}.{key} is {value!r}; expected a whole number"
+        )
+    return value
 
 
 def _views(

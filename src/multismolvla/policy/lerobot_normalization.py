@@ -184,10 +184,11 @@ def reach(statistics: Statistics) -> tuple[np.ndarray, np.ndarray] | None:
 
     Without extremes: no number is smaller in size than the root of the mean square at its largest.
     """
+    rows = {kind for kind, tensor in statistics.items() if _is_row(tensor)}
     for low, high in (("min", "max"), ("q01", "q99"), ("q10", "q90")):
-        if low in statistics and high in statistics:
+        if low in rows and high in rows:
             return _flat(statistics[low]).numpy(), _flat(statistics[high]).numpy()
-    if "mean" in statistics and "std" in statistics:
+    if "mean" in rows and "std" in rows:
         mean, std = _flat(statistics["mean"]), _flat(statistics["std"])
         if mean.shape == std.shape:
             size = (mean.square() + std.square()).sqrt().numpy()
@@ -263,8 +264,12 @@ def _ask() -> str:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """(1, ..., N) as (N,)."""
-    return tensor.double().reshape(tensor.shape[-1:] if tensor.ndim else (1,))
+    """A row of numbers with any axes of one as (N,)."""
+    return tensor.double().flatten()
+
+
+def _is_row(tensor: Tensor) -> bool:
+    return tensor.numel() == max(tensor.shape, default=1)
 
 
 def _numbers(
@@ -283,7 +288,7 @@ def _numbers(
         found.append(error(file, key, what, fix))
         return None
     tensor = statistics[kind]
-    if tensor.numel() != size:
+    if not _is_row(tensor) or tensor.numel() != size:
         shape = list(tensor.shape)
         found.append(error(file, key, f"has shape {shape}; expected {size} numbers"))
         return None

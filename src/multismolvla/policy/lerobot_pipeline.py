@@ -78,7 +78,7 @@ def read_pipeline(path: Path, found: list[Finding]) -> Pipeline | None:
             # Without a name only the one with statistics can be meant.
             name = NORMALIZERS[path.name]
         names.append(name)
-        read = _STEPS.get(name)
+        read = _STEPS.get(name) if isinstance(name, str) else None
         if read is None:
             found.append(
                 error(
@@ -220,7 +220,7 @@ def _normalize(pipeline: Pipeline, path: Path, key: str, step: Step, found: list
         found.append(error(file, "", str(cause).removeprefix(f"{file}: ")))
 
 
-_STEPS: dict[str | None, Read] = {
+_STEPS: dict[str, Read] = {
     "rename_observations_processor": _rename,
     "to_batch_processor": _nothing,
     NEWLINE: _nothing,
