@@ -112,6 +112,16 @@ def test_a_set_without_names_is_told_them(folder):
     assert "names is 1, 2" in refused(folder, Given(joints=tuple("123456")))
 
 
+def test_joints_of_other_names_are_listed_and_can_be_named(folder):
+    others = ["Rotation", "Pitch", "Elbow", "Wrist_Pitch", "Wrist_Roll", "Jaw"]
+    edit_info(folder, features__state__names=others, features__action__names=others)
+    line = refused(folder)
+    assert "names is Rotation, Pitch, Elbow, Wrist_Pitch, Wrist_Roll, Jaw; expected" in line
+    assert "--joints shoulder_pan shoulder_lift" in line
+    episode = read(folder, Given(joints=tuple(JOINTS))).read(0)
+    np.testing.assert_allclose(episode.state[:, :5], np.deg2rad(states()[:, :5]), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

@@ -9,9 +9,11 @@ from made_up_lerobot import DATA, FPS, ROWS, edit_info, edit_table, make_set
 
 from multismolvla.data import lerobot_layout as layout
 from multismolvla.data.episode import EpisodeError
+from multismolvla.data.lerobot_check import check_set
 from multismolvla.data.lerobot_info import DepthCoding
 from multismolvla.data.lerobot_pictures import depth_of_codes, read_frames
 from multismolvla.data.lerobot_reader import LeRobotReader
+from multismolvla.data.lerobot_set import NOTHING
 from multismolvla.embodiment.so101 import SO101
 
 VIDEO = "observation.images.top"
@@ -192,3 +194,45 @@ def test_a_camera_is_only_what_it_can_be(tmp_path):
     folder = with_video(make_set(tmp_path / "colours"))
     with pytest.raises(EpisodeError, match="is a video of colours; it cannot be 'depth'"):
         read(folder, stream="depth")
+
+
+def told(folder):
+    """What the check-up says of the videos."""
+    return [
+        (finding.severity, finding.what)
+        for finding in check_set(folder, SO101, NOTHING)[1]
+        if finding.file.startswith("videos")
+    ]
+
+
+def test_the_check_up_finds_what_is_wrong_with_a_video_without_decoding_it(tmp_path):
+    folder = with_video(make_set(tmp_path / "set", episodes=2))
+    encode(file(folder), greys([0] * 12))
+    assert told(folder) == []
+    encode(file(folder), greys([0] * 9))
+    ((severity, what),) = told(folder)
+    assert severity == "error" and what.startswith("episode 1: has no frame for some rows; it ends")
+    assert what.endswith("(3 of 6 rows, the first at 0.30 s)")
+    encode(file(folder), greys([0] * 12), stamps=[2 * number for number in range(12)])
+    assert told(folder)[0][1].startswith("episodes 0, 1: has no frame for some rows")
+    file(folder).write_bytes(b"nothing")
+    assert told(folder)[0][1].startswith("cannot read the video")
+    file(folder).unlink()
+    assert told(folder) == [("error", "is missing; it has episodes 0, 1")]
+
+
+def test_the_check_up_tells_a_video_of_another_size_and_depth_of_8_bits(tmp_path):
+    folder = with_video(make_set(tmp_path / "set"), shape=[64, 64, 3])
+    encode(file(folder), greys([0] * 6))
+    assert told(folder) == [("warning", "is 32x32; meta/info.json says 64x64x3")]
+    folder = depth_set(tmp_path / "depth", [0] * 6)
+    assert told(folder) == []
+    encode(file(folder), greys([0] * 6))
+    assert told(folder) == [("error", "is yuv420p (h264); expected 12 bits, as a depth map has")]
+
+
+def test_the_check_up_tells_frames_beside_the_stamps_of_their_rows(tmp_path):
+    folder = with_video(make_set(tmp_path / "set"))
+    edit_table(folder, layout.EPISODES, **{f"videos/{VIDEO}/from_timestamp": [0.01]})
+    encode(file(folder), greys([0] * 6))
+    assert told(folder) == [("warning", "has frames up to 0.010 s beside the stamps of their rows")]

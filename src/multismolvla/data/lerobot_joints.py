@@ -21,7 +21,7 @@ def number_order(
     """Which of the set's numbers is each of ours, by name; and what is wrong.
 
     Args:
-        given: names for a set that has none.
+        given: names in place of the set's own.
     """
     where = f"features.{key}"
     expected = layout.number_names(embodiment, key)
@@ -30,23 +30,24 @@ def number_order(
     if feature is None:
         has = ", ".join(name for name, about in info.features.items() if not about.is_camera)
         return plain, error(INFO, where, f"is missing; expected a column of numbers, not {has}")
-    found = tuple(name.removesuffix(".pos").removeprefix("main_") for name in feature.names)
     joints = layout.is_joints(embodiment, key)
+    names = tuple(given) if given and joints else feature.names
+    found = tuple(name.removesuffix(".pos").removeprefix("main_") for name in names)
     # Some sets of an arm without joints name the column once, for all of its numbers.
     if not joints and len(found) <= 1 and feature.shape == (len(expected),):
         return plain, None
+    by_name = f"say them in the order of the columns: --joints {' '.join(expected)}"
     if not found and joints:
-        found = tuple(given)
-        if not found:
-            what = f"is missing: which joint is which is not known; expected {', '.join(expected)}"
-            fix = f"say it in the order of the columns: --joints {' '.join(expected)}"
-            return plain, error(INFO, f"{where}.names", what, fix)
+        what = f"is missing: which joint is which is not known; expected {', '.join(expected)}"
+        return plain, error(INFO, f"{where}.names", what, by_name)
     if joints and len(set(found)) == len(found) and set(found) == set(expected):
         return [found.index(name) for name in expected], None
     if found == expected:
         return plain, None
     what = f"{', '.join(found) or 'missing'}; expected {', '.join(expected)}"
     fix = "another arm needs its own --embodiment FILE (docs/embodiment.md)"
+    if joints and len(found) == len(expected):
+        fix = f"if these are names of the same joints, {by_name}; {fix}"
     return plain, error(INFO, f"{where}.names", f"is {what}", fix)
 
 

@@ -34,7 +34,7 @@ class Given:
     Attributes:
         units: of joints, one of `lerobot_units.UNITS`; "" to take what leaves no doubt.
         travel_rad: (J,) what each joint turns in its calibration, for -100 to 100.
-        joints: names of the numbers, in their order, for a set that has none.
+        joints: names of the numbers in their order, for a set that has none or others.
     """
 
     units: str = ""

@@ -32,7 +32,7 @@ def add_given(parser: Any) -> None:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="names of the numbers in their order, for a set that has none",
+        help="names of the numbers in their order, for a set that has none or others",
     )
 
 
