@@ -16,6 +16,7 @@ from multismolvla.evaluation.episode_pool import (
 )
 from multismolvla.evaluation.outcome import EpisodeKey
 from multismolvla.faults.conditions import CLEAN, Condition
+from multismolvla.stack.settings import PolicySettings, StackSettings
 from multismolvla.streams import load_stream_table
 from multismolvla.worker_pool import WorkerDied
 
@@ -66,3 +67,18 @@ def test_a_policy_is_loaded_once_for_all_episodes_that_run_it_alike(monkeypatch)
     assert len(loaded) == 1
     worker._policy(replace(KEY, latency_s=0.3))
     assert len(loaded) == 2 and loaded[0] != loaded[1], "the expert plans with the latency"
+
+
+def test_a_checkpoint_of_others_is_read_as_the_settings_say(monkeypatch):
+    seen = {}
+
+    def noted(name, embodiment, **options):
+        seen.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(episode_pool, "load_policy", noted)
+    policy = PolicySettings(policy_cameras="camera1=wrist/rgb", policy_units="degrees")
+    settings = replace(SETTINGS, stack=StackSettings(policy=policy))
+    with pytest.raises(ValueError, match="enough"):
+        EpisodeWorker(settings)._policy(KEY)
+    assert seen["cameras"] == {"camera1": "wrist/rgb"} and seen["units"] == "degrees"

@@ -21,6 +21,7 @@ from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
     TEACHER,
     committed_s,
+    lerobot_options,
     load_policy,
     streams_of,
     without_digest,
@@ -140,6 +141,7 @@ class EpisodeWorker:
                 seed=0,
                 noise_scale=key.noise_scale,
                 committed_s=ahead_s,
+                **lerobot_options(self._settings.stack.policy),
                 # The teacher looks at no stream, and reads the loop's own world.
                 world=getattr(self._loop(()), "world", None) if name == TEACHER else None,
             )

@@ -32,7 +32,7 @@ from multismolvla.nodes.trajectory_message import trajectory_message
 from multismolvla.pose_check.check import PoseCheck, find_weights
 from multismolvla.priority import prepare_control_thread
 from multismolvla.stack.periodic_thread import PeriodicThread
-from multismolvla.stack.policy_loading import TEACHER, load_policy, parse_cameras
+from multismolvla.stack.policy_loading import TEACHER, lerobot_options, load_policy
 from multismolvla.stack.policy_runner import PolicyRunner
 from multismolvla.stack.policy_thread import PolicyThread
 from multismolvla.stack.settings import PolicySettings
@@ -69,10 +69,7 @@ class PolicyNode(Node):
             threads=settings.policy_threads,
             seed=None if settings.policy_seed < 0 else settings.policy_seed,
             noise_scale=settings.policy_noise,
-            cameras=parse_cameras(settings.policy_cameras),
-            units=settings.policy_units,
-            statistics=settings.policy_statistics,
-            calibration=settings.policy_calibration,
+            **lerobot_options(settings),
             chunking=settings.policy_chunking,
             now_ns=self._now_ns,
             precision=settings.policy_precision,

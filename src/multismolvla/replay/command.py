@@ -46,6 +46,7 @@ from multismolvla.stack.labeller import Segmenter, load_network
 from multismolvla.stack.policy_loading import (
     EXPERT,
     committed_s,
+    lerobot_options,
     load_policy,
     streams_of,
     with_digest,
@@ -184,6 +185,7 @@ def _replay(args: argparse.Namespace) -> Replayed:
         threads=1,
         seed=0,
         committed_s=committed_s(latency_s),
+        **lerobot_options(stack.policy),
     )
     streams_of(policy, table, args.policy)
     segmenter = None

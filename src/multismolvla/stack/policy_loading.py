@@ -19,6 +19,7 @@ from multismolvla.policy.hub import HUB_ID, download
 from multismolvla.policy.shipped import FOLDERS, shipped_folder, shipped_names
 from multismolvla.robot.calibration import load_calibration
 from multismolvla.sim.expert_policy import COMMITTED_S
+from multismolvla.stack.settings import PolicySettings
 from multismolvla.streams import StreamTable
 
 GROUP = "multismolvla.policies"
@@ -52,6 +53,20 @@ def parse_cameras(text: str) -> dict[str, str]:
             )
         cameras[camera] = stream
     return cameras
+
+
+def lerobot_options(settings: PolicySettings) -> dict[str, Any]:
+    """Of `load_policy`: how a checkpoint of LeRobot is read, for every command alike.
+
+    Raises:
+        ValueError: `policy_cameras` is not what `parse_cameras` takes.
+    """
+    return {
+        "cameras": parse_cameras(settings.policy_cameras),
+        "units": settings.policy_units,
+        "statistics": settings.policy_statistics,
+        "calibration": settings.policy_calibration,
+    }
 
 
 def find_policy(name: str) -> Factory | Path:

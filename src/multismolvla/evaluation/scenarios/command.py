@@ -41,6 +41,7 @@ from multismolvla.stack.command_options import (
 )
 from multismolvla.stack.policy_loading import (
     committed_s,
+    lerobot_options,
     load_policy,
     streams_of,
     with_digest,
@@ -164,6 +165,7 @@ def _run_one(
             threads=1,
             seed=0,
             committed_s=committed_s(key.latency_s),
+            **lerobot_options(settings.policy),
         )
         streams_of(policies[name], table, scenario.policy)
     outcome, record = run_scenario(loop, policies[name], key, scenario)
