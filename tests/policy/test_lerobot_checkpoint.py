@@ -422,11 +422,63 @@ def test_a_damaged_configuration_of_the_language_model_is_one_line(tmp_path, con
     refused(folder, "vlm_config.json: text_config.head_dim")
 
 
-def test_an_adapter_alone_says_what_to_do(tmp_path):
+PROJECTION = "model.vlm_with_expert.lm_expert.layers.0.self_attn.q_proj"
+LORA = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "base_model_name_or_path": "../base"}
+
+
+def adapter_folder(tmp_path, **changes):
+    """As LeRobot saves a policy fine-tuned with PEFT: two factors, and a module saved whole."""
+    base = lerobot_folder(tmp_path / "base")
     folder = lerobot_folder(tmp_path / "c", config={"use_peft": True})
     (folder / "model.safetensors").unlink()
-    (folder / "adapter_config.json").write_text("{}")
-    refused(folder, "adapter_config.json", "merge_and_unload")
+    weight = load_file(base / "model.safetensors")[f"{PROJECTION}.weight"]
+    generator = torch.Generator().manual_seed(0)
+    down = torch.randn(2, weight.shape[1], generator=generator)
+    up = torch.randn(weight.shape[0], 2, generator=generator)
+    bias = torch.full((96,), 0.25)
+    save_file(
+        {
+            f"base_model.model.{PROJECTION}.lora_A.weight": down,
+            f"base_model.model.{PROJECTION}.lora_B.weight": up,
+            "base_model.model.model.state_proj.bias": bias,
+        },
+        folder / "adapter_model.safetensors",
+    )
+    (folder / "adapter_config.json").write_text(json.dumps(LORA | changes))
+    return folder, weight.float(), up @ down
+
+
+@pytest.mark.parametrize(("changes", "scale"), [({}, 3.0), ({"use_rslora": True}, 6 / 2**0.5)])
+def test_an_adapter_is_merged_into_the_policy_that_it_names(tmp_path, changes, scale):
+    folder, weight, change = adapter_folder(tmp_path, **changes)
+    model, _ = load_lerobot(folder, SO101)
+    found = model.state_dict()
+    torch.testing.assert_close(
+        found["expert.layers.0.self_attn.q_proj.weight"], weight + scale * change
+    )
+    assert (found["state_proj.bias"] == 0.25).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"peft_type": "IA3"}, "peft_type is 'IA3'; expected 'LORA'; merge it in LeRobot"),
+        ({"use_dora": True}, "use_dora is True"),
+        ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
+        ({"r": 0}, "r is 0"),
+        ({"base_model_name_or_path": None}, "base_model_name_or_path is None"),
+        ({"base_model_name_or_path": "/nowhere/x"}, "base_model_name_or_path: /nowhere/x: no such"),
+    ],
+)
+def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path, changes, words):
+    refused(adapter_folder(tmp_path, **changes)[0], "adapter_config.json: ", words)
+
+
+def test_an_adapter_of_another_policy_is_refused(tmp_path):
+    folder, _, _ = adapter_folder(tmp_path)
+    tensors = {"base_model.model.model.other.lora_A.weight": torch.zeros(2, 4)}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    refused(folder, "adapter_model.safetensors: changes 'model.other.lora_A.weight'")
 
 
 def test_training_takes_weights_alone(tmp_path):

@@ -12,6 +12,8 @@ from multismolvla.doctor import Finding, error, errors, warning
 from multismolvla.embodiment import lerobot_units
 from multismolvla.embodiment.description import Embodiment
 from multismolvla.policy import lerobot_normalization as normalization
+from multismolvla.policy.checkpoint import resolve
+from multismolvla.policy.lerobot_adapter import is_adapter, merged_weights
 from multismolvla.policy.lerobot_config import (
     ACTION,
     CAMERA_PREFIX,
@@ -37,7 +39,6 @@ from multismolvla.policy.lerobot_weights import WEIGHTS, is_weight, ours
 # Language models whose heads have the widths that are assumed without a `vlm_config.json`.
 KNOWN_VLMS = ("SmolVLM2-500M-Video-Instruct", "SmolVLM2-256M-Video-Instruct")
 VLM_FILE = "vlm_config.json"
-ADAPTER = "adapter_config.json"
 LEROBOT = "lerobot"  # the unit's name before there were several
 KINDS = {STATE: "STATE", ACTION: "ACTION"}
 
@@ -86,20 +87,12 @@ def inspect(folder: Path, embodiment: Embodiment, found: list[Finding]) -> Inspe
     config = read_config(where, found)
     pre, post = (read_pipeline(folder / n, found) for n in (PREPROCESSOR, POSTPROCESSOR))
     found += check_pair(folder, pre, post)
-    if (folder / ADAPTER).is_file() and not (folder / WEIGHTS).is_file():
-        found.append(
-            error(
-                folder / ADAPTER,
-                "",
-                "is an adapter without the policy that it changes",
-                "merge it in LeRobot with merge_and_unload() of PEFT and save the policy",
-            )
-        )
-        return None
     try:
-        tensors = read_tensors(folder / WEIGHTS)
+        adapter = is_adapter(folder)
+        tensors = merged_weights(folder, resolve) if adapter else read_tensors(folder / WEIGHTS)
     except LeRobotCheckpointError as cause:
-        found.append(error(folder / WEIGHTS, "", str(cause).removeprefix(f"{folder / WEIGHTS}: ")))
+        file, _, what = str(cause).partition(": ")
+        found.append(error(file, "", what))
         return None
     if config is None:
         return None
