@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_up_recording import (
@@ -170,6 +172,25 @@ def test_a_recording_of_another_arm_is_refused_in_one_line(tmp_path):
     bag = write_recording(tmp_path / "a", entries)
     with pytest.raises(BagError, match=r"/a: /joint_states has the joints pan, tilt; .*'so101'"):
         open_recording(bag, TABLE, SO101)
+
+
+def test_a_recording_with_other_joint_names_is_read_where_the_arm_s_file_maps_them(tmp_path):
+    theirs = ("Rotation", "Pitch", "Elbow", "Wrist_Pitch", "Wrist_Roll", "Jaw")
+    state = messages.joint_state(at(1.0), theirs[::-1], np.arange(6.0)[::-1])
+    entries = [
+        (1.0, "/joint_states", messages.JOINT_STATE, state),
+        *camera("/rgb/image_raw", "rgb", count=1),
+    ]
+    bag = write_recording(tmp_path / "a", entries)
+    with pytest.raises(BagError, match=r"has the joints Jaw, .*topic_name"):
+        open_recording(bag, TABLE, SO101)
+    joints = [
+        dataclasses.replace(joint, topic_name=name)
+        for joint, name in zip(SO101.joints, theirs, strict=True)
+    ]
+    named = dataclasses.replace(SO101, joints=tuple(joints))
+    (positions,) = values_of(open_recording(bag, TABLE, named), JOINT_STATES)
+    np.testing.assert_array_equal(positions, np.arange(6.0))
 
 
 def test_messages_that_are_not_ours_are_problems_and_nothing_stops(tmp_path):

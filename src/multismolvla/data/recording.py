@@ -73,6 +73,7 @@ class Recording:
 
     Attributes:
         joints: of the arm, in the order of positions and targets.
+        topic_joints: what the bag's messages call them.
         prefix: namespace of the recorded topics with a slash before it, or "".
         topics: stream, `<stream>/status` or name of `OTHERS` -> topic; what the bag lacks is not in
             it.
@@ -89,6 +90,7 @@ class Recording:
     bag: RecordedBag
     table: StreamTable
     joints: tuple[str, ...]
+    topic_joints: tuple[str, ...]
     prefix: str = ""
     topics: dict[str, str] = field(default_factory=dict)
     clock: BagClock = field(default_factory=BagClock)
@@ -205,7 +207,7 @@ class Recording:
         for _, logged_ns, message in messages.decoded(self.bag, topic):
             # Those of another arm say nothing.
             with contextlib.suppress(ValueError):
-                found.append(messages.points(message, self.clock.at(logged_ns), self.joints))
+                found.append(messages.points(message, self.clock.at(logged_ns), self.topic_joints))
         return sorted(found, key=lambda points: points[0][0])
 
     def commands(self) -> tuple[np.ndarray, np.ndarray]:
@@ -224,12 +226,14 @@ class Recording:
         # Drivers of others leave the stamp at zero.
         stamp_ns = messages.stamp_of(message.header) or now_ns
         if source == JOINT_STATES:
-            positions = messages.joint_positions(message, self.joints)
+            positions = messages.joint_positions(message, self.topic_joints)
             lacks = [n for n, p in zip(self.joints, positions, strict=True) if not np.isfinite(p)]
             problem = f"no position of {', '.join(lacks)}" if lacks else ""
             return Event(now_ns, source, stamp_ns, positions, problem)
         if source == COMMAND:
-            return Event(now_ns, source, stamp_ns, messages.points(message, now_ns, self.joints))
+            return Event(
+                now_ns, source, stamp_ns, messages.points(message, now_ns, self.topic_joints)
+            )
         if source.endswith(STATUS):
             return Event(now_ns, source, stamp_ns, parse_status(messages.status_values(message)))
         modality = self.table[source].modality
@@ -276,7 +280,9 @@ def open_recording(
         if topic not in bag.topics:
             have = ", ".join(sorted(bag.topics))
             raise BagError(f"{bag.path}: has no topic '{topic}' ({name}); it has {have}")
-    found = Recording(bag, table, embodiment.joint_names, prefix)
+    joints = embodiment.joint_names
+    called = tuple(embodiment.topic_names(joints))
+    found = Recording(bag, table, joints, called, prefix)
     _find_images(found, given, labels, judged)
     for name, type_name in OTHERS.items():
         _take(found, name, (given.get(name, ""), f"{prefix}/{name}"), (type_name,))
@@ -290,11 +296,12 @@ def _check_joints(found: Recording, embodiment: Embodiment) -> None:
     topic = found.topics.get(JOINT_STATES, "")
     states = itertools.islice(messages.decoded(found.bag, topic), STATES_LOOKED_AT)
     names = dict.fromkeys(name for _, _, message in states for name in message.name)
-    missing = [name for name in embodiment.joint_names if name not in names]
+    missing = [name for name in found.topic_joints if name not in names]
     if names and missing:
         raise BagError(
             f"{found.bag.path}: {topic} has the joints {', '.join(names)}; "
-            f"the arm '{embodiment.name}' has {', '.join(embodiment.joint_names)}"
+            f"the arm '{embodiment.name}' has {', '.join(found.topic_joints)} (topic_name in an "
+            "embodiment file maps other names)"
         )
 
 
