@@ -188,6 +188,7 @@ def test_the_byte_order_is_that_of_the_message(kind, encoding):
         ({"height": 33}, "it is truncated"),
         ({"encoding": "jpeg"}, "encoding is 'jpeg'; expected one of sensor_msgs"),
         ({"encoding": ""}, "encoding is ''"),
+        ({"encoding": "rgb\n8"}, "encoding is 'rgb 8'"),
         ({"encoding": "yuyv", "width": 47}, "expected an even width"),
         ({"encoding": "nv12", "width": 47}, "expected even sizes"),
         ({"encoding": "nv24", "width": 46}, "expected rows without padding"),
@@ -276,6 +277,7 @@ def test_a_film_and_garbage_are_refused_in_one_line():
         ("h264", b"\0\0\0\1gP", "format is 'h264', a film"),
         ("jpeg", b"garbage", "cannot decode a compressed image of the format 'jpeg'"),
         ("jpeg", b"", "cannot decode"),
+        ("j\npeg", b"garbage", "of the format 'j peg'"),
     ):
         message = SimpleNamespace(format=format, data=np.frombuffer(data, np.uint8))
         with pytest.raises(ValueError, match=complaint) as caught:

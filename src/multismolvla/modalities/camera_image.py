@@ -64,8 +64,8 @@ def _numbers(modality: Modality, message: Any) -> tuple[str, np.ndarray]:
     data = _bytes(message)
     if compressed.is_jpeg(data) and (modality.is_float or modality.labels):
         raise ValueError(
-            f"format is '{message.format}': a JPEG is a picture for people and holds no "
-            f"{modality.unit}; publish 'compressed' with PNG"
+            f"format is '{' '.join(message.format.split())}': a JPEG is a picture for people and "
+            f"holds no {modality.unit}; publish 'compressed' with PNG"
             + (f", or '{compressed.DEPTH}'" if modality.no_return else "")
         )
     return compressed.decompress(message.format, data)

@@ -36,6 +36,7 @@ def decompress(format: str, data: np.ndarray) -> tuple[str, np.ndarray]:
     Raises:
         ValueError: it holds no picture, or a part of one; one line.
     """
+    format = " ".join(format.split())
     before, semicolon, after = (part.strip() for part in format.partition(";"))
     if DEPTH in format:
         return _depth(before if semicolon else "16UC1", after or format, data)

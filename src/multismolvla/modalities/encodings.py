@@ -60,8 +60,8 @@ def find_encoding(name: str) -> Encoding:
     if numbers and int(numbers[2] or 1):
         return Encoding("", np.dtype(_NUMBERS[numbers[1]]), int(numbers[2] or 1))
     raise ValueError(
-        f"encoding is '{name}'; expected one of sensor_msgs/image_encodings, such as rgb8, "
-        "bayer_rggb8, yuyv, mono16 or 32FC1"
+        f"encoding is '{' '.join(name.split())}'; expected one of sensor_msgs/image_encodings, "
+        "such as rgb8, bayer_rggb8, yuyv, mono16 or 32FC1"
     )
 
 
