@@ -465,6 +465,7 @@ def test_an_adapter_is_merged_into_the_policy_that_it_names(tmp_path, changes, s
         ({"peft_type": "IA3"}, "peft_type is 'IA3'; expected 'LORA'; merge it in LeRobot"),
         ({"use_dora": True}, "use_dora is True"),
         ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
+        ({"layer_replication": [[0, 2]]}, "layer_replication"),
         ({"r": 0}, "r is 0"),
         ({"base_model_name_or_path": None}, "base_model_name_or_path is None"),
         ({"base_model_name_or_path": "/nowhere/x"}, "base_model_name_or_path: /nowhere/x: no such"),
