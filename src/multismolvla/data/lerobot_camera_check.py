@@ -19,9 +19,9 @@ from multismolvla.data.lerobot_tables import FETCH, EpisodeIssues, format_path
 from multismolvla.doctor import Finding, error, warning
 from multismolvla.one_line import one_line
 
-# Frames may be this far from the rows' stamps, in periods, before LeRobot refuses them; the reader
-# here takes half of a period.
-_LEROBOT_TOLERANCE_S = 1e-4
+# LeRobot refuses frames further than its tolerance_s (0.0001) from the stamps of their rows, the
+# reader here those further than half a period. Some containers count in milliseconds.
+_BESIDE_S = 1e-3
 
 
 def check_cameras(folder: Path, info: SetInfo, parts: Sequence[Part]) -> list[Finding]:
@@ -74,7 +74,7 @@ def _check_videos(
                 issues.error(part.episode, name, "from_timestamp", what, detail, FETCH)
             else:
                 late = max(late, float(away.max()))
-        if late > max(_LEROBOT_TOLERANCE_S, 1e-3):
+        if late > _BESIDE_S:
             what = f"has frames up to {late:.3f} s beside the stamps of their rows"
             fix = "read here; LeRobot needs a larger tolerance_s"
             found.append(warning(name, "from_timestamp", what, fix))

@@ -63,7 +63,7 @@ def _facts(found: LeRobotSet) -> dict[str, Any]:
         "fps": found.info.fps,
         "minutes": round(rows / found.info.fps / 60.0, 1),
         "instructions": len(found.tasks),
-        "cameras": cameras,
+        "cameras": cameras or "none",
         "units": found.units or "not known",
     }
 
