@@ -196,3 +196,12 @@ def test_what_was_made_of_a_set_is_said_and_its_parts_are_episodes(folder, tmp_p
         "set/000001",
     ]
     assert [episode["length"] for episode in cache.episodes] == [25, LONG - 25, LONG]
+
+
+def test_what_is_no_set_is_told_where_it_belongs(tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    status, _, report = check(capsys, tmp_path / "elsewhere")
+    assert status == 2 and "holds meta/" in report["findings"][0]["fix"]
+    write_episode(tmp_path / "bags" / "00000000", made_up_episode(0, rows=LONG))
+    status, _, report = check(capsys, tmp_path / "bags")
+    assert status == 2 and "multismolvla bag check" in report["findings"][0]["fix"]

@@ -90,7 +90,10 @@ def read_info(folder: Path) -> tuple[SetInfo | None, list[Finding]]:
     try:
         content = json_value((folder / INFO).read_text())
     except OSError as unreadable:
-        return None, [error(INFO, "", f"cannot be read: {unreadable.strerror}")]
+        bags = next(folder.glob("**/metadata.yaml"), None) is not None
+        fix = "give the folder that holds meta/, data/ and videos/"
+        fix = "these are bags: check each with 'multismolvla bag check BAG'" if bags else fix
+        return None, [error(INFO, "", f"cannot be read: {unreadable.strerror}", fix)]
     except ValueError as wrong:
         return None, [error(INFO, "", one_line(wrong), "fetch the file again")]
     if not isinstance(content, dict):
