@@ -171,9 +171,10 @@ def test_encoding_errs_by_half_a_unit_at_most_and_to_no_side(kind, unit, offset)
 
 
 def test_what_no_count_can_hold_is_no_return():
-    depth = np.array([[70.0, np.inf, -1.0, np.nan, 65.535]], np.float32)
+    # 65535 is what other cameras say where they see nothing.
+    depth = np.array([[70.0, np.inf, -1.0, np.nan, 65.535, 65.534]], np.float32)
     counts = CvBridge().imgmsg_to_cv2(raw_image(CvBridge(), DEPTH, depth, Header()))
-    assert counts.tolist() == [[0, 0, 0, 0, 65535]]
+    assert counts.tolist() == [[0, 0, 0, 0, 0, 65534]]
 
 
 def test_a_dead_camera_is_silent_until_it_is_revived(start):
