@@ -205,3 +205,16 @@ def test_what_is_no_set_is_told_where_it_belongs(tmp_path, capsys):
     write_episode(tmp_path / "bags" / "00000000", made_up_episode(0, rows=LONG))
     status, _, report = check(capsys, tmp_path / "bags")
     assert status == 2 and "multismolvla bag check" in report["findings"][0]["fix"]
+
+
+def test_a_camera_of_our_own_set_needs_a_stream(tmp_path, capsys):
+    write_episode(tmp_path / "bags" / "00000000", made_up_episode(0, rows=LONG))
+    out = tmp_path / "set"
+    assert main(["dataset", "to-lerobot", str(tmp_path / "bags"), "--out", str(out)]) == 0
+    own = json.loads((out / layout.OWN).read_text())
+    own["cameras"] = dict.fromkeys(own["cameras"])
+    (out / layout.OWN).write_text(json.dumps(own))
+    capsys.readouterr()
+    status, findings, _ = check(capsys, str(out))
+    assert status == 2
+    assert any(f[1] == layout.OWN and "expected the name of a stream" in f[3] for f in findings)

@@ -161,6 +161,10 @@ def _own(folder: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
     for key, kind in _OWN_KEYS.items():
         if not isinstance(content.get(key), kind):
             return None, [error(OWN, key, f"is {content.get(key)!r}; expected a {kind.__name__}")]
+    for key, stream in content["cameras"].items():
+        if not isinstance(stream, str):
+            what = f"is {stream!r}; expected the name of a stream"
+            return None, [error(OWN, f"cameras.{key}", what)]
     if content["units"] != RADIANS:
         what = f"is '{content['units']}'; expected '{RADIANS}'"
         return None, [error(OWN, "units", what)]
