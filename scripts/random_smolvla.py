@@ -35,7 +35,7 @@ def main() -> None:
     rate_hz = 1.0 / PANDA.action_space.period_s
     streams = tuple(
         Stream(f"{camera}/rgb", "rgb", IMAGE_PX, IMAGE_PX, rate_hz, "camera")
-        for _, camera in PANDA.cameras
+        for _, camera in PANDA.lerobot.cameras
     )
     config = smolvla(streams, PANDA)
     states, actions = len(config.joints), len(config.action_names)
