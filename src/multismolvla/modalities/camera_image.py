@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from multismolvla.modalities import compressed
+from multismolvla.modalities.conversion import to_units
 from multismolvla.modalities.encodings import find_encoding, to_colours, to_grey, unpack
 from multismolvla.modalities.modality import Modality
 from multismolvla.one_line import one_line
@@ -40,6 +41,15 @@ def raw_frame(modality: Modality, message: Any) -> np.ndarray:
     if name not in accepted:
         raise ValueError(f"encoding is '{name}'; expected {' or '.join(accepted)}")
     return frame.astype(np.float32) if frame.dtype == np.float64 else frame
+
+
+def frame_in_units(modality: Modality, message: Any) -> np.ndarray:
+    """The frame of an image in the unit of its kind, by what the kind's cameras usually mean.
+
+    Raises:
+        ValueError: as `raw_frame` and `conversion.to_units`; one line.
+    """
+    return to_units(modality, raw_frame(modality, message))
 
 
 def numbers(message: Any) -> np.ndarray:

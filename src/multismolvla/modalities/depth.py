@@ -19,7 +19,7 @@ from multismolvla.modalities.modality import (
     Preparation,
     Relief,
     Variation,
-    parse_no_value,
+    no_value_setting,
 )
 from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.setting import setting
@@ -42,11 +42,7 @@ class DepthCounts(Counts):
         name="raw_unit_m",
     )
     # The least and the greatest of 16 bits: drivers have either for what did not come back.
-    no_value: str = setting(
-        "0 65535",
-        "Counts that mean no value, such as '0 65535'; 'none' for no such count.",
-        parse=parse_no_value,
-    )
+    no_value: str = no_value_setting("0 65535")
     units: str = setting(
         AUTO,
         "Of images of floats; auto is metres, and refused where they look like millimetres.",

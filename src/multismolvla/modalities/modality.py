@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from multismolvla.modalities.thresholds import Thresholds
+from multismolvla.setting import setting
 
 AUTO, NONE = "auto", "none"
 UINT8, UINT16, FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
@@ -95,6 +96,15 @@ def parse_no_value(given: object) -> str:
     if any(not 0 <= count <= 65535 for count in counts):
         raise ValueError(f"no_value is {given!r}; expected counts such as '0 65535', or 'none'")
     return " ".join(map(str, counts)) or NONE
+
+
+def no_value_setting(default: str) -> str:
+    """Declares the field `no_value` of a kind's `Counts`."""
+    return setting(
+        default,
+        "Counts that mean no value, such as '0 65535'; 'none' for no such count.",
+        parse=parse_no_value,
+    )
 
 
 @dataclass(frozen=True)

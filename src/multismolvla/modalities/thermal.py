@@ -17,7 +17,7 @@ from multismolvla.modalities.modality import (
     PosePicture,
     Preparation,
     Variation,
-    parse_no_value,
+    no_value_setting,
 )
 from multismolvla.modalities.thresholds import Thresholds
 from multismolvla.setting import setting
@@ -48,11 +48,7 @@ class ThermalCounts(Counts):
         -273.15, "Degrees Celsius at a count of zero.", -1000.0, 1000.0, unit="degrees C"
     )
     # Absolute zero in centikelvin; cameras have it where they have measured nothing.
-    no_value: str = setting(
-        "0",
-        "Counts that mean no value, such as '0 65535'; 'none' for no such count.",
-        parse=parse_no_value,
-    )
+    no_value: str = no_value_setting("0")
     units: str = setting(
         AUTO,
         "Of images of floats; auto is Celsius, and refused where they look like Kelvin.",

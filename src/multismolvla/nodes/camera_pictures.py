@@ -11,8 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from multismolvla.modalities.camera_image import raw_frame
-from multismolvla.modalities.conversion import to_units
+from multismolvla.modalities.camera_image import frame_in_units
 from multismolvla.nodes.on_demand import OnDemand
 from multismolvla.streams import Stream
 
@@ -58,6 +57,6 @@ class CameraPictures:
         if message is None or time.monotonic() - received_s > STALE_S:
             return None
         try:
-            return to_units(stream.modality, raw_frame(stream.modality, message))
+            return frame_in_units(stream.modality, message)
         except ValueError:  # Its sensor node says what is wrong with a stream.
             return None

@@ -8,8 +8,8 @@ from cv_bridge import CvBridge
 from sensor_msgs.msg import Image, JointState
 
 from multismolvla.faults.fault import JOINT_STATES, Delivery
-from multismolvla.modalities.camera_image import raw_frame
-from multismolvla.modalities.conversion import to_counts, to_units
+from multismolvla.modalities.camera_image import frame_in_units
+from multismolvla.modalities.conversion import to_counts
 from multismolvla.modalities.encodings import find_encoding
 from multismolvla.modalities.registry import find_modality
 from multismolvla.nodes.stamp_ns import stamp_ns
@@ -51,7 +51,7 @@ class DamagedMessages:
 
     def _frame(self, kind: str, message: Image) -> np.ndarray:
         modality = find_modality(kind)
-        return to_units(modality, raw_frame(modality, message))
+        return frame_in_units(modality, message)
 
     def _image(self, kind: str, delivery: Delivery) -> Image:
         modality = find_modality(kind)

@@ -11,8 +11,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from multismolvla.modalities.camera_image import raw_frame
-from multismolvla.modalities.conversion import to_units
+from multismolvla.modalities.camera_image import frame_in_units
 from multismolvla.modalities.depth import DEPTH
 from multismolvla.nodes.monitor_messages import point_cloud
 from multismolvla.nodes.on_demand import OnDemand, subscribed_to
@@ -107,7 +106,7 @@ class DepthCloud:
             )
         if stamp_ns(image.header.stamp) < 0 or not image.header.frame_id:
             raise ValueError("the header has no frame_id, or a stamp before the epoch")
-        depth_m = to_units(DEPTH, raw_frame(DEPTH, image))
+        depth_m = frame_in_units(DEPTH, image)
         self._publisher.publish(point_cloud(points(depth_m, info.k, self._stride), image.header))
         self._shown_in = image.header.frame_id
         self._received_ns = self._node.get_clock().now().nanoseconds

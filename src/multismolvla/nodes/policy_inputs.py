@@ -17,8 +17,7 @@ from visualization_msgs.msg import MarkerArray
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
 from multismolvla.control.policy_view import PolicyView
 from multismolvla.embodiment.description import Embodiment, EmbodimentError
-from multismolvla.modalities.camera_image import raw_frame
-from multismolvla.modalities.conversion import to_units
+from multismolvla.modalities.camera_image import frame_in_units
 from multismolvla.nodes.lag_probe import LagProbe
 from multismolvla.nodes.stamp_ns import stamp_ns
 from multismolvla.nodes.status_monitor import StatusMonitor
@@ -95,7 +94,7 @@ class PolicyInputs:
 
     def _frame(self, stream: Stream, message: Image) -> np.ndarray | None:
         try:
-            return to_units(stream.modality, raw_frame(stream.modality, message))
+            return frame_in_units(stream.modality, message)
         except ValueError:  # The sensor node has checked it and says what is wrong with a stream.
             return None
 

@@ -11,8 +11,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from multismolvla.control.load_shedding import SEGMENTATION_RATE, Load
-from multismolvla.modalities.camera_image import raw_frame
-from multismolvla.modalities.conversion import to_units
+from multismolvla.modalities.camera_image import frame_in_units
 from multismolvla.modalities.modality import Counts, Modality
 from multismolvla.modalities.registry import find_modality
 from multismolvla.modalities.thresholds import Thresholds
@@ -106,7 +105,7 @@ class SegmentationNode(SensorNode):
 
     def _on_frame(self, modality: Modality, message: Image) -> None:
         try:
-            frame = to_units(modality, raw_frame(modality, message))
+            frame = frame_in_units(modality, message)
         except ValueError as error:
             self._on_labels(None, error)
             return

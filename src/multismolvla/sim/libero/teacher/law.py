@@ -104,11 +104,8 @@ def act(plan: Plan, position: np.ndarray, rotation: np.ndarray, fingers: np.ndar
 
 def _grasped(plan: Plan, position: np.ndarray, rotation: np.ndarray, opening: float) -> np.ndarray:
     """To the grasp, and the fingers closed there."""
-    turn = turn_between(rotation, matrix(plan.grasp))
-    angle = float(np.linalg.norm(turn))
-    offset = position - plan.grasp[:3]
-    back = -float(offset @ plan.approach)
-    aside = float(np.linalg.norm(offset + back * plan.approach))
+    turn, angle = _turn(rotation, plan.grasp)
+    offset, back, aside = _offset(position, plan.grasp, plan.approach)
     if plan.push:
         there, closed = False, True
         missing = max(0.0, opening - 0.02)
@@ -127,11 +124,8 @@ def _grasped(plan: Plan, position: np.ndarray, rotation: np.ndarray, opening: fl
 
 def _carried(plan: Plan, position: np.ndarray, rotation: np.ndarray, opening: float) -> np.ndarray:
     """To the place, and the fingers opened there."""
-    turn = turn_between(rotation, matrix(plan.place))
-    angle = float(np.linalg.norm(turn))
-    offset = position - plan.place[:3]
-    back = -float(offset @ plan.descent)
-    aside = float(np.linalg.norm(offset + back * plan.descent))
+    turn, angle = _turn(rotation, plan.place)
+    offset, back, aside = _offset(position, plan.place, plan.descent)
     wide = WIDER if opening > plan.width_m + 0.4 * LET_GO_M else 1.0
     there = aside < wide * RELEASE_M and abs(back) < wide * RELEASE_M and angle < wide * RELEASE_RAD
     if there:
@@ -139,6 +133,21 @@ def _carried(plan: Plan, position: np.ndarray, rotation: np.ndarray, opening: fl
     slack = TURN_WEIGHT_M * angle
     path = _way(position, plan.place[:3], plan.descent, plan.hover_m, plan.run_m, slack)
     return _action(path, turn, closed=True)
+
+
+def _turn(rotation: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """The turn (3,) to the orientation of a pose (7,), and its angle, radians."""
+    turn = turn_between(rotation, matrix(target))
+    return turn, float(np.linalg.norm(turn))
+
+
+def _offset(
+    position: np.ndarray, target: np.ndarray, axis: np.ndarray
+) -> tuple[np.ndarray, float, float]:
+    """From a pose (7,) to a position (3,): how far it is back along an axis, and aside of it."""
+    offset = position - target[:3]
+    back = -float(offset @ axis)
+    return offset, back, float(np.linalg.norm(offset + back * axis))
 
 
 def _guided(plan: Plan, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
